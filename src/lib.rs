@@ -1,1 +1,5 @@
+//! A compiler for neural networks. The rooms, from the cellar up: each imports only those before it.
 
+pub mod base;
+pub mod diag;
+pub mod syntax;
