@@ -1,0 +1,237 @@
+//! The data of the tensor IR.
+//!
+//! A value has a *set* of axes, never an order: transposition, broadcasting and batching are no operators here.
+//! All regions of a graph share one arena of nodes and one of axes; a node may use nodes of the regions around it.
+
+use cranelift_entity::{PrimaryMap, entity_impl};
+use smallvec::SmallVec;
+
+use crate::axes::Dim;
+use crate::base::{Name, Span};
+use crate::ops::ScalarFn;
+use crate::tensor::DType;
+
+/// An axis: a range of indices `0..size` with an identity of its own. Two axes of equal size are different axes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Axis(u32);
+entity_impl!(Axis, "a");
+
+/// A value and the operation that makes it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Node(u32);
+entity_impl!(Node, "%");
+
+/// A list of nodes in order of execution: the whole graph, the body of a scan, a fused group.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Region(u32);
+entity_impl!(Region, "region");
+
+/// The axes of a value, sorted by id, without repetition.
+pub type AxisSet = SmallVec<[Axis; 6]>;
+
+/// What is known of an axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AxisData {
+    /// For people: the name in the source. It has no meaning.
+    pub name: Name,
+    /// Number of indices, over the symbolic dims of the program.
+    pub size: Dim,
+}
+
+/// A node of the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeData {
+    pub op: Op,
+    pub args: SmallVec<[Node; 3]>,
+    pub dtype: DType,
+    pub axes: AxisSet,
+    /// The expression of the source that it came from.
+    pub span: Span,
+}
+
+/// A region's nodes and results.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegionData {
+    /// The values that come from outside at each execution: the carries of a scan. Their op is `Op::Carry`.
+    pub params: Vec<Node>,
+    /// In order of execution: a node stands behind its arguments.
+    pub nodes: Vec<Node>,
+    pub results: Vec<Node>,
+}
+
+/// A program on tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    pub axes: PrimaryMap<Axis, AxisData>,
+    pub nodes: PrimaryMap<Node, NodeData>,
+    pub regions: PrimaryMap<Region, RegionData>,
+    pub root: Region,
+    /// In the order of `Op::Input`.
+    pub inputs: Vec<Input>,
+    /// The root's results in the same order, with what people know of them.
+    pub outputs: Vec<Output>,
+}
+
+/// What a graph is given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// `x`, `linear_0.w`, `optim.m.linear_0.w`.
+    pub name: Name,
+    pub role: Role,
+    pub dtype: DType,
+    /// The axes in the order that people and files see.
+    pub order: Vec<Axis>,
+    /// An `Idx[N]` input: every entry lies in `0..bound`, checked where data enters.
+    pub bound: Option<Dim>,
+}
+
+/// Why an input is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Given anew at each call.
+    Argument,
+    /// Trained.
+    Param,
+    /// Kept from call to call, written by the program: running statistics, moments of an optimizer.
+    State,
+    /// Scalar i64: the seed of all random draws.
+    Seed,
+    /// Scalar i64: the number of the training step, from 0.
+    Step,
+    /// Scalar i64: the number of steps of the whole training.
+    Steps,
+}
+
+/// What a graph gives back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    pub name: Name,
+    pub order: Vec<Axis>,
+    /// The input (by index) that this output replaces: a trained parameter, a state. It may be written in place.
+    pub updates: Option<usize>,
+}
+
+/// The primitives. Each has its file in `ops`, which holds its law.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// The graph's input of this index.
+    Input(u32),
+    /// The region's parameter of this index.
+    Carry(u32),
+    /// A scalar.
+    Constant(Literal),
+    /// The value of a dim, as a number of the node's dtype.
+    Size(Dim),
+    /// The index along the axis: 0, 1, 2 … An integer.
+    Position(Axis),
+    /// One scalar function, entry by entry, over the union of the arguments' axes.
+    Map(ScalarFn),
+    /// Combines all entries along the axes, which must belong to the argument.
+    Reduce { op: Reducer, over: AxisSet },
+    /// `out[o…] = arg[map(o…)]`; axes of the argument that the map does not name pass through.
+    View(IndexMap),
+    /// The transpose of the view with this map: `out[map(o…)] += arg[o…]`.
+    Fold(IndexMap),
+    /// args `x, index`: `x` read along `axis` at the entries of `index`, which are in range.
+    Gather { axis: Axis },
+    /// args `values, index`: `out[…, n] = combine over `over` where index == n`. `into` is the new axis; `over` vanishes.
+    Scatter { op: Reducer, into: Axis, over: AxisSet },
+    /// args `seed, step`: an entry depends on seed, site, step and the coordinates along `order` only.
+    Random { draw: Draw, site: u64, order: Vec<Axis> },
+    /// A loop along an axis with carried values; args are the carries' first values. Its value is a tuple, read by `Project`:
+    /// the final carries, then the yields, which have `axis`. See `ops/scan.rs`.
+    Scan(Scan),
+    /// A group of nodes that becomes one kernel; its value is a tuple, read by `Project`: the region's results.
+    Fused(Region),
+    /// One component of a tuple.
+    Project(u32),
+    /// The argument; derivatives stop here.
+    StopGradient,
+    /// The argument, as a new value: what `grad` differentiates by, and what keeps a recomputation from being merged.
+    Alias,
+}
+
+/// `sum`, `max` …
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reducer {
+    Sum,
+    Prod,
+    Max,
+    Min,
+    Any,
+    All,
+    /// The first index of the largest entry, along one axis: an i32.
+    ArgMax,
+    /// The first index of the smallest entry, along one axis: an i32.
+    ArgMin,
+}
+
+/// A distribution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Draw {
+    /// In [0, 1).
+    Uniform,
+    /// Mean 0, variance 1.
+    Normal,
+}
+
+/// A scalar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Literal {
+    Float(f64),
+    Int(i64),
+    Bool(bool),
+}
+
+/// The loop of `Op::Scan`.
+///
+/// Inside `body`, `axis` is bound to the current step: a value (also one from outside) that has `axis` stands for its entry at this step.
+/// So a carry never has `axis`, and nothing inside may reduce over it.
+/// `body.params` are the carries; `body.results` the next carries, then the yields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scan {
+    pub axis: Axis,
+    /// From the last index to the first.
+    pub reverse: bool,
+    pub body: Region,
+    pub carries: usize,
+}
+
+/// How a view finds its argument's entry: for each axis of the argument that it names, an index over the view's axes.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct IndexMap {
+    /// Argument's axis -> index expression. Axes of the argument that do not stand here pass through unchanged.
+    pub at: SmallVec<[(Axis, Index); 2]>,
+    /// What is read outside of the argument's range.
+    pub outside: Outside,
+}
+
+/// Reads outside of the range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Outside {
+    /// Proved not to happen.
+    #[default]
+    Never,
+    /// Zero (false for bool).
+    Zero,
+}
+
+/// An integer expression over axes: affine, with floor division and remainder by dims.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Index {
+    /// `constant + Σ coefficient * axis`. Axes sorted, no repetition, no zero coefficient that is known to be one.
+    Affine(Affine),
+    /// Floor division by a positive dim.
+    Div(Box<Index>, Dim),
+    /// Remainder by a positive dim, in `0..dim`.
+    Rem(Box<Index>, Dim),
+    /// A sum that contains divisions or remainders: the parts with their factors.
+    Sum(Vec<(Dim, Index)>),
+}
+
+/// `constant + Σ coefficient * axis`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Affine {
+    pub constant: Dim,
+    pub terms: SmallVec<[(Axis, Dim); 3]>,
+}

@@ -1,0 +1,5 @@
+//! The tensor IR: its data, builder, verifier, printer and interpreter.
+
+mod ir;
+
+pub use ir::*;
