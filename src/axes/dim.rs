@@ -1,0 +1,264 @@
+//! `Dim`: the size of an axis, an integer polynomial over named variables in normal form.
+//!
+//! Two dims are equal as Rust values exactly when their normal forms are, and equal normal forms
+//! have the same value wherever both are defined. The form is complete for polynomials; with floor
+//! division it knows `q * a + r` over `q`, `p / a / b == p / (a * b)`, and that `p % q` is
+//! `p - q * (p / q)`, but it does not decide every true equation.
+//!
+//! Division rounds towards minus infinity and the remainder takes the sign of the divisor:
+//! `-1 / 2 == -1`, `-1 % 2 == 1`, `1 / -2 == -1`. Cancelling (`heads * E / heads == E`) takes a
+//! divisor for nonzero; a size that is a divisor and turns out to be zero is not reported once it
+//! has been cancelled.
+//!
+//! Every operation is checked: coefficients that leave `i64` and forms that grow beyond fixed
+//! limits are errors, never a wrap and never a panic.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+use thiserror::Error;
+
+use super::poly::{Atom, Poly};
+use super::range;
+
+/// The name of a dim variable.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DimVar(SmolStr);
+
+impl DimVar {
+    pub fn new(name: impl AsRef<str>) -> DimVar {
+        DimVar(SmolStr::new(name))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for DimVar {
+    fn from(name: &str) -> DimVar {
+        DimVar::new(name)
+    }
+}
+
+impl From<SmolStr> for DimVar {
+    fn from(name: SmolStr) -> DimVar {
+        DimVar(name)
+    }
+}
+
+impl std::fmt::Display for DimVar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why an operation on dims has no result.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DimError {
+    /// A coefficient, or a value, does not fit in 64 bits.
+    #[error("a size is too large for 64 bits")]
+    Overflow,
+    /// More terms, nesting or degree than the limits of `poly` allow.
+    #[error("a size expression is too large")]
+    TooLarge,
+    #[error("a size is divided by zero")]
+    DivisionByZero,
+    /// Evaluation met a variable without a value.
+    #[error("the size `{0}` is not known")]
+    Unbound(DimVar),
+    /// Facts that cannot hold together: the left side never equals the right one.
+    #[error("`{0}` can never equal `{1}`")]
+    Contradiction(Dim, Dim),
+}
+
+/// The size of an axis in normal form; see the head of this file for the laws. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Dim(pub(super) Arc<Poly>);
+
+impl Dim {
+    pub fn constant(value: i64) -> Dim {
+        Dim(Arc::new(Poly::constant(value)))
+    }
+
+    pub fn var(name: impl Into<DimVar>) -> Dim {
+        Dim(Arc::new(Poly::atom(Atom::Var(name.into()))))
+    }
+
+    pub(super) fn from_poly(poly: Poly) -> Dim {
+        Dim(Arc::new(poly))
+    }
+
+    /// The value, where no variable is left.
+    pub fn as_const(&self) -> Option<i64> {
+        self.0.as_const()
+    }
+
+    /// The variable, where the dim is nothing else.
+    pub fn as_var(&self) -> Option<&DimVar> {
+        match self.0.as_atom() {
+            Some(Atom::Var(var)) => Some(var),
+            _ => None,
+        }
+    }
+
+    pub fn add(&self, other: &Dim) -> Result<Dim, DimError> {
+        self.0.add(&other.0).map(Dim::from_poly)
+    }
+
+    pub fn sub(&self, other: &Dim) -> Result<Dim, DimError> {
+        self.0.sub(&other.0).map(Dim::from_poly)
+    }
+
+    pub fn mul(&self, other: &Dim) -> Result<Dim, DimError> {
+        self.0.mul(&other.0).map(Dim::from_poly)
+    }
+
+    pub fn neg(&self) -> Result<Dim, DimError> {
+        self.0.scale(-1).map(Dim::from_poly)
+    }
+
+    /// `self / other`, rounded towards minus infinity.
+    pub fn div(&self, other: &Dim) -> Result<Dim, DimError> {
+        self.0.div(&other.0).map(Dim::from_poly)
+    }
+
+    /// `self % other`, which is `self - other * (self / other)`.
+    pub fn rem(&self, other: &Dim) -> Result<Dim, DimError> {
+        self.sub(&other.mul(&self.div(other)?)?)
+    }
+
+    pub fn pow(&self, exponent: u32) -> Result<Dim, DimError> {
+        self.0.pow(exponent).map(Dim::from_poly)
+    }
+
+    /// The quotient where `other` divides `self` as a polynomial, hence for every value of the variables.
+    pub fn div_exact(&self, other: &Dim) -> Option<Dim> {
+        let (quotient, rest) = self.0.div_rem(&other.0).ok()?;
+        rest.is_zero().then(|| Dim::from_poly(quotient))
+    }
+
+    /// All variables, also those inside quotients.
+    pub fn vars(&self) -> BTreeSet<DimVar> {
+        let mut vars = BTreeSet::new();
+        self.0.visit_vars(&mut |var| {
+            vars.insert(var.clone());
+        });
+        vars
+    }
+
+    pub fn mentions(&self, var: &DimVar) -> bool {
+        let mut found = false;
+        self.0.visit_vars(&mut |other| found |= other == var);
+        found
+    }
+
+    /// Replaces all variables of `map` at once; the others stay.
+    pub fn substitute(&self, map: &BTreeMap<DimVar, Dim>) -> Result<Dim, DimError> {
+        self.substitute_with(&|var| map.get(var).cloned())
+    }
+
+    /// Replaces every variable for which `value` has one, all at once.
+    pub fn substitute_with(&self, value: &dyn Fn(&DimVar) -> Option<Dim>) -> Result<Dim, DimError> {
+        let mut sum = Poly::constant(0);
+        for (monomial, coefficient) in self.0.terms() {
+            let mut product = Poly::constant(*coefficient);
+            for (atom, exponent) in monomial.factors() {
+                let replaced = match atom {
+                    Atom::Var(var) => match value(var) {
+                        Some(dim) => dim,
+                        None => Dim::var(var.clone()),
+                    },
+                    Atom::Quotient(q) => {
+                        let (over, under) = (&q.over, &q.under);
+                        over.substitute_with(value)?
+                            .div(&under.substitute_with(value)?)?
+                    }
+                };
+                product = product.mul(&replaced.0.pow(*exponent)?)?;
+            }
+            sum = sum.add(&product)?;
+        }
+        Ok(Dim::from_poly(sum))
+    }
+
+    pub fn eval(&self, map: &BTreeMap<DimVar, i64>) -> Result<i64, DimError> {
+        self.eval_with(&|var| map.get(var).copied())
+    }
+
+    /// The value under `value`; every intermediate result must fit in 64 bits.
+    pub fn eval_with(&self, value: &dyn Fn(&DimVar) -> Option<i64>) -> Result<i64, DimError> {
+        let mut sum = 0i64;
+        for (monomial, coefficient) in self.0.terms() {
+            let mut product = *coefficient;
+            for (atom, exponent) in monomial.factors() {
+                let base = match atom {
+                    Atom::Var(var) => value(var).ok_or_else(|| DimError::Unbound(var.clone()))?,
+                    Atom::Quotient(q) => {
+                        floor_div(q.over.eval_with(value)?, q.under.eval_with(value)?)?
+                    }
+                };
+                let power = base.checked_pow(*exponent).ok_or(DimError::Overflow)?;
+                product = product.checked_mul(power).ok_or(DimError::Overflow)?;
+            }
+            sum = sum.checked_add(product).ok_or(DimError::Overflow)?;
+        }
+        Ok(sum)
+    }
+
+    /// Whether `self >= n` is provable from every variable being at least zero.
+    /// `false` means "not proved".
+    pub fn at_least(&self, n: i64) -> bool {
+        range::at_least(self, n)
+    }
+
+    /// `(a, b)` with `self == a * var + b`, neither mentioning `var`; `None` where it is not linear.
+    pub(super) fn linear_in(&self, var: &DimVar) -> Option<(Dim, Dim)> {
+        let atom = Atom::Var(var.clone());
+        let (slope, rest) = self.0.split_linear(&atom)?;
+        let (slope, rest) = (Dim::from_poly(slope), Dim::from_poly(rest));
+        (!slope.mentions(var) && !rest.mentions(var)).then_some((slope, rest))
+    }
+}
+
+impl From<i64> for Dim {
+    fn from(value: i64) -> Dim {
+        Dim::constant(value)
+    }
+}
+
+impl std::fmt::Debug for Dim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Division rounded towards minus infinity.
+pub(super) fn floor_div(over: i64, under: i64) -> Result<i64, DimError> {
+    if under == 0 {
+        return Err(DimError::DivisionByZero);
+    }
+    let quotient = over.checked_div(under).ok_or(DimError::Overflow)?;
+    let inexact = quotient * under != over;
+    Ok(quotient - i64::from(inexact && (over < 0) != (under < 0)))
+}
+
+/// Solves `pattern == target` for the one variable of `unknowns` that `pattern` mentions.
+///
+/// `pattern` must be linear in it; the answer is exact: substituted into `pattern` it gives
+/// `target`, for all values of the other variables. `None` where there is no such answer.
+pub fn solve_one(
+    pattern: &Dim,
+    target: &Dim,
+    unknowns: &BTreeSet<DimVar>,
+) -> Option<(DimVar, Dim)> {
+    let vars = pattern.vars();
+    let mut open = vars.iter().filter(|var| unknowns.contains(*var));
+    let (Some(unknown), None) = (open.next(), open.next()) else {
+        return None;
+    };
+    let (slope, rest) = pattern.linear_in(unknown)?;
+    let value = target.sub(&rest).ok()?.div_exact(&slope)?;
+    Some((unknown.clone(), value))
+}

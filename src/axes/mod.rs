@@ -1,0 +1,12 @@
+//! Axes: their sizes as polynomials over dim variables, and what may be done with them.
+//!
+//! Pure algebra. This room knows no syntax tree, no tensor and no operator.
+
+pub mod dim;
+mod facts;
+mod poly;
+mod range;
+mod show;
+
+pub use dim::{Dim, DimError, DimVar, solve_one};
+pub use facts::Facts;

@@ -1,0 +1,183 @@
+//! Lower bounds of dims, for variables that are at least zero.
+//!
+//! Two methods, each sound and neither complete: interval arithmetic over the terms, and replacing
+//! a quotient by a constant through its rational bounds, which sees that `H - 2 * (H / 2) >= 0`.
+
+use super::dim::Dim;
+use super::poly::{Atom, Poly};
+
+/// The values between `low` and `high`; `None` is no bound.
+#[derive(Clone, Copy)]
+struct Interval {
+    low: Option<i128>,
+    high: Option<i128>,
+}
+
+impl Interval {
+    const ANY: Interval = Interval {
+        low: None,
+        high: None,
+    };
+
+    fn exactly(value: i128) -> Interval {
+        Interval {
+            low: Some(value),
+            high: Some(value),
+        }
+    }
+
+    fn add(self, other: Interval) -> Interval {
+        let sum = |a: Option<i128>, b: Option<i128>| a?.checked_add(b?);
+        Interval {
+            low: sum(self.low, other.low),
+            high: sum(self.high, other.high),
+        }
+    }
+
+    fn neg(self) -> Interval {
+        let flip = |bound: Option<i128>| bound?.checked_neg();
+        Interval {
+            low: flip(self.high),
+            high: flip(self.low),
+        }
+    }
+
+    fn mul(self, other: Interval) -> Interval {
+        if self.nonnegative() && other.nonnegative() {
+            let product = |a: Option<i128>, b: Option<i128>| a?.checked_mul(b?);
+            // Zero times anything, infinity included, is at least zero: the fallback is sound.
+            let low = product(self.low, other.low).or(Some(0));
+            return Interval {
+                low,
+                high: product(self.high, other.high),
+            };
+        }
+        if self.nonpositive() {
+            return self.neg().mul_nonnegative(other).neg();
+        }
+        if other.nonpositive() {
+            return other.neg().mul_nonnegative(self).neg();
+        }
+        Interval::ANY
+    }
+
+    /// The product where `self` is known to be at least zero.
+    fn mul_nonnegative(self, other: Interval) -> Interval {
+        match (other.nonnegative(), other.nonpositive()) {
+            (true, _) => self.mul(other),
+            (_, true) => self.mul(other.neg()).neg(),
+            _ => Interval::ANY,
+        }
+    }
+
+    fn nonnegative(self) -> bool {
+        self.low.is_some_and(|low| low >= 0)
+    }
+
+    fn nonpositive(self) -> bool {
+        self.high.is_some_and(|high| high <= 0)
+    }
+
+    fn of_atom(atom: &Atom) -> Interval {
+        let Atom::Quotient(quotient) = atom else {
+            return Interval {
+                low: Some(0),
+                high: None,
+            };
+        };
+        let (over, under) = (
+            Interval::of(&quotient.over.0),
+            Interval::of(&quotient.under.0),
+        );
+        match quotient.under.as_const() {
+            Some(constant) => {
+                // The divisor of a quotient in lowest terms is positive when it is a constant.
+                let floor = |bound: Option<i128>| Some(bound?.div_euclid(i128::from(constant)));
+                Interval {
+                    low: floor(over.low),
+                    high: floor(over.high),
+                }
+            }
+            // A divisor of zero has no value to bound.
+            None if over.nonnegative() && under.nonnegative() => Interval {
+                low: Some(0),
+                high: over.high,
+            },
+            None => Interval::ANY,
+        }
+    }
+
+    fn of(poly: &Poly) -> Interval {
+        let mut sum = Interval::exactly(0);
+        for (monomial, coefficient) in poly.terms() {
+            let mut product = Interval::exactly(1);
+            for (atom, exponent) in monomial.factors() {
+                let base = Interval::of_atom(atom);
+                let mut power = Interval::exactly(1);
+                for _ in 0..*exponent {
+                    power = power.mul(base);
+                }
+                if exponent % 2 == 0 && !power.nonnegative() {
+                    power.low = Some(0);
+                }
+                product = product.mul(power);
+            }
+            let coefficient = i128::from(*coefficient);
+            let scaled = match coefficient < 0 {
+                true => product.mul_nonnegative_scale(-coefficient).neg(),
+                false => product.mul_nonnegative_scale(coefficient),
+            };
+            sum = sum.add(scaled);
+        }
+        sum
+    }
+
+    fn mul_nonnegative_scale(self, factor: i128) -> Interval {
+        let scale = |bound: Option<i128>| bound?.checked_mul(factor);
+        Interval {
+            low: scale(self.low),
+            high: scale(self.high),
+        }
+    }
+}
+
+/// Whether `dim >= n` is provable from every variable being at least zero.
+pub(super) fn at_least(dim: &Dim, n: i64) -> bool {
+    if Interval::of(&dim.0)
+        .low
+        .is_some_and(|low| low >= i128::from(n))
+    {
+        return true;
+    }
+    let terms = dim.0.terms();
+    let quotients = terms
+        .iter()
+        .filter_map(|(monomial, _)| match monomial.factors() {
+            [(atom @ Atom::Quotient(_), 1)] => Some(atom),
+            _ => None,
+        });
+    let mut relaxed = quotients.filter_map(|atom| without_quotient(dim, atom, n));
+    // One quotient after another: removing any of them is sound, and the first that can be
+    // removed is as good as the others.
+    relaxed.next().is_some_and(|(dim, n)| at_least(&dim, n))
+}
+
+/// A dim and a bound that imply `dim >= n` and lack the quotient `atom`, which must stand alone
+/// with a constant factor and have a constant divisor.
+///
+/// With `atom = floor(p / q)`, `p - (q - 1) <= q * atom <= p`; and over the integers `dim >= n` is
+/// `q * dim >= q * (n - 1) + 1`.
+fn without_quotient(dim: &Dim, atom: &Atom, n: i64) -> Option<(Dim, i64)> {
+    let Atom::Quotient(quotient) = atom else {
+        return None;
+    };
+    let under = quotient.under.as_const()?;
+    let (slope, rest) = dim.0.split_linear(atom)?;
+    let slope = slope.as_const()?;
+    let slack = if slope < 0 { 0 } else { under - 1 };
+    let bound = quotient.over.sub(&Dim::constant(slack)).ok()?;
+    let scaled = Dim::from_poly(rest).mul(&quotient.under).ok()?;
+    let relaxed = scaled.add(&bound.mul(&Dim::constant(slope)).ok()?).ok()?;
+    let n = n.checked_sub(1)?.checked_mul(under)?.checked_add(1)?;
+    Some((relaxed, n))
+}
