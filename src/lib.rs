@@ -1,5 +1,6 @@
 //! A compiler for neural networks. The rooms, from the cellar up: each imports only those before it.
 
+pub mod axes;
 pub mod base;
 pub mod diag;
 pub mod syntax;

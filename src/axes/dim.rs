@@ -172,8 +172,7 @@ impl Dim {
                     },
                     Atom::Quotient(q) => {
                         let (over, under) = (&q.over, &q.under);
-                        over.substitute_with(value)?
-                            .div(&under.substitute_with(value)?)?
+                        over.substitute_with(value)?.div(&under.substitute_with(value)?)?
                     }
                 };
                 product = product.mul(&replaced.0.pow(*exponent)?)?;
@@ -195,9 +194,7 @@ impl Dim {
             for (atom, exponent) in monomial.factors() {
                 let base = match atom {
                     Atom::Var(var) => value(var).ok_or_else(|| DimError::Unbound(var.clone()))?,
-                    Atom::Quotient(q) => {
-                        floor_div(q.over.eval_with(value)?, q.under.eval_with(value)?)?
-                    }
+                    Atom::Quotient(q) => floor_div(q.over.eval_with(value)?, q.under.eval_with(value)?)?,
                 };
                 let power = base.checked_pow(*exponent).ok_or(DimError::Overflow)?;
                 product = product.checked_mul(power).ok_or(DimError::Overflow)?;
@@ -248,11 +245,7 @@ pub(super) fn floor_div(over: i64, under: i64) -> Result<i64, DimError> {
 ///
 /// `pattern` must be linear in it; the answer is exact: substituted into `pattern` it gives
 /// `target`, for all values of the other variables. `None` where there is no such answer.
-pub fn solve_one(
-    pattern: &Dim,
-    target: &Dim,
-    unknowns: &BTreeSet<DimVar>,
-) -> Option<(DimVar, Dim)> {
+pub fn solve_one(pattern: &Dim, target: &Dim, unknowns: &BTreeSet<DimVar>) -> Option<(DimVar, Dim)> {
     let vars = pattern.vars();
     let mut open = vars.iter().filter(|var| unknowns.contains(*var));
     let (Some(unknown), None) = (open.next(), open.next()) else {

@@ -101,13 +101,7 @@ impl Facts {
     pub fn normalise(&self, dim: &Dim) -> Result<Dim, DimError> {
         let mut dim = self.rewrite(dim)?;
         for rule in self.rules.iter().rev() {
-            if let Rule::Divide {
-                quotient,
-                over,
-                under,
-                ..
-            } = rule
-            {
+            if let Rule::Divide { quotient, over, under, .. } = rule {
                 dim = restore(&dim, quotient, over, under)?;
             }
         }
@@ -122,38 +116,25 @@ impl Facts {
     /// Whether the facts and every variable being at least zero prove `dim >= n`.
     pub fn at_least(&self, dim: &Dim, n: i64) -> bool {
         let holds = |dim: &Dim, n: i64| {
-            dim.at_least(n)
-                || self
-                    .rewrite(dim)
-                    .is_ok_and(|dim| self.quotients_hold(&dim) && dim.at_least(n))
+            dim.at_least(n) || self.rewrite(dim).is_ok_and(|dim| self.quotients_hold(&dim) && dim.at_least(n))
         };
         // Variables with a bound are shifted to start at zero; other bounds are used one at a time.
         let shifted = dim.substitute_with(&|var| {
-            let own = self
-                .bounds
-                .iter()
-                .filter(|(dim, _)| dim.as_var() == Some(var));
+            let own = self.bounds.iter().filter(|(dim, _)| dim.as_var() == Some(var));
             let low = own.map(|(_, n)| *n).max().filter(|n| *n > 0)?;
             Dim::var(var.clone()).add(&Dim::constant(low)).ok()
         });
         let with_bound = |(known, low): &(Dim, i64)| {
             let rest = dim.sub(known).ok();
-            rest.zip(n.checked_sub(*low))
-                .is_some_and(|(rest, n)| holds(&rest, n))
+            rest.zip(n.checked_sub(*low)).is_some_and(|(rest, n)| holds(&rest, n))
         };
-        holds(dim, n)
-            || shifted.is_ok_and(|dim| dim.at_least(n))
-            || self.bounds.iter().any(with_bound)
+        holds(dim, n) || shifted.is_ok_and(|dim| dim.at_least(n)) || self.bounds.iter().any(with_bound)
     }
 
     /// Whether every variable of `dim`, a rewritten dim, is at least zero.
     fn quotients_hold(&self, dim: &Dim) -> bool {
         self.rules.iter().all(|rule| match rule {
-            Rule::Divide {
-                quotient,
-                nonnegative,
-                ..
-            } => *nonnegative || !dim.mentions(quotient),
+            Rule::Divide { quotient, nonnegative, .. } => *nonnegative || !dim.mentions(quotient),
             _ => true,
         })
     }
@@ -249,12 +230,8 @@ fn times_quotient(mut factor: Dim, power: u32, over: &Dim, under: &Dim) -> Resul
             return factor.mul(&over.div(under)?.pow(power - step)?);
         };
         let terms = factor.0.terms();
-        let content = terms
-            .iter()
-            .fold(size.unsigned_abs(), |g, (_, c)| gcd(g, c.unsigned_abs()));
-        let shared = terms
-            .iter()
-            .fold(unit.clone(), |common, (m, _)| common.common(m));
+        let content = terms.iter().fold(size.unsigned_abs(), |g, (_, c)| gcd(g, c.unsigned_abs()));
+        let shared = terms.iter().fold(unit.clone(), |common, (m, _)| common.common(m));
         let content = i64::try_from(content).map_err(|_| DimError::Overflow)?;
         let shared = Dim::from_poly(Poly::term(shared, content));
         let (rest, divisor) = (factor.div(&shared)?, under.div(&shared)?);

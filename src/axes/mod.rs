@@ -7,6 +7,8 @@ mod facts;
 mod poly;
 mod range;
 mod show;
+#[cfg(test)]
+mod tests;
 
 pub use dim::{Dim, DimError, DimVar, solve_one};
 pub use facts::Facts;

@@ -342,12 +342,7 @@ impl Poly {
             return Err(DimError::TooLarge);
         }
         let (over, under) = (Dim::from_poly(over), Dim::from_poly(under));
-        Ok(Poly::atom(Atom::Quotient(Arc::new(Quotient {
-            over,
-            under,
-            depth,
-            nodes,
-        }))))
+        Ok(Poly::atom(Atom::Quotient(Arc::new(Quotient { over, under, depth, nodes }))))
     }
 
     /// `self / divisor` without common factors, with the same floor.

@@ -14,32 +14,20 @@ struct Interval {
 }
 
 impl Interval {
-    const ANY: Interval = Interval {
-        low: None,
-        high: None,
-    };
+    const ANY: Interval = Interval { low: None, high: None };
 
     fn exactly(value: i128) -> Interval {
-        Interval {
-            low: Some(value),
-            high: Some(value),
-        }
+        Interval { low: Some(value), high: Some(value) }
     }
 
     fn add(self, other: Interval) -> Interval {
         let sum = |a: Option<i128>, b: Option<i128>| a?.checked_add(b?);
-        Interval {
-            low: sum(self.low, other.low),
-            high: sum(self.high, other.high),
-        }
+        Interval { low: sum(self.low, other.low), high: sum(self.high, other.high) }
     }
 
     fn neg(self) -> Interval {
         let flip = |bound: Option<i128>| bound?.checked_neg();
-        Interval {
-            low: flip(self.high),
-            high: flip(self.low),
-        }
+        Interval { low: flip(self.high), high: flip(self.low) }
     }
 
     fn mul(self, other: Interval) -> Interval {
@@ -47,10 +35,7 @@ impl Interval {
             let product = |a: Option<i128>, b: Option<i128>| a?.checked_mul(b?);
             // Zero times anything, infinity included, is at least zero: the fallback is sound.
             let low = product(self.low, other.low).or(Some(0));
-            return Interval {
-                low,
-                high: product(self.high, other.high),
-            };
+            return Interval { low, high: product(self.high, other.high) };
         }
         if self.nonpositive() {
             return self.neg().mul_nonnegative(other).neg();
@@ -80,29 +65,17 @@ impl Interval {
 
     fn of_atom(atom: &Atom) -> Interval {
         let Atom::Quotient(quotient) = atom else {
-            return Interval {
-                low: Some(0),
-                high: None,
-            };
+            return Interval { low: Some(0), high: None };
         };
-        let (over, under) = (
-            Interval::of(&quotient.over.0),
-            Interval::of(&quotient.under.0),
-        );
+        let (over, under) = (Interval::of(&quotient.over.0), Interval::of(&quotient.under.0));
         match quotient.under.as_const() {
             Some(constant) => {
                 // The divisor of a quotient in lowest terms is positive when it is a constant.
                 let floor = |bound: Option<i128>| Some(bound?.div_euclid(i128::from(constant)));
-                Interval {
-                    low: floor(over.low),
-                    high: floor(over.high),
-                }
+                Interval { low: floor(over.low), high: floor(over.high) }
             }
             // A divisor of zero has no value to bound.
-            None if over.nonnegative() && under.nonnegative() => Interval {
-                low: Some(0),
-                high: over.high,
-            },
+            None if over.nonnegative() && under.nonnegative() => Interval { low: Some(0), high: over.high },
             None => Interval::ANY,
         }
     }
@@ -134,28 +107,20 @@ impl Interval {
 
     fn mul_nonnegative_scale(self, factor: i128) -> Interval {
         let scale = |bound: Option<i128>| bound?.checked_mul(factor);
-        Interval {
-            low: scale(self.low),
-            high: scale(self.high),
-        }
+        Interval { low: scale(self.low), high: scale(self.high) }
     }
 }
 
 /// Whether `dim >= n` is provable from every variable being at least zero.
 pub(super) fn at_least(dim: &Dim, n: i64) -> bool {
-    if Interval::of(&dim.0)
-        .low
-        .is_some_and(|low| low >= i128::from(n))
-    {
+    if Interval::of(&dim.0).low.is_some_and(|low| low >= i128::from(n)) {
         return true;
     }
     let terms = dim.0.terms();
-    let quotients = terms
-        .iter()
-        .filter_map(|(monomial, _)| match monomial.factors() {
-            [(atom @ Atom::Quotient(_), 1)] => Some(atom),
-            _ => None,
-        });
+    let quotients = terms.iter().filter_map(|(monomial, _)| match monomial.factors() {
+        [(atom @ Atom::Quotient(_), 1)] => Some(atom),
+        _ => None,
+    });
     let mut relaxed = quotients.filter_map(|atom| without_quotient(dim, atom, n));
     // One quotient after another: removing any of them is sound, and the first that can be
     // removed is as good as the others.

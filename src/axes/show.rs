@@ -36,11 +36,7 @@ fn render(poly: &Poly) -> (String, Level) {
     let alone = rest.terms().len() + remainders.len() == 1;
     let mut summands = match merged_constant(&rest) {
         Some(quotient) if remainders.is_empty() => return (quotient, Level::Product),
-        _ => rest
-            .terms()
-            .iter()
-            .map(|term| summand(term, alone))
-            .collect::<Vec<_>>(),
+        _ => rest.terms().iter().map(|term| summand(term, alone)).collect::<Vec<_>>(),
     };
     // The constant stays last.
     let constant = summands.len() - usize::from(rest.constant_term() != 0);
@@ -53,13 +49,7 @@ fn render(poly: &Poly) -> (String, Level) {
     }
     match &summands[..] {
         [] => ("0".into(), Level::Atom),
-        [
-            Summand {
-                negative: false,
-                text,
-                level,
-            },
-        ] => (text.clone(), *level),
+        [Summand { negative: false, text, level }] => (text.clone(), *level),
         [first, others @ ..] => {
             let mut sum = String::from(if first.negative { "-" } else { "" });
             sum += &first.text;
@@ -75,18 +65,11 @@ fn render(poly: &Poly) -> (String, Level) {
 fn summand((monomial, coefficient): &Term, alone: bool) -> Summand {
     let negative = *coefficient < 0;
     let size = coefficient.unsigned_abs();
-    let summand = |text, level| Summand {
-        negative,
-        text,
-        level,
-    };
+    let summand = |text, level| Summand { negative, text, level };
     let mut factors: Vec<_> = monomial.factors().iter().collect();
     factors.sort_by_key(|(atom, _)| product_order(atom));
     if let ([(Atom::Quotient(quotient), 1)], 1) = (&factors[..], size) {
-        return summand(
-            fraction(&quotient.over.0, "/", &quotient.under.0),
-            Level::Product,
-        );
+        return summand(fraction(&quotient.over.0, "/", &quotient.under.0), Level::Product);
     }
     let mut texts = Vec::new();
     if size != 1 || factors.is_empty() {
@@ -102,11 +85,7 @@ fn summand((monomial, coefficient): &Term, alone: bool) -> Summand {
             _ => format!("{base}**{exponent}"),
         }
     }));
-    let level = if texts.len() == 1 {
-        Level::Atom
-    } else {
-        Level::Product
-    };
+    let level = if texts.len() == 1 { Level::Atom } else { Level::Product };
     let spaced = alone && factors.len() > 1;
     summand(texts.join(if spaced { " * " } else { "*" }), level)
 }
@@ -151,45 +130,26 @@ fn merged_constant(poly: &Poly) -> Option<String> {
 
 /// Finds `k * p - k * q * (p / q)` in a sum, which is `k * (p % q)`, and what is left without it.
 fn take_remainder(poly: &Poly) -> Option<(Summand, Poly)> {
-    let atoms = poly
-        .terms()
-        .iter()
-        .flat_map(|(monomial, _)| monomial.factors());
-    atoms
-        .filter(|(_, exponent)| *exponent == 1)
-        .find_map(|(atom, _)| {
-            let Atom::Quotient(quotient) = atom else {
-                return None;
-            };
-            let (over, under) = (&quotient.over.0, &quotient.under.0);
-            let (slope, rest) = poly.split_linear(atom)?;
-            let (times, inexact) = slope.div_rem(under).ok()?;
-            let smaller = rest.add(&times.mul(over).ok()?).ok()?;
-            if !inexact.is_zero() || smaller.terms().len() >= rest.terms().len() {
-                return None;
-            }
-            let negative = times
-                .terms()
-                .iter()
-                .all(|(_, coefficient)| *coefficient > 0);
-            let times = if negative {
-                times
-            } else {
-                times.scale(-1).ok()?
-            };
-            let remainder = fraction(over, "%", under);
-            let text = match render(&times) {
-                (factor, Level::Atom) if factor == "1" => remainder,
-                (factor, Level::Sum) => format!("({factor})*({remainder})"),
-                (factor, _) => format!("{factor}*({remainder})"),
-            };
-            Some((
-                Summand {
-                    negative,
-                    text,
-                    level: Level::Product,
-                },
-                smaller,
-            ))
-        })
+    let atoms = poly.terms().iter().flat_map(|(monomial, _)| monomial.factors());
+    atoms.filter(|(_, exponent)| *exponent == 1).find_map(|(atom, _)| {
+        let Atom::Quotient(quotient) = atom else {
+            return None;
+        };
+        let (over, under) = (&quotient.over.0, &quotient.under.0);
+        let (slope, rest) = poly.split_linear(atom)?;
+        let (times, inexact) = slope.div_rem(under).ok()?;
+        let smaller = rest.add(&times.mul(over).ok()?).ok()?;
+        if !inexact.is_zero() || smaller.terms().len() >= rest.terms().len() {
+            return None;
+        }
+        let negative = times.terms().iter().all(|(_, coefficient)| *coefficient > 0);
+        let times = if negative { times } else { times.scale(-1).ok()? };
+        let remainder = fraction(over, "%", under);
+        let text = match render(&times) {
+            (factor, Level::Atom) if factor == "1" => remainder,
+            (factor, Level::Sum) => format!("({factor})*({remainder})"),
+            (factor, _) => format!("{factor}*({remainder})"),
+        };
+        Some((Summand { negative, text, level: Level::Product }, smaller))
+    })
 }
