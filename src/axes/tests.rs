@@ -244,7 +244,8 @@ fn tree(constants: std::ops::Range<i64>, division: bool) -> impl Strategy<Value 
     leaf.prop_recursive(4, 24, 2, move |inner| {
         let pair = (inner.clone(), inner, 0..if division { 5 } else { 3 });
         pair.prop_map(|(a, b, operator)| {
-            let make = [Tree::Add, Tree::Sub, Tree::Mul, Tree::Div, Tree::Rem][operator];
+            let make: fn(Box<Tree>, Box<Tree>) -> Tree =
+                [Tree::Add, Tree::Sub, Tree::Mul, Tree::Div, Tree::Rem][operator];
             make(Box::new(a), Box::new(b))
         })
     })
