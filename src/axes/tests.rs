@@ -242,7 +242,7 @@ impl Tree {
 fn tree(constants: std::ops::Range<i64>, division: bool) -> impl Strategy<Value = Tree> {
     let leaf = prop_oneof![constants.prop_map(Tree::Const), (0..3usize).prop_map(Tree::Var)];
     leaf.prop_recursive(4, 24, 2, move |inner| {
-        let pair = (inner.clone(), inner, 0..if division { 5 } else { 3 });
+        let pair = (inner.clone(), inner, 0..if division { 5usize } else { 3 });
         pair.prop_map(|(a, b, operator)| {
             let make: fn(Box<Tree>, Box<Tree>) -> Tree =
                 [Tree::Add, Tree::Sub, Tree::Mul, Tree::Div, Tree::Rem][operator];
