@@ -4,3 +4,4 @@ pub mod axes;
 pub mod base;
 pub mod diag;
 pub mod syntax;
+pub mod tiles;

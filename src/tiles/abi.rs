@@ -1,0 +1,55 @@
+//! The interface between generated code and a contraction's machine code.
+//!
+//! This file is compiled twice: into the compiler, which writes a [`Tile`] from generated code by the offsets below, and into the blobs,
+//! which read it. So it uses nothing but `core`, and knows neither.
+
+/// What all calls of one contraction have in common. Strides and offsets are in bytes.
+///
+/// A contraction's code has the signature of [`Contraction`]. It computes, for i < m and j < n,
+/// `C[i, j] (+)= Σ_q Σ_p A_q[i, p] * B_q[p, j]`, q < `nb`, p < `k`, with
+/// - `A_q[i, p]` at `a + ao[q] + i * ras + p * cas`,
+/// - `B_q[p, j]` at `b + bo[q] + p * brs + 4 * j`,
+/// - `C[i, j]` at `c + i * ldc + 4 * j`.
+///
+/// **Order.** Each entry starts as zero, as its bias or as what C held, and takes one fused multiply-add for each (q, p), q outermost, both
+/// ascending; at last [`RELU`] is applied. So its bits depend neither on the tile that holds it, nor on m and n, nor on the vector width; and
+/// cutting k into several calls that [`ACCUMULATE`] changes no bits.
+///
+/// **Bounds.** Exactly the entries named above are read and written. `m`, `n`, `nb` or `k` of zero (or less) name none: with `nb` or `k` zero
+/// C becomes its start. Pointers need the alignment of f32 only. C must not overlap A, B or the bias.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Tile {
+    /// Number of blocks: the further summed axes, such as a convolution's taps.
+    pub nb: i64,
+    /// Offset of each block in A; null: all zero.
+    pub ao: *const i64,
+    /// Offset of each block in B; null: all zero.
+    pub bo: *const i64,
+    /// Steps in each block.
+    pub k: i64,
+    /// From row to row of A: 4 reads A transposed.
+    pub ras: i64,
+    /// From step to step in A.
+    pub cas: i64,
+    /// From step to step in B.
+    pub brs: i64,
+    /// From row to row of C.
+    pub ldc: i64,
+    /// `n` numbers, the start of each row, unless [`ACCUMULATE`]; null: zero.
+    pub bias: *const f32,
+    /// A set of [`ACCUMULATE`] and [`RELU`].
+    pub flags: i64,
+}
+
+/// C's entries start as what C holds; `bias` is not read.
+pub const ACCUMULATE: i64 = 1;
+/// Negative entries become 0. NaN and -0 stay.
+pub const RELU: i64 = 2;
+
+/// `(tile, a, b, c, m, n)`. The System V convention on every x86-64 system, so that the same bytes serve them all; elsewhere that of C.
+#[cfg(target_arch = "x86_64")]
+pub type Contraction = unsafe extern "sysv64" fn(*const Tile, *const u8, *const u8, *mut u8, i64, i64);
+/// `(tile, a, b, c, m, n)`. The System V convention on every x86-64 system, so that the same bytes serve them all; elsewhere that of C.
+#[cfg(not(target_arch = "x86_64"))]
+pub type Contraction = unsafe extern "C" fn(*const Tile, *const u8, *const u8, *mut u8, i64, i64);

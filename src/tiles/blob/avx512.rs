@@ -1,0 +1,118 @@
+//! The contraction on 512-bit vectors: 32 registers, and masks that cost nothing.
+#![no_std]
+
+#[path = "../abi.rs"]
+mod abi;
+mod cut;
+mod kernel;
+
+use abi::Tile;
+use core::arch::x86_64::*;
+use cut::Runs;
+use kernel::{Machine, Place, Vector, tiles};
+
+/// The contraction of `abi.rs`.
+///
+/// # Safety
+/// As `abi.rs` says; the processor has AVX-512F, BW, DQ and VL.
+#[unsafe(no_mangle)]
+pub unsafe extern "sysv64" fn nnc_contract_avx512(
+    t: *const Tile,
+    a: *const u8,
+    b: *const u8,
+    c: *mut u8,
+    m: i64,
+    n: i64,
+) {
+    // SAFETY: the caller's.
+    unsafe { kernel::contract::<Avx512>(t, a, b, c, m, n) }
+}
+
+struct Avx512;
+
+impl Machine for Avx512 {
+    type V = __m512;
+    const TAIL_APART: bool = false;
+
+    #[inline(always)]
+    fn rows(vectors: i64) -> i64 {
+        match vectors {
+            1 | 2 => 14,
+            3 => 9,
+            4 => 6,
+            _ => 1,
+        }
+    }
+
+    /// Few rows take wide panels, for a register's next multiply-add waits 4 cycles for its last: eight independent ones keep two units busy.
+    #[inline(always)]
+    fn panels(m: i64, vectors: i64) -> Runs {
+        match m {
+            1 => Runs::of_at_most(vectors, 8),
+            2..=6 => Runs::of_at_most(vectors, 4),
+            _ => Runs::of_at_least(vectors, 2),
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile(vectors: i64, rows: i64, _: bool, t: &Tile, at: Place<__mmask16>) {
+        // SAFETY: the caller's.
+        unsafe {
+            match vectors {
+                1 => tiles!(rows, 1, true, t, at; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+                2 => tiles!(rows, 2, true, t, at; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+                3 => tiles!(rows, 3, true, t, at; 1 2 3 4 5 6 7 8 9),
+                4 => tiles!(rows, 4, true, t, at; 1 2 3 4 5 6),
+                5 => tiles!(rows, 5, true, t, at; 1),
+                6 => tiles!(rows, 6, true, t, at; 1),
+                7 => tiles!(rows, 7, true, t, at; 1),
+                8 => tiles!(rows, 8, true, t, at; 1),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Vector for __m512 {
+    const LANES: usize = 16;
+    type Mask = __mmask16;
+
+    #[inline(always)]
+    unsafe fn mask(n: i64) -> __mmask16 {
+        (0xffff_u32 >> (16 - n)) as __mmask16
+    }
+    #[inline(always)]
+    fn zero() -> Self {
+        // SAFETY: the whole file is compiled for these instructions, here and below.
+        unsafe { _mm512_setzero_ps() }
+    }
+    #[inline(always)]
+    unsafe fn splat(from: *const f32) -> Self {
+        unsafe { _mm512_set1_ps(from.read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn load_masked(from: *const f32, mask: __mmask16) -> Self {
+        unsafe { _mm512_maskz_loadu_ps(mask, from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm512_storeu_ps(to, self) }
+    }
+    #[inline(always)]
+    unsafe fn store_masked(self, to: *mut f32, mask: __mmask16) {
+        unsafe { _mm512_mask_storeu_ps(to, mask, self) }
+    }
+    #[inline(always)]
+    unsafe fn add_product(self, a: Self, b: Self) -> Self {
+        unsafe { _mm512_fmadd_ps(a, b, self) }
+    }
+    #[inline(always)]
+    unsafe fn relu(self) -> Self {
+        // vmaxps yields its second operand where one is NaN or both are zero.
+        unsafe { _mm512_max_ps(_mm512_setzero_ps(), self) }
+    }
+}

@@ -1,0 +1,262 @@
+//! Holds a contraction's code to the law of `abi.rs`, to the bit, with an unreadable page behind each operand.
+
+use std::ptr;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::{ACCUMULATE, Contraction, RELU, Tile};
+
+/// One contraction to try.
+#[derive(Clone, Debug)]
+struct Case {
+    m: i64,
+    n: i64,
+    k: i64,
+    nb: i64,
+    /// A is read along its columns.
+    transposed: bool,
+    /// Distance of rows in B and C beyond what they hold.
+    gap: i64,
+    accumulate: bool,
+    bias: bool,
+    relu: bool,
+    /// Whether a single block has offset tables.
+    tables: bool,
+    seed: u32,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let sizes = (
+        prop_oneof![0..4i64, 0..40i64],
+        prop_oneof![0..4i64, 0..20i64, 0..150i64],
+        prop_oneof![0..4i64, 0..40i64],
+        0..4i64,
+    );
+    let flags =
+        (any::<bool>(), 0..20i64, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<u32>());
+    (sizes, flags).prop_map(|((m, n, k, nb), (transposed, gap, accumulate, bias, relu, tables, seed))| Case {
+        m,
+        n,
+        k,
+        nb,
+        transposed,
+        gap,
+        accumulate,
+        bias,
+        relu,
+        tables,
+        seed,
+    })
+}
+
+/// Checks `code` on random cases. `fused`: a multiply-add rounds once; else the product is rounded too.
+///
+/// # Safety
+/// `code` is a contraction's code that this machine can run.
+pub(crate) unsafe fn check(code: Contraction, fused: bool) {
+    let config = Config { cases: 600, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(
+        config,
+        proptest::test_runner::TestRng::deterministic_rng(Default::default()),
+    );
+    let verdict = runner.run(&cases(), |case| {
+        // SAFETY: the caller's.
+        unsafe { check_case(code, fused, &case) };
+        Ok(())
+    });
+    if let Err(failure) = verdict {
+        panic!("{failure}");
+    }
+}
+
+/// Small numbers with many bits, some of them negative, and now and then what is special.
+struct Numbers(u32);
+
+impl Numbers {
+    fn next(&mut self) -> f32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        match self.0 % 997 {
+            0 => f32::NAN,
+            1 => f32::INFINITY,
+            2 => -0.0,
+            _ => (self.0 >> 8) as f32 / (1 << 23) as f32 - 1.0,
+        }
+    }
+
+    fn fill(&mut self, len: i64) -> Vec<f32> {
+        (0..len).map(|_| self.next()).collect()
+    }
+}
+
+unsafe fn check_case(code: Contraction, fused: bool, case: &Case) {
+    let &Case { m, n, k, nb, transposed, gap, .. } = case;
+    let mut numbers = Numbers(case.seed | 1);
+    // Blocks overlap, as the taps of a convolution do.
+    let (ao, bo): (Vec<i64>, Vec<i64>) =
+        (0..nb).map(|q| if case.tables || nb > 1 { (4 * q, 4 * (nb - 1 - q) * 3) } else { (0, 0) }).unzip();
+    let (ras, cas) = if transposed { (4, 4 * (m + gap)) } else { (4 * (k + gap), 4) };
+    let brs = 4 * (n + gap);
+    // The extent up to the last entry that is read: behind it lies the unreadable page.
+    let extent = |offsets: &[i64], rows: i64, row: i64, columns: i64, column: i64| match offsets.iter().max()
+    {
+        Some(&far) if rows > 0 && columns > 0 => (far + (rows - 1) * row + (columns - 1) * column) / 4 + 1,
+        _ => 0,
+    };
+    let a = Guarded::new(&numbers.fill(if n > 0 { extent(&ao, m, ras, k, cas) } else { 0 }));
+    let b = Guarded::new(&numbers.fill(if m > 0 { extent(&bo, k, brs, n, 4) } else { 0 }));
+    let bias = Guarded::new(&numbers.fill(n));
+    let before = numbers.fill(extent(&[0], m, brs, n, 4));
+    let c = Guarded::new(&before);
+    let (accumulate, relu) = (if case.accumulate { ACCUMULATE } else { 0 }, if case.relu { RELU } else { 0 });
+    let tables = case.tables || nb > 1;
+    let tile = Tile {
+        nb,
+        ao: if tables { ao.as_ptr() } else { ptr::null() },
+        bo: if tables { bo.as_ptr() } else { ptr::null() },
+        k,
+        ras,
+        cas,
+        brs,
+        ldc: brs,
+        bias: if case.bias { bias.start() } else { ptr::null() },
+        flags: accumulate | relu,
+    };
+    // SAFETY: the operands have the extents that the strides reach.
+    unsafe { code(&tile, a.start() as *const u8, b.start() as *const u8, c.start() as *mut u8, m, n) };
+
+    let mut expected = before.clone();
+    for i in 0..m {
+        for j in 0..n {
+            let entry = &mut expected[(i * brs / 4 + j) as usize];
+            let mut sum = match (case.accumulate, case.bias) {
+                (true, _) => *entry,
+                (false, true) => bias.get()[j as usize],
+                (false, false) => 0.0,
+            };
+            for q in 0..nb as usize {
+                for p in 0..k {
+                    let x = a.get()[((ao[q] + i * ras + p * cas) / 4) as usize];
+                    let y = b.get()[((bo[q] + p * brs) / 4 + j) as usize];
+                    sum = if fused { x.mul_add(y, sum) } else { x * y + sum };
+                }
+            }
+            *entry = if case.relu && sum < 0.0 { 0.0 } else { sum };
+        }
+    }
+    for (at, (&is, &should)) in c.get().iter().zip(&expected).enumerate() {
+        let same = is.to_bits() == should.to_bits() || (is.is_nan() && should.is_nan());
+        assert!(same, "entry {at} is {is:e}, should be {should:e}");
+    }
+}
+
+/// Numbers that end where an unreadable page begins.
+struct Guarded {
+    map: *mut u8,
+    pages: usize,
+    len: usize,
+}
+
+#[cfg(unix)]
+mod system {
+    unsafe extern "C" {
+        pub fn mmap(at: *mut u8, len: usize, access: i32, flags: i32, file: i32, offset: i64) -> *mut u8;
+        pub fn munmap(at: *mut u8, len: usize) -> i32;
+        pub fn mprotect(at: *mut u8, len: usize, access: i32) -> i32;
+    }
+    pub const READ_WRITE: i32 = 3;
+    #[cfg(target_os = "linux")]
+    pub const PRIVATE_ANONYMOUS: i32 = 0x22;
+    #[cfg(not(target_os = "linux"))]
+    pub const PRIVATE_ANONYMOUS: i32 = 0x1002;
+}
+
+/// A multiple of every system's page.
+const PAGE: usize = 1 << 16;
+
+#[cfg(unix)]
+impl Guarded {
+    fn new(numbers: &[f32]) -> Guarded {
+        let pages = (4 * numbers.len()).div_ceil(PAGE);
+        let len = (pages + 1) * PAGE;
+        // SAFETY: fresh memory, the last page of which is taken away; the numbers end before it.
+        unsafe {
+            let map =
+                system::mmap(ptr::null_mut(), len, system::READ_WRITE, system::PRIVATE_ANONYMOUS, -1, 0);
+            assert_ne!(map as isize, -1, "no memory");
+            assert_eq!(system::mprotect(map.add(pages * PAGE), PAGE, 0), 0);
+            let guarded = Guarded { map, pages, len: numbers.len() };
+            ptr::copy_nonoverlapping(numbers.as_ptr(), guarded.start(), numbers.len());
+            guarded
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`.
+        unsafe { system::munmap(self.map, (self.pages + 1) * PAGE) };
+    }
+}
+
+#[cfg(not(unix))]
+impl Guarded {
+    fn new(numbers: &[f32]) -> Guarded {
+        let pages = (4 * numbers.len()).div_ceil(PAGE);
+        let mut memory = vec![0u8; (pages + 1) * PAGE];
+        let guarded = Guarded { map: memory.as_mut_ptr(), pages, len: numbers.len() };
+        std::mem::forget(memory);
+        // SAFETY: the memory is large enough. A test may leak it.
+        unsafe { ptr::copy_nonoverlapping(numbers.as_ptr(), guarded.start(), numbers.len()) };
+        guarded
+    }
+}
+
+impl Guarded {
+    fn start(&self) -> *mut f32 {
+        // SAFETY: inside the map.
+        unsafe { self.map.add(self.pages * PAGE - 4 * self.len) as *mut f32 }
+    }
+
+    fn get(&self) -> &[f32] {
+        // SAFETY: written by `new`.
+        unsafe { std::slice::from_raw_parts(self.start(), self.len) }
+    }
+}
+
+mod blobs {
+    use cranelift_jit::{JITBuilder, JITModule};
+    use cranelift_module::{Linkage, Module, default_libcall_names};
+
+    use crate::tiles::{Contraction, Isa};
+
+    /// The path of generated code: the bytes are placed into a module.
+    fn place(isa: Isa) -> Option<(JITModule, Contraction)> {
+        let blob = isa.blob().filter(|_| isa.is_supported())?;
+        let mut module = JITModule::new(JITBuilder::new(default_libcall_names()).expect("a host"));
+        let id = module
+            .declare_function(blob.symbol, Linkage::Local, &module.make_signature())
+            .expect("a fresh name");
+        module.define_function_bytes(id, blob.align, blob.bytes, &[]).expect("fresh");
+        module.finalize_definitions().expect("memory");
+        // SAFETY: a blob is a contraction.
+        let code =
+            unsafe { std::mem::transmute::<*const u8, Contraction>(module.get_finalized_function(id)) };
+        Some((module, code))
+    }
+
+    #[test]
+    fn blobs_contract_exactly_and_within_bounds() {
+        for isa in Isa::ALL {
+            let Some((module, code)) = place(isa) else { continue };
+            // SAFETY: the machine has this instruction set; the module is not used afterwards.
+            unsafe {
+                super::check(code, true);
+                module.free_memory();
+            }
+        }
+    }
+}
