@@ -71,11 +71,24 @@ pub enum BufferKind {
 /// One step of the schedule.
 #[derive(Clone, Debug)]
 pub enum Step {
-    Run { kernel: KernelId, args: Vec<BufferRef> },
+    Run {
+        kernel: KernelId,
+        args: Vec<BufferRef>,
+    },
     /// Runs `body` `count` times. `var` numbers the turns, upwards or downwards.
-    Loop { var: StepVar, count: Dim, reverse: bool, body: Vec<Step> },
+    Loop {
+        var: StepVar,
+        count: Dim,
+        reverse: bool,
+        body: Vec<Step>,
+    },
     /// Copies all of `from` to `to`: a carry's first value, the next carry.
-    Copy { from: BufferRef, to: BufferRef, dtype: DType, len: Dim },
+    Copy {
+        from: BufferRef,
+        to: BufferRef,
+        dtype: DType,
+        len: Dim,
+    },
 }
 
 /// The number of a turn of a `Step::Loop`.
@@ -135,10 +148,17 @@ pub enum Size {
 #[derive(Clone, Debug)]
 pub enum Stmt {
     Let(Val, Inst),
-    Store { arg: Arg, at: Address, value: Val },
+    Store {
+        arg: Arg,
+        at: Address,
+        value: Val,
+    },
     Loop(Loop),
     /// Only where the condition is uniform over the lanes, or outside of lane loops.
-    If { cond: Val, then: Vec<Stmt> },
+    If {
+        cond: Val,
+        then: Vec<Stmt>,
+    },
     Contract(Contract),
 }
 
@@ -210,9 +230,16 @@ pub enum Inst {
     Size(Size),
     /// The loop variable as i64 (lane by lane inside its lane loop).
     Index(Var),
-    Load { arg: Arg, at: Address },
+    Load {
+        arg: Arg,
+        at: Address,
+    },
     /// Loads only where the mask is true, else zero; the address may be wild there.
-    LoadIf { arg: Arg, at: Address, mask: Val },
+    LoadIf {
+        arg: Arg,
+        at: Address,
+        mask: Val,
+    },
     Op(KOp, Vec<Val>),
 }
 

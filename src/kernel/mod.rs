@@ -1,5 +1,13 @@
 //! The kernel IR: loops over buffers. It does not know what an operator is, so that a second code generator can start here.
 
+mod build;
+pub mod eval;
 mod ir;
+mod print;
+mod types;
+mod verify;
 
+pub use build::BodyBuilder;
 pub use ir::*;
+pub use types::computes;
+pub use verify::{Defect, verify, verify_program};
