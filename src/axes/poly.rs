@@ -70,7 +70,8 @@ impl Monomial {
                 Ordering::Greater => product.extend(right.next().cloned()),
                 Ordering::Equal => {
                     product.push((a.clone(), m + n));
-                    (left.next(), right.next());
+                    left.next();
+                    right.next();
                 }
             }
         }

@@ -30,27 +30,18 @@ impl Interval {
         Interval { low: flip(self.high), high: flip(self.low) }
     }
 
+    /// The product, where both signs are known; without a bound otherwise.
     fn mul(self, other: Interval) -> Interval {
-        if self.nonnegative() && other.nonnegative() {
-            let product = |a: Option<i128>, b: Option<i128>| a?.checked_mul(b?);
-            // Zero times anything, infinity included, is at least zero: the fallback is sound.
-            let low = product(self.low, other.low).or(Some(0));
-            return Interval { low, high: product(self.high, other.high) };
-        }
-        if self.nonpositive() {
-            return self.neg().mul_nonnegative(other).neg();
-        }
-        if other.nonpositive() {
-            return other.neg().mul_nonnegative(self).neg();
-        }
-        Interval::ANY
-    }
-
-    /// The product where `self` is known to be at least zero.
-    fn mul_nonnegative(self, other: Interval) -> Interval {
-        match (other.nonnegative(), other.nonpositive()) {
-            (true, _) => self.mul(other),
-            (_, true) => self.mul(other.neg()).neg(),
+        match (self.nonnegative(), other.nonnegative()) {
+            (true, true) => {
+                let product = |a: Option<i128>, b: Option<i128>| a?.checked_mul(b?);
+                // A lower bound that is too large to compute is at least zero.
+                let low = product(self.low, other.low).or(Some(0));
+                Interval { low, high: product(self.high, other.high) }
+            }
+            (true, false) if other.nonpositive() => self.mul(other.neg()).neg(),
+            (false, true) if self.nonpositive() => self.neg().mul(other).neg(),
+            (false, false) if self.nonpositive() && other.nonpositive() => self.neg().mul(other.neg()),
             _ => Interval::ANY,
         }
     }
@@ -97,15 +88,15 @@ impl Interval {
             }
             let coefficient = i128::from(*coefficient);
             let scaled = match coefficient < 0 {
-                true => product.mul_nonnegative_scale(-coefficient).neg(),
-                false => product.mul_nonnegative_scale(coefficient),
+                true => product.scale(-coefficient).neg(),
+                false => product.scale(coefficient),
             };
             sum = sum.add(scaled);
         }
         sum
     }
 
-    fn mul_nonnegative_scale(self, factor: i128) -> Interval {
+    fn scale(self, factor: i128) -> Interval {
         let scale = |bound: Option<i128>| bound?.checked_mul(factor);
         Interval { low: scale(self.low), high: scale(self.high) }
     }

@@ -32,7 +32,7 @@ fn dims_are_shown_as_written() {
     assert_eq!(v("H").rem(&c(16)).unwrap().to_string(), "H % 16");
     assert_eq!(v("D").rem(&v("heads")).unwrap().to_string(), "D % heads");
     assert_eq!(v("C2").add(&v("C1")).unwrap().to_string(), "C1 + C2");
-    assert_eq!(c(3).sub(&v("H")).unwrap().to_string(), "-H + 3");
+    assert_eq!(c(3).sub(&v("H")).unwrap().to_string(), "3 - H");
     let both = v("H").sub(&v("K")).unwrap().neg().unwrap();
     assert_eq!(both.to_string(), "K - H");
     assert_eq!(v("N").pow(2).unwrap().add(&v("N")).unwrap().to_string(), "N**2 + N");
@@ -119,10 +119,6 @@ fn a_unet_meets_itself_under_its_fact() {
     facts.divides(&c(12), &v("H")).unwrap();
     let by48 = v("H").div(&c(48)).unwrap().mul(&c(48)).unwrap();
     assert_eq!(facts.normalise(&by48).unwrap(), v("H"));
-    assert!(matches!(
-        facts.equal(&v("H"), &v("K").mul(&c(2)).unwrap().add(&c(1)).unwrap()),
-        Ok(()) | Err(DimError::Contradiction(..))
-    ));
 }
 
 #[test]
