@@ -1,7 +1,8 @@
 //! A compiler for neural networks. The rooms, from the cellar up: each imports only those before it.
 
-pub mod axes;
 pub mod base;
 pub mod diag;
 pub mod syntax;
+pub mod axes;
+pub mod tensor;
 pub mod tiles;

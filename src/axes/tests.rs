@@ -248,7 +248,7 @@ fn tree(constants: std::ops::Range<i64>, division: bool) -> impl Strategy<Value 
 }
 
 fn bind(at: &[i64; 3]) -> BTreeMap<DimVar, i64> {
-    NAMES.iter().map(|name| DimVar::new(name)).zip(*at).collect()
+    NAMES.iter().map(DimVar::new).zip(*at).collect()
 }
 
 proptest! {
@@ -292,7 +292,7 @@ proptest! {
         let inner: Result<Vec<Dim>, _> = inner.iter().map(Tree::dim).collect();
         if let (Ok(outer), Ok(inner)) = (outer.dim(), inner) {
             let values: Result<Vec<i64>, _> = inner.iter().map(|d| d.eval(&bind(&at))).collect();
-            let map = NAMES.iter().map(|name| DimVar::new(name)).zip(inner).collect();
+            let map = NAMES.iter().map(DimVar::new).zip(inner).collect();
             if let (Ok(dim), Ok(values)) = (outer.substitute(&map), values)
                 && let Ok(value) = outer.eval(&bind(&[values[0], values[1], values[2]]))
             {

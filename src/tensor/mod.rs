@@ -1,0 +1,14 @@
+//! Host values: what a program reads, writes and compares, on ndarray.
+//!
+//! A `Tensor` has a dtype, a shape and elements, nothing else: this room knows no axis names, no
+//! graph and no machine code.
+
+mod cast;
+mod compare;
+mod dtype;
+mod value;
+
+pub use cast::{Element, Number};
+pub use compare::{Agreement, Difference, Tolerance};
+pub use dtype::DType;
+pub use value::{ArcArrayD, Tensor, TensorError};
