@@ -2,6 +2,7 @@
 
 pub mod base;
 pub mod diag;
+pub mod kernel;
 pub mod syntax;
 pub mod axes;
 pub mod tensor;

@@ -180,7 +180,7 @@ impl BodyBuilder {
     }
 
     pub fn contract(&mut self, contract: Contract) {
-        self.push(Stmt::Contract(contract));
+        self.push(Stmt::Contract(Box::new(contract)));
     }
 
     /// Opens a loop; `lanes` as in [`Loop::lanes`].

@@ -159,7 +159,7 @@ pub enum Stmt {
         cond: Val,
         then: Vec<Stmt>,
     },
-    Contract(Contract),
+    Contract(Box<Contract>),
 }
 
 /// A sequential loop.
