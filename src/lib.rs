@@ -7,3 +7,4 @@ pub mod syntax;
 pub mod axes;
 pub mod tensor;
 pub mod tiles;
+pub mod codegen;

@@ -1,4 +1,5 @@
-//! Holds a contraction's code to the law of `abi.rs`, to the bit, with an unreadable page behind each operand.
+//! Holds a contraction's code to the law of `abi.rs`, to the bit, with an unreadable page behind each operand. The code generator's tests
+//! call it, for they place the blobs as generated code does.
 
 use std::ptr;
 
@@ -224,39 +225,5 @@ impl Guarded {
     fn get(&self) -> &[f32] {
         // SAFETY: written by `new`.
         unsafe { std::slice::from_raw_parts(self.start(), self.len) }
-    }
-}
-
-mod blobs {
-    use cranelift_jit::{JITBuilder, JITModule};
-    use cranelift_module::{Linkage, Module, default_libcall_names};
-
-    use crate::tiles::{Contraction, Isa};
-
-    /// The path of generated code: the bytes are placed into a module.
-    fn place(isa: Isa) -> Option<(JITModule, Contraction)> {
-        let blob = isa.blob().filter(|_| isa.is_supported())?;
-        let mut module = JITModule::new(JITBuilder::new(default_libcall_names()).expect("a host"));
-        let id = module
-            .declare_function(blob.symbol, Linkage::Local, &module.make_signature())
-            .expect("a fresh name");
-        module.define_function_bytes(id, blob.align, blob.bytes, &[]).expect("fresh");
-        module.finalize_definitions().expect("memory");
-        // SAFETY: a blob is a contraction.
-        let code =
-            unsafe { std::mem::transmute::<*const u8, Contraction>(module.get_finalized_function(id)) };
-        Some((module, code))
-    }
-
-    #[test]
-    fn blobs_contract_exactly_and_within_bounds() {
-        for isa in Isa::ALL {
-            let Some((module, code)) = place(isa) else { continue };
-            // SAFETY: the machine has this instruction set; the module is not used afterwards.
-            unsafe {
-                super::check(code, true);
-                module.free_memory();
-            }
-        }
     }
 }

@@ -1,0 +1,3 @@
+//! Machine code for any processor that Cranelift knows.
+
+pub mod tile;

@@ -1,0 +1,3 @@
+//! Kernels to machine code.
+
+pub mod cranelift;
