@@ -2,9 +2,10 @@
 
 pub mod base;
 pub mod diag;
-pub mod kernel;
 pub mod syntax;
 pub mod axes;
 pub mod tensor;
 pub mod tiles;
+pub mod kernel;
 pub mod codegen;
+pub mod runtime;

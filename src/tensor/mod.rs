@@ -6,6 +6,7 @@
 mod cast;
 mod compare;
 mod dtype;
+pub mod random;
 mod value;
 
 pub use cast::{Element, Number};
