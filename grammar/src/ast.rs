@@ -64,7 +64,8 @@ pub enum ItemKind {
     Test(Test),
     Use(Use),
     Let(Let),
-    Error,
+    /// Did not parse. The names that it would have defined are no unknown names.
+    Error { defines: Vec<Ident> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -149,7 +150,8 @@ pub enum ClauseKind {
         value: Expr,
     },
     Let(Let),
-    Error,
+    /// Did not parse; as in [`ItemKind::Error`].
+    Error { defines: Vec<Ident> },
 }
 
 /// `test "softmax sums to one" { … }`
@@ -266,7 +268,8 @@ pub enum StmtKind {
     Def(Box<Def>),
     /// An expression whose value is not used: an error, unless it is an `if` or a block.
     Expr(Expr),
-    Error,
+    /// Did not parse; as in [`ItemKind::Error`].
+    Error { defines: Vec<Ident> },
 }
 
 /// `let pat: ty = value`
