@@ -65,7 +65,9 @@ pub enum ItemKind {
     Use(Use),
     Let(Let),
     /// Did not parse. The names that it would have defined are no unknown names.
-    Error { defines: Vec<Ident> },
+    Error {
+        defines: Vec<Ident>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -151,7 +153,9 @@ pub enum ClauseKind {
     },
     Let(Let),
     /// Did not parse; as in [`ItemKind::Error`].
-    Error { defines: Vec<Ident> },
+    Error {
+        defines: Vec<Ident>,
+    },
 }
 
 /// `test "softmax sums to one" { … }`
@@ -269,7 +273,9 @@ pub enum StmtKind {
     /// An expression whose value is not used: an error, unless it is an `if` or a block.
     Expr(Expr),
     /// Did not parse; as in [`ItemKind::Error`].
-    Error { defines: Vec<Ident> },
+    Error {
+        defines: Vec<Ident>,
+    },
 }
 
 /// `let pat: ty = value`

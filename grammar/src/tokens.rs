@@ -349,9 +349,10 @@ fn is_closed(raw: &str) -> bool {
 
 /// The value of an integer literal; none from 2⁶⁴ on.
 pub fn int_value(digits: &str) -> Option<u64> {
-    digits.bytes().filter(u8::is_ascii_digit).try_fold(0u64, |value, digit| {
-        value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-    })
+    digits
+        .bytes()
+        .filter(u8::is_ascii_digit)
+        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
 }
 
 /// The nearest f64; none beyond the largest one.

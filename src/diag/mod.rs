@@ -1,5 +1,8 @@
 //! Diagnostics as values: what is wrong, where, and what to do about it.
 
+pub mod json;
+pub mod render;
+
 use std::fmt;
 
 use crate::base::Span;

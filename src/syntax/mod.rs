@@ -1,4 +1,13 @@
 //! Source text and the syntax tree: parsing, printing, formatting.
 //! Must never know what a program means.
 
+mod brackets;
+pub mod errors;
+mod expected;
+mod layout;
+mod mistakes;
+mod parse;
+
 pub use nn_grammar::ast;
+pub use nn_grammar::tokens::Comment;
+pub use parse::{Parsed, parse};

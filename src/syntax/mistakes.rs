@@ -1,0 +1,397 @@
+//! Why a part did not parse: the classic mistakes, told apart by the tokens around the place, and
+//! "expected …, found …" for all others.
+
+use std::ops::Range;
+
+use nn_grammar::tokens::Token;
+
+use crate::base::{FileId, Span};
+use crate::diag::Diagnostic;
+
+use super::errors::UNEXPECTED;
+use super::expected::{Expected, found};
+use super::layout::Spanned;
+
+/// Where the parser stopped.
+pub struct Stop<'t, 's> {
+    pub file: FileId,
+    pub text: &'s str,
+    /// The tokens of the item.
+    pub tokens: &'t [Spanned<'s>],
+    /// The first token that does not fit; the number of tokens where the end does not.
+    pub at: usize,
+    /// The statement, clause or item around it.
+    pub part: Range<usize>,
+    pub expected: Expected<'t>,
+}
+
+/// One error for the place at which the parser stopped.
+pub fn unexpected(stop: &Stop<'_, '_>) -> Diagnostic {
+    stop.habit()
+        .or_else(|| stop.head())
+        .or_else(|| stop.word_as_name())
+        .or_else(|| stop.binder())
+        .or_else(|| stop.equals())
+        .or_else(|| stop.operators())
+        .or_else(|| stop.numbers())
+        .or_else(|| stop.brackets())
+        .or_else(|| stop.declaration())
+        .unwrap_or_else(|| stop.plain())
+}
+
+impl<'s> Stop<'_, 's> {
+    fn token(&self, index: usize) -> Option<Token<'s>> {
+        self.tokens.get(index).map(|&(_, token, _)| token)
+    }
+
+    fn here(&self) -> Option<Token<'s>> {
+        self.token(self.at)
+    }
+
+    /// The n-th token before the place.
+    fn before(&self, n: usize) -> Option<Token<'s>> {
+        self.token(self.at.checked_sub(n)?)
+    }
+
+    fn span_of(&self, index: usize) -> Span {
+        match (self.tokens.get(index), self.tokens.last()) {
+            (Some(&(start, _, end)), _) => Span::new(self.file, start, end),
+            (None, Some(&(_, _, end))) => Span::new(self.file, end, end),
+            (None, None) => Span::new(self.file, 0, 0),
+        }
+    }
+
+    fn span(&self) -> Span {
+        self.span_of(self.at)
+    }
+
+    fn text_of(&self, index: usize) -> &'s str {
+        &self.text[self.span_of(index).range()]
+    }
+
+    fn found(&self) -> String {
+        found(self.here(), self.text_of(self.at))
+    }
+
+    fn error(&self, message: impl Into<String>, label: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(UNEXPECTED, message).label(self.span(), label)
+    }
+
+    fn plain(&self) -> Diagnostic {
+        let expected = self.expected.describe();
+        self.error(format!("expected {expected}, found {}", self.found()), format!("expected {expected}"))
+    }
+
+    /// The innermost bracket that is open at the place, and its index.
+    fn bracket(&self) -> Option<(Token<'s>, usize)> {
+        let mut closed = 0;
+        for index in (0..self.at.min(self.tokens.len())).rev() {
+            match self.tokens[index].1 {
+                Token::RightParen | Token::RightBracket | Token::RightBrace => closed += 1,
+                token @ (Token::LeftParen | Token::LeftBracket | Token::LeftBrace) => {
+                    if closed == 0 {
+                        return Some((token, index));
+                    }
+                    closed -= 1;
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Tokens of the part before the place that no bracket of the part encloses, last first.
+    fn same_level(&self) -> impl Iterator<Item = Token<'s>> {
+        let from = self.bracket().map_or(0, |(_, index)| index + 1).max(self.part.start);
+        let mut depth = 0u32;
+        (from..self.at.min(self.tokens.len())).rev().map(|index| self.tokens[index].1).filter(move |token| {
+            match token {
+                Token::RightParen | Token::RightBracket | Token::RightBrace => {
+                    depth += 1;
+                    depth == 1
+                }
+                Token::LeftParen | Token::LeftBracket | Token::LeftBrace => {
+                    depth = depth.saturating_sub(1);
+                    false
+                }
+                _ => depth == 0,
+            }
+        })
+    }
+
+    /// Words of other languages at the start of a statement or item.
+    fn habit(&self) -> Option<Diagnostic> {
+        let start = self.part.start;
+        let Some(Token::Name(word)) = self.token(start) else { return None };
+        if self.at > start + 2 {
+            return None;
+        }
+        let help = match word {
+            "return" => "the last expression of a block is its value; nothing leaves a block early",
+            "var" | "const" | "val" | "mut" | "auto" => "a local value is written: let x = …",
+            "while" | "loop" | "repeat" => {
+                "a recurrence is written with `scan`, a loop over a literal list with `for x in [ … ] { … }`"
+            }
+            "def" | "func" | "function" | "pub" | "export" | "inline" => {
+                "a function is written: fn name(x: f32[N]) -> f32[N] { … }"
+            }
+            "class" | "struct" | "module" => {
+                "a layer with parameters is written: layer name(H: dim)(x: f32[N]) -> f32[H] { … }"
+            }
+            "import" | "from" | "include" | "require" => "another file is used by: use \"other.nn\" as other",
+            "elif" | "elsif" | "elseif" => "write: } else if … {",
+            "switch" | "match" | "case" => "a choice is written: if … { … } else if … { … } else { … }",
+            "weight" | "weights" | "parameter" | "buffer" => {
+                "a trained parameter is written: param w: f32[I, O] = zeros"
+            }
+            _ => return None,
+        };
+        let span = self.span_of(start);
+        Some(Diagnostic::error(UNEXPECTED, format!("nn has no `{word}`")).label(span, "").help(help))
+    }
+
+    /// Heads of definitions.
+    fn head(&self) -> Option<Diagnostic> {
+        use Token::*;
+        let first = self.token(self.part.start)?;
+        if self.at == self.part.start && first == LeftBrace && self.part.start == 0 {
+            let error = self.error("a block cannot stand here", "");
+            return Some(error.help("the `{` of a body stands at the end of the line of its head"));
+        }
+        if !matches!(first, Fn | Layer | Model | Optimizer)
+            || self.bracket().is_some_and(|(t, _)| t == LeftBrace)
+        {
+            return None;
+        }
+        let parameter = matches!((self.before(2), self.before(1)), (Some(LeftParen | Comma), Some(Name(_))));
+        if parameter && self.expected.has(":") && !self.expected.operator() {
+            let name = self.text_of(self.at - 1);
+            let error = Diagnostic::error(UNEXPECTED, format!("the parameter `{name}` needs a type"))
+                .label(self.span_of(self.at - 1), "of what type?");
+            return Some(error.help(format!("for a vector {name}: f32[N], for a number {name}: f32")));
+        }
+        if self.expected.has("->") {
+            return match self.here() {
+                Some(FatArrow | Colon) => Some(self.error("the result's type follows `->`", "write `->`")),
+                Some(Name(_)) => {
+                    let error = self.error("the result's type follows `->`", "write `->` before it");
+                    Some(error)
+                }
+                None | Some(Newline) => {
+                    let error = self.error("this definition has no body", "expected `{` or `=`");
+                    Some(error.help("the `{` of a body stands at the end of the line of its head"))
+                }
+                _ => None,
+            };
+        }
+        if self.here().is_none() && self.expected.has("{") {
+            let error = self.error("this definition has no body", "expected `{` or `=`");
+            return Some(error.help("the `{` of a body stands at the end of the line of its head"));
+        }
+        None
+    }
+
+    /// A word of the language where a name should stand.
+    fn word_as_name(&self) -> Option<Diagnostic> {
+        let here = self.here()?;
+        (self.expected.name() && here.is_keyword()).then(|| {
+            let word = self.text_of(self.at);
+            self.error(
+                format!("`{word}` is a word of the language and cannot be a name"),
+                "choose another name",
+            )
+        })
+    }
+
+    /// `sum i x[i]`, `for t { … }`, and two names in a row.
+    fn binder(&self) -> Option<Diagnostic> {
+        if !self.expected.has("=>") {
+            return None;
+        }
+        if let Some(found @ (Token::Arrow | Token::Assign | Token::Equal | Token::Greater)) = self.here() {
+            let help = if found == Token::Arrow {
+                "`->` stands before a type only"
+            } else {
+                "for example: sum i => x[i]"
+            };
+            return Some(self.error("the body follows `=>`", "write `=>`").help(help));
+        }
+        let reducer = match (self.before(2), self.before(1)) {
+            (Some(Token::For), Some(Token::Name(_))) => "for",
+            (Some(Token::Name(reducer)), Some(Token::Name(_))) => reducer,
+            _ => {
+                let expected = self.expected.describe();
+                let message = format!("expected {expected}, found {}", self.found());
+                return Some(self.error(message, "the body follows `=>`"));
+            }
+        };
+        let index = self.text_of(self.at - 1);
+        let reducers = [
+            "for",
+            "sum",
+            "prod",
+            "mean",
+            "max",
+            "min",
+            "any",
+            "all",
+            "argmax",
+            "argmin",
+            "logsumexp",
+            "softmax",
+        ];
+        if reducers.contains(&reducer) {
+            let error = self.error(format!("expected `=>`, found {}", self.found()), "the body follows `=>`");
+            return Some(error.help(format!("for example: {reducer} {index} => x[{index}]")));
+        }
+        let pair = self.span_of(self.at - 2).to(self.span_of(self.at - 1));
+        let error = Diagnostic::error(UNEXPECTED, format!("nothing joins `{reducer}` and `{index}`"))
+            .label(pair, "two names in a row");
+        Some(error.help(format!("a call is written {reducer}({index}), a product {reducer} * {index}")))
+    }
+
+    /// `=` where it does not assign.
+    fn equals(&self) -> Option<Diagnostic> {
+        if self.here() != Some(Token::Assign) || !self.expected.has("==") {
+            return None;
+        }
+        let label = match (self.bracket(), self.before(2), self.before(1)) {
+            (Some((Token::LeftParen, _)), Some(Token::LeftParen | Token::Comma), Some(Token::Name(name))) => {
+                Some(name)
+            }
+            _ => None,
+        };
+        Some(match label {
+            Some(name) => {
+                self.error("a named argument is written with `:`", "write `:`").help(format!("{name}: …"))
+            }
+            None => match (self.before(1), self.part.start + 1 < self.at) {
+                (Some(Token::RightBracket), _) => self
+                    .error("an entry of a tensor cannot be assigned", "")
+                    .help("tensors are values: make the new one with `for i => …`"),
+                (_, false) | (Some(Token::RightParen), _) if !self.in_condition() => self
+                    .error("only a name can be assigned", "")
+                    .help("a new value gets a name by `let`: let (a, b) = …"),
+                _ => self.error("`=` does not compare", "write `==`"),
+            },
+        })
+    }
+
+    fn in_condition(&self) -> bool {
+        self.same_level().any(|token| matches!(token, Token::If | Token::Where | Token::Assert | Token::Let))
+            || self.token(self.part.start) == Some(Token::Assert)
+    }
+
+    /// Operators that the grammar keeps apart.
+    fn operators(&self) -> Option<Diagnostic> {
+        use Token::*;
+        let here = self.here()?;
+        let compares = |token| {
+            matches!(token, Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual | Approx | In)
+        };
+        if compares(here) && self.expected.has("and") && self.same_level().any(compares) {
+            let error = self.error("comparisons do not chain", "a second comparison");
+            return Some(error.help("join two comparisons by `and`: a <= x and x < b"));
+        }
+        if matches!(here, Plus | Minus | Star | Slash | Percent | At | Power) {
+            if self.same_level().take_while(|&token| !compares(token)).any(|token| token == Pipe) {
+                let error = self.error(format!("`{}` after a pipe", self.text_of(self.at)), "");
+                return Some(
+                    error.help("put the pipe in parentheses, (x |> f) + 1, or name its value with `let`"),
+                );
+            }
+            if self.expected.expression() {
+                let error = self.error(
+                    format!("`{}` has nothing on its left", self.text_of(self.at)),
+                    "expected an expression before it",
+                );
+                return Some(error);
+            }
+        }
+        if here == As && self.expected.operator() {
+            let error = self.error("`as` after a product needs parentheses", "which value is reshaped?");
+            return Some(error.help("write (a * b) as f32[…], or a * (b as f32[…])"));
+        }
+        if self.before(1) == Some(Pipe) && self.expected.expression() {
+            let error = self.error(format!("expected a function after `|>`, found {}", self.found()), "");
+            return Some(error.help("x |> f(a) calls f(x, a)"));
+        }
+        if here == Arrow && self.expected.operator() {
+            return Some(
+                self.error("`->` stands before the type of a result only", "").help("a body follows `=>`"),
+            );
+        }
+        None
+    }
+
+    /// `.5` and `1.`
+    fn numbers(&self) -> Option<Diagnostic> {
+        match (self.before(1), self.here(), self.token(self.at + 1)) {
+            (_, Some(Token::Dot), Some(Token::Int(digits))) if self.expected.expression() => {
+                Some(self.error("a number starts with a digit", "").help(format!("write 0.{digits}")))
+            }
+            (Some(Token::Dot), _, _) if self.expected.name() => match self.before(2) {
+                Some(Token::Int(digits)) => {
+                    Some(self.error("a number ends with a digit", "").help(format!("write {digits}.0")))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Separators that do not belong between these brackets.
+    fn brackets(&self) -> Option<Diagnostic> {
+        let (bracket, index) = self.bracket()?;
+        let here = self.here()?;
+        let fresh_block = !matches!(
+            index.checked_sub(1).and_then(|before| self.token(before)),
+            Some(Token::RightParen | Token::Name(_) | Token::Else | Token::Checkpoint)
+        );
+        match (bracket, here) {
+            (Token::LeftBrace, Token::Colon | Token::Comma) if fresh_block => {
+                let error = self.error("braces hold statements, not a tuple", "");
+                Some(error.help("a tuple is written (a, b) or (mu: a, logvar: b)"))
+            }
+            (Token::LeftBracket, Token::Colon) if self.expected.operator() => {
+                Some(self.error("a slice is written with `..`", "write `..`").help("x[a..b], x[..b], x[a..]"))
+            }
+            (Token::LeftParen | Token::LeftBracket, Token::Semicolon) => {
+                Some(self.error("expected `,`, found `;`", "write `,`"))
+            }
+            (Token::LeftBrace, Token::Comma) => {
+                let error = self.error("expected a new line, found `,`", "");
+                Some(error.help("statements stand on lines of their own, or are separated by `;`"))
+            }
+            (Token::LeftBrace, Token::Name(_))
+                if self.expected.has("NEWLINE") && self.expected.operator() =>
+            {
+                let before = self.text_of(self.at - 1);
+                let error =
+                    self.error(format!("nothing joins `{before}` and `{}`", self.text_of(self.at)), "");
+                Some(error.help("an operator is missing, or a new line"))
+            }
+            _ => None,
+        }
+    }
+
+    /// `param w: f32[N]` and `let x` without a value.
+    fn declaration(&self) -> Option<Diagnostic> {
+        let ended = matches!(self.here(), None | Some(Token::Newline | Token::Semicolon | Token::RightBrace));
+        if !ended || !self.expected.has("=") || self.expected.operator() && !self.expected.has("=") {
+            return None;
+        }
+        match self.token(self.part.start)? {
+            Token::Param => {
+                let error = self.error("a parameter needs an initial value", "expected `=`");
+                Some(error.help("for example: = zeros, = ones, = glorot_uniform"))
+            }
+            Token::State => {
+                let error = self.error("a state needs an initial value", "expected `=`");
+                Some(error.help("for example: = zeros"))
+            }
+            Token::Let => Some(self.error("`let` needs a value", "expected `=`")),
+            _ => None,
+        }
+    }
+}

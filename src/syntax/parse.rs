@@ -1,0 +1,322 @@
+//! Text to tree. A file is parsed item by item. Where an item does not parse, the statement or clause
+//! around the place is reported, replaced by an error token, and the item is parsed again: so errors
+//! are independent, and what follows a broken part is read as if that part were whole.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use nn_grammar::ast::{File, Ident, Item, ItemKind};
+use nn_grammar::build::Builder;
+use nn_grammar::tokens::{Comment, Lexed, ProblemKind, Token, lex};
+use nn_grammar::{ItemParser, ParseError};
+
+use crate::base::{FileId, Name, Sources, Span};
+use crate::diag::Diagnostic;
+
+use super::brackets::{Brackets, match_up};
+use super::errors;
+use super::expected::Expected;
+use super::layout::{Spanned, docs, lay_out};
+use super::mistakes::{Stop, unexpected};
+
+/// Most errors that one item is parsed again for; what is left of it then counts as broken.
+const ERRORS_PER_ITEM: usize = 20;
+/// Most errors that are reported for one file.
+const ERRORS_PER_FILE: usize = 100;
+
+/// Most errors that are kept to choose from: bounds the work on text that is no program at all.
+const ERRORS_KEPT: usize = 10 * ERRORS_PER_FILE;
+
+/// What parsing a file gives. The tree is whole even where there are errors: broken parts are error
+/// nodes.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    pub file: File,
+    pub diagnostics: Vec<Diagnostic>,
+    pub comments: Vec<Comment>,
+}
+
+/// Parses a file of the table. Takes time linear in its length, but for a bounded number of errors.
+pub fn parse(sources: &Sources, file: FileId) -> Parsed {
+    let text = sources.text(file);
+    let lexed = lex(text);
+    let mut parser = Parser::new(file, text, &lexed);
+    let repaired;
+    let lexemes = match match_up(file, &lexed.lexemes) {
+        Brackets::Balanced => Ok(&lexed.lexemes),
+        Brackets::Repaired { lexemes, diagnostics, damaged } => {
+            parser.diagnostics.extend(diagnostics);
+            parser.damaged.extend(damaged);
+            repaired = lexemes;
+            Ok(&repaired)
+        }
+        Brackets::TooDeep(span) => Err(errors::brackets_too_deep(span)),
+    };
+    let tokens = lexemes
+        .and_then(|lexemes| lay_out(file, lexemes).map_err(errors::expression_too_high))
+        .unwrap_or_else(|limit| {
+            parser.diagnostics.push(limit);
+            Vec::new()
+        });
+    let items = split(&tokens).map(|item| parser.item(item)).collect();
+    let Parser { diagnostics, parens, .. } = parser;
+    let span = Span::new(file, 0, text.len() as u32);
+    let diagnostics = in_order(diagnostics);
+    Parsed { file: File { items, parens, span }, diagnostics, comments: lexed.comments }
+}
+
+/// By place, and not more than anybody reads.
+fn in_order(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    diagnostics.sort_by_key(Diagnostic::primary);
+    if diagnostics.len() > ERRORS_PER_FILE {
+        // A limit that was met decides the exit code: it is kept.
+        diagnostics.sort_by_key(|diagnostic| (diagnostic.fault == Default::default(), diagnostic.primary()));
+        diagnostics.truncate(ERRORS_PER_FILE);
+        diagnostics.sort_by_key(Diagnostic::primary);
+        if let Some(last) = diagnostics.last().and_then(Diagnostic::primary) {
+            diagnostics.push(errors::more_errors(last));
+        }
+    }
+    diagnostics
+}
+
+/// The items of a file: what stands between separators outside of all brackets.
+fn split<'t, 's>(tokens: &'t [Spanned<'s>]) -> impl Iterator<Item = &'t [Spanned<'s>]> {
+    let mut depth = 0u32;
+    tokens
+        .split(move |&(_, token, _)| {
+            match token {
+                Token::LeftParen | Token::LeftBracket | Token::LeftBrace => depth += 1,
+                Token::RightParen | Token::RightBracket | Token::RightBrace => depth -= 1,
+                _ => {}
+            }
+            depth == 0 && is_separator(token)
+        })
+        .filter(|item| !item.is_empty())
+}
+
+fn is_separator(token: Token<'_>) -> bool {
+    matches!(token, Token::Semicolon | Token::Newline)
+}
+
+struct Parser<'s> {
+    file: FileId,
+    text: &'s str,
+    grammar: ItemParser,
+    docs: HashMap<u32, Name>,
+    diagnostics: Vec<Diagnostic>,
+    /// Places of errors that were found before parsing: a part around one is broken for a reason that
+    /// is told already. In order.
+    damaged: Vec<Span>,
+    parens: HashSet<Span>,
+}
+
+impl<'s> Parser<'s> {
+    fn new(file: FileId, text: &'s str, lexed: &Lexed<'s>) -> Parser<'s> {
+        let (mut diagnostics, mut damaged) = (Vec::new(), Vec::new());
+        let mut foreign_comment = false;
+        for problem in lexed.problems.iter().take(ERRORS_KEPT) {
+            let span = Span::new(file, problem.start, problem.end);
+            if matches!(problem.kind, ProblemKind::Invalid | ProblemKind::UnterminatedString) {
+                damaged.push(span);
+            }
+            // Who writes comments like that writes all of them like that.
+            let comment = matches!(problem.kind, ProblemKind::HashComment | ProblemKind::BlockComment);
+            let told = comment && foreign_comment;
+            foreign_comment |= comment;
+            if !told {
+                diagnostics.push(errors::lexical(span, &text[span.range()], *problem));
+            }
+        }
+        let docs = docs(text, &lexed.lexemes, &lexed.comments);
+        Parser { file, text, grammar: ItemParser::new(), docs, diagnostics, damaged, parens: HashSet::new() }
+    }
+
+    fn item(&mut self, tokens: &[Spanned<'s>]) -> Item {
+        let mut tokens = tokens.to_vec();
+        let mut broken: Vec<Vec<Ident>> = Vec::new();
+        let whole = self.span(&tokens);
+        let defines = self.defines(&tokens);
+        for _ in 0..ERRORS_PER_ITEM {
+            let at = Cell::new(0);
+            let mut builder = Builder::new(self.file, &self.docs, &broken);
+            let input = tokens.iter().enumerate().map(|(index, &token)| {
+                at.set(index);
+                Ok(token)
+            });
+            let expected = match self.grammar.parse(&mut builder, input) {
+                Ok(item) => {
+                    self.parens.extend(builder.parens);
+                    let told = |(problem, span): (_, Span)| {
+                        errors::not_allowed(span, &self.text[span.range()], problem)
+                    };
+                    self.diagnostics.extend(builder.problems.into_iter().map(told).take(ERRORS_KEPT));
+                    return item;
+                }
+                Err(ParseError::UnrecognizedToken { expected, .. }) => expected,
+                Err(ParseError::UnrecognizedEof { expected, .. }) => {
+                    at.set(tokens.len());
+                    expected
+                }
+                Err(ParseError::User { error }) => match error {},
+                Err(ParseError::InvalidToken { .. } | ParseError::ExtraToken { .. }) => Vec::new(),
+            };
+            let at = at.get();
+            let part = enclosing_part(&tokens, at);
+            self.report(&tokens, at, part.clone().unwrap_or(0..tokens.len()), &expected);
+            let Some(part) = part else {
+                self.body_of_broken_item(&tokens, at);
+                break;
+            };
+            let span = self.span(&tokens[part.clone()]);
+            broken.push(self.defines(&tokens[part.clone()]));
+            let error = Token::Error(broken.len() as u32 - 1);
+            tokens.splice(part, [(span.start, error, span.end)]);
+        }
+        Item { kind: ItemKind::Error { defines }, doc: None, span: whole }
+    }
+
+    /// Reports a place, unless the part around it was damaged before parsing.
+    fn report(&mut self, tokens: &[Spanned<'s>], at: usize, part: Range<usize>, expected: &[String]) {
+        if self.diagnostics.len() >= ERRORS_KEPT {
+            return;
+        }
+        let span = self.span(&tokens[part.clone()]);
+        if self.damaged.iter().any(|damage| damage.start <= span.end && span.start <= damage.end) {
+            return;
+        }
+        let expected = Expected::new(expected);
+        let stop = Stop { file: self.file, text: self.text, tokens, at, part, expected };
+        self.diagnostics.push(unexpected(&stop));
+    }
+
+    /// The head of an item is broken: its body may have errors of its own. It is parsed as the body of
+    /// an item whose head is whole, for the sake of its errors.
+    fn body_of_broken_item(&mut self, tokens: &[Spanned<'s>], at: usize) {
+        let Some(&(_, first, _)) = tokens.first() else { return };
+        let brace = (at..tokens.len()).find(|&index| tokens[index].1 == Token::LeftBrace);
+        let Some(brace) = brace.filter(|&brace| brace > 0) else { return };
+        let end = brace + matched_length(&tokens[brace..]);
+        let place = tokens[brace].0;
+        let head: &[Token<'_>] = match first {
+            Token::Train => &[Token::Train],
+            Token::Fn | Token::Layer | Token::Model | Token::Optimizer | Token::Test => {
+                &[Token::Test, Token::Str("\"\"")]
+            }
+            _ => return,
+        };
+        let mut body: Vec<Spanned<'s>> = head.iter().map(|&token| (place, token, place)).collect();
+        body.extend_from_slice(&tokens[brace..end]);
+        // Ends here: this head is whole.
+        let _for_its_errors = self.item(&body);
+    }
+
+    fn span(&self, tokens: &[Spanned<'s>]) -> Span {
+        let start = tokens.first().map_or(0, |&(start, _, _)| start);
+        let end = tokens.last().map_or(start, |&(_, _, end)| end);
+        Span::new(self.file, start, end.max(start))
+    }
+
+    /// The names that a part which does not parse would have defined, as far as its tokens tell.
+    fn defines(&self, part: &[Spanned<'s>]) -> Vec<Ident> {
+        let name = |&(start, token, end): &Spanned<'s>| match token {
+            Token::Name(name) => {
+                Some(Ident { name: Name::new(name), span: Span::new(self.file, start, end) })
+            }
+            _ => None,
+        };
+        match part {
+            [(_, Token::Let, _), rest @ ..] => {
+                let stops = |token| matches!(token, Token::Assign | Token::Colon);
+                rest.iter().take_while(|&&(_, token, _)| !stops(token)).filter_map(name).collect()
+            }
+            [(_, first, _), second, ..]
+                if matches!(
+                    first,
+                    Token::Param | Token::State | Token::Fn | Token::Layer | Token::Model | Token::Optimizer
+                ) =>
+            {
+                name(second).into_iter().collect()
+            }
+            // A clause: `loss dl = …`
+            [(_, Token::Name(_), _), second, (_, Token::Assign, _), ..] => name(second).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The statement or clause around a token: what stands between separators in the innermost braces, or
+/// further out where that is one error token already. None is the whole item.
+fn enclosing_part(tokens: &[Spanned<'_>], at: usize) -> Option<Range<usize>> {
+    /// An open bracket, and where the part that is under way in it begins.
+    struct Open {
+        brace: bool,
+        part: usize,
+    }
+    let mut open: Vec<Open> = Vec::new();
+    for (index, &(_, token, _)) in tokens.iter().enumerate().take(at) {
+        match token {
+            Token::LeftParen | Token::LeftBracket => open.push(Open { brace: false, part: index + 1 }),
+            Token::LeftBrace => open.push(Open { brace: true, part: index + 1 }),
+            Token::RightParen | Token::RightBracket | Token::RightBrace => {
+                open.pop();
+            }
+            Token::Semicolon | Token::Newline => {
+                if let Some(innermost) = open.last_mut() {
+                    innermost.part = index + 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    while let Some(Open { brace, part }) = open.pop() {
+        if !brace {
+            continue;
+        }
+        let end = part + part_length(&tokens[part..]);
+        let already = matches!(tokens[part..end], [(_, Token::Error(_), _)]);
+        if part < end && !already {
+            return Some(part..end);
+        }
+    }
+    None
+}
+
+/// The number of tokens up to a separator or the end of the block.
+fn part_length(tokens: &[Spanned<'_>]) -> usize {
+    let mut depth = 0u32;
+    tokens
+        .iter()
+        .position(|&(_, token, _)| {
+            match token {
+                Token::LeftParen | Token::LeftBracket | Token::LeftBrace => depth += 1,
+                Token::RightParen | Token::RightBracket | Token::RightBrace if depth == 0 => return true,
+                Token::RightParen | Token::RightBracket | Token::RightBrace => depth -= 1,
+                _ => {}
+            }
+            depth == 0 && is_separator(token)
+        })
+        .unwrap_or(tokens.len())
+}
+
+/// The number of tokens from an opening bracket to its closing one, both included.
+fn matched_length(tokens: &[Spanned<'_>]) -> usize {
+    1 + part_length_to_closer(&tokens[1..]) + 1
+}
+
+fn part_length_to_closer(tokens: &[Spanned<'_>]) -> usize {
+    let mut depth = 0u32;
+    tokens
+        .iter()
+        .position(|&(_, token, _)| {
+            match token {
+                Token::LeftParen | Token::LeftBracket | Token::LeftBrace => depth += 1,
+                Token::RightParen | Token::RightBracket | Token::RightBrace if depth == 0 => return true,
+                Token::RightParen | Token::RightBracket | Token::RightBrace => depth -= 1,
+                _ => {}
+            }
+            false
+        })
+        .unwrap_or(tokens.len())
+}
