@@ -3,6 +3,7 @@
 mod build;
 pub mod eval;
 mod ir;
+pub mod math;
 mod print;
 mod types;
 mod verify;
