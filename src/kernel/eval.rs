@@ -40,6 +40,7 @@ pub fn eval_op(op: KOp, operands: &[Const], flush: bool) -> Const {
             Some(Float::Truth(t)) => Bool(t),
             None => mismatch(op, operands),
         },
+        (KOp::Low, I64(x), _) => I32(x as i32),
         (KOp::MulHiU, I32(x), I32(y)) => I32(((u64::from(x as u32) * u64::from(y as u32)) >> 32) as i32),
         (KOp::Shl, I32(x), I32(y)) => I32(x.wrapping_shl(y as u32)),
         (KOp::ShrU, I32(x), I32(y)) => I32((x as u32).wrapping_shr(y as u32) as i32),

@@ -295,6 +295,8 @@ pub enum KOp {
     Select,
     /// Saturating, to this dtype.
     Cast(DType),
+    /// The low 32 bits of an i64, as an i32.
+    Low,
     /// Same width.
     Bitcast(DType),
 }

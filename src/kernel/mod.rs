@@ -4,6 +4,7 @@ mod build;
 pub mod eval;
 mod ir;
 pub mod math;
+pub mod philox;
 mod print;
 mod types;
 mod verify;

@@ -60,7 +60,7 @@ impl KOp {
     pub fn arity(self) -> usize {
         use KOp::*;
         match self {
-            Neg | Abs | Sqrt | Floor | Ceil | Trunc | Nearest | Not | Cast(_) | Bitcast(_) => 1,
+            Neg | Abs | Sqrt | Floor | Ceil | Trunc | Nearest | Not | Low | Cast(_) | Bitcast(_) => 1,
             Fma | Select => 3,
             Add | Sub | Mul | Div | Rem | Max | Min | Lt | Le | Eq | Ne | And | Or | Xor | Shl | ShrU
             | ShrS | MulHiU => 2,
@@ -93,6 +93,7 @@ impl KOp {
             Shl | ShrU | ShrS => (uniform && is_wide_int(first)).then_some(first),
             MulHiU => (uniform && first == I32).then_some(I32),
             Select => (first == Bool && operands[1] == operands[2]).then_some(operands[1]),
+            Low => (first == I64).then_some(I32),
             Cast(to) => computes(to).then_some(to),
             Bitcast(to) => match (first, to) {
                 (F32, I32) | (I32, F32) | (F64, I64) | (I64, F64) => Some(to),

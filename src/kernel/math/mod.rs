@@ -18,6 +18,7 @@ pub use erf::erf;
 pub use exp::{exp, sigmoid, tanh};
 pub use log::log;
 pub use pow::pow;
+pub(super) use trig::sin_in_quarter;
 pub use trig::{cos, sin};
 
 use super::{BodyBuilder, KOp, Val};

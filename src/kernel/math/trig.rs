@@ -57,6 +57,15 @@ fn turn(b: &mut BodyBuilder, x: Val, quarters: i64) -> Val {
     let size = b.abs(r);
     let lost = b.lt(one, size);
     let r = b.select(lost, zero, r);
+    let shift = f.int(b, quarters);
+    let quarter = b.add(n_bits, shift);
+    sin_in_quarter(b, r, quarter)
+}
+
+/// sin(r + quarter * pi/2), |r| <= 0.81: within 1 ulp. `quarter` is an integer of the float's width, of which the low two bits count.
+pub(in crate::kernel) fn sin_in_quarter(b: &mut BodyBuilder, r: Val, quarter: Val) -> Val {
+    let f = Format::of(b, r);
+    let one = b.number(f.dtype, 1.0);
     let z = b.mul(r, r);
     let p = polynomial(b, z, f.pick::<&[f64]>(&SIN_F32, &SIN_F64));
     let cube = b.mul(z, r);
@@ -66,8 +75,7 @@ fn turn(b: &mut BodyBuilder, x: Val, quarters: i64) -> Val {
     let near = b.fma(minus_half, z, one);
     let fourth = b.mul(z, z);
     let cosine = b.fma(p, fourth, near);
-    let (bit0, shift) = (f.int(b, 1), f.int(b, quarters));
-    let quarter = b.add(n_bits, shift);
+    let bit0 = f.int(b, 1);
     let odd = b.and(quarter, bit0);
     let odd = b.eq(odd, bit0);
     let value = b.select(odd, cosine, sine);
