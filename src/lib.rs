@@ -7,5 +7,7 @@ pub mod axes;
 pub mod tensor;
 pub mod tiles;
 pub mod kernel;
+pub mod graph;
+pub mod ops;
 pub mod codegen;
 pub mod runtime;

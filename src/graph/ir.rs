@@ -3,6 +3,8 @@
 //! A value has a *set* of axes, never an order: transposition, broadcasting and batching are no operators here.
 //! All regions of a graph share one arena of nodes and one of axes; a node may use nodes of the regions around it.
 
+use std::hash::{Hash, Hasher};
+
 use cranelift_entity::{PrimaryMap, entity_impl};
 use smallvec::SmallVec;
 
@@ -112,7 +114,7 @@ pub struct Output {
 }
 
 /// The primitives. Each has its file in `ops`, which holds its law.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// The graph's input of this index.
     Input(u32),
@@ -128,13 +130,17 @@ pub enum Op {
     Map(ScalarFn),
     /// Combines all entries along the axes, which must belong to the argument.
     Reduce { op: Reducer, over: AxisSet },
+    /// The argument, the same at every index of these axes: for results, carries and gradients that must have them.
+    /// Never needed between the arguments of a map.
+    Broadcast(AxisSet),
     /// `out[o…] = arg[map(o…)]`; axes of the argument that the map does not name pass through.
     View(IndexMap),
     /// The transpose of the view with this map: `out[map(o…)] += arg[o…]`.
     Fold(IndexMap),
-    /// args `x, index`: `x` read along `axis` at the entries of `index`, which are in range.
+    /// args `x, index`: `x` read along `axis` at the entries of `index`, which are in range. Other axes that both have are shared.
     Gather { axis: Axis },
     /// args `values, index`: `out[…, n] = combine over `over` where index == n`. `into` is the new axis; `over` vanishes.
+    /// The entries of `index` are in range.
     Scatter { op: Reducer, into: Axis, over: AxisSet },
     /// args `seed, step`: an entry depends on seed, site, step and the coordinates along `order` only.
     Random { draw: Draw, site: u64, order: Vec<Axis> },
@@ -145,9 +151,9 @@ pub enum Op {
     Fused(Region),
     /// One component of a tuple.
     Project(u32),
-    /// The argument; derivatives stop here.
+    /// The argument; derivatives stop here. `simplify` removes it.
     StopGradient,
-    /// The argument, as a new value: what `grad` differentiates by, and what keeps a recomputation from being merged.
+    /// The argument, as a new value: what `grad` differentiates by. `simplify` removes it.
     Alias,
 }
 
@@ -175,20 +181,45 @@ pub enum Draw {
     Normal,
 }
 
-/// A scalar.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A scalar. Floats are equal when their bits are: the IR tells -0 from 0, and a NaN equals itself.
+#[derive(Clone, Copy, Debug)]
 pub enum Literal {
     Float(f64),
     Int(i64),
     Bool(bool),
 }
 
+impl Literal {
+    fn key(self) -> (u8, u64) {
+        match self {
+            Literal::Float(x) => (0, x.to_bits()),
+            Literal::Int(x) => (1, x as u64),
+            Literal::Bool(x) => (2, u64::from(x)),
+        }
+    }
+}
+
+impl PartialEq for Literal {
+    fn eq(&self, other: &Literal) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Literal {}
+
+impl Hash for Literal {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
 /// The loop of `Op::Scan`.
 ///
 /// Inside `body`, `axis` is bound to the current step: a value (also one from outside) that has `axis` stands for its entry at this step.
-/// So a carry never has `axis`, and nothing inside may reduce over it.
+/// So a carry never has `axis`, and nothing inside may consume it (reduce over it, name it in a view or a gather); a view's
+/// index may mention it. Whether a value inside has a bound axis in its set is of no account where sets are compared.
 /// `body.params` are the carries; `body.results` the next carries, then the yields.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scan {
     pub axis: Axis,
     /// From the last index to the first.
@@ -198,16 +229,20 @@ pub struct Scan {
 }
 
 /// How a view finds its argument's entry: for each axis of the argument that it names, an index over the view's axes.
-#[derive(Clone, Debug, PartialEq, Default)]
+///
+/// The view's axes are the argument's axes that the map does not name, and those that its indices mention. These two sets
+/// have nothing in common: a map that mentions an axis which the argument keeps names it too (the diagonal of `x[i, j]` is
+/// `i := i, j := i`). So the fold's axes are known from the map: its argument's less the mentioned ones, and the named ones.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct IndexMap {
-    /// Argument's axis -> index expression. Axes of the argument that do not stand here pass through unchanged.
+    /// Argument's axis -> index expression, sorted by axis. Axes of the argument that do not stand here pass through unchanged.
     pub at: SmallVec<[(Axis, Index); 2]>,
     /// What is read outside of the argument's range.
     pub outside: Outside,
 }
 
 /// Reads outside of the range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Outside {
     /// Proved not to happen.
     #[default]
@@ -217,7 +252,7 @@ pub enum Outside {
 }
 
 /// An integer expression over axes: affine, with floor division and remainder by dims.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Index {
     /// `constant + Σ coefficient * axis`. Axes sorted, no repetition, no zero coefficient that is known to be one.
     Affine(Affine),
@@ -230,7 +265,7 @@ pub enum Index {
 }
 
 /// `constant + Σ coefficient * axis`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Affine {
     pub constant: Dim,
     pub terms: SmallVec<[(Axis, Dim); 3]>,

@@ -1,0 +1,31 @@
+//! `scan t (h = h0…) { … }`: the body once for each index of `t`, in order (or from the last to the first), carrying values.
+//!
+//! Its value is a tuple: the final carries, then the yields, which have `t`. Over nothing, the final carries are the first ones.
+//! Inside, a value that has `t` stands for its entry at the current step. The verifier checks the body.
+
+use super::{OpDef, Shape, Typing};
+use crate::graph::{Graph, Op, Scan};
+use crate::graph::sets::{union, without};
+
+pub static OP: OpDef = OpDef { name: "scan", shape };
+
+fn shape(node: &Typing) -> Result<Shape, String> {
+    let Op::Scan(scan) = node.op else { unreachable!("a scan") };
+    if node.args.len() != scan.carries {
+        return Err(format!("{} carries, but {} first values", scan.carries, node.args.len()));
+    }
+    Ok(Shape::tuple())
+}
+
+/// The type of one component.
+pub(super) fn component(graph: &Graph, scan: &Scan, index: usize) -> Result<Shape, String> {
+    let body = &graph.regions[scan.body];
+    let result = *body.results.get(index).ok_or("the scan has no such component")?;
+    let result = &graph.nodes[result];
+    Ok(match body.params.get(index) {
+        Some(carry) if index < scan.carries => {
+            Shape { axes: without(&graph.nodes[*carry].axes, &[scan.axis]), dtype: result.dtype }
+        }
+        _ => Shape { axes: union(&result.axes, &[scan.axis]), dtype: result.dtype },
+    })
+}
