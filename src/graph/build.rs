@@ -61,8 +61,14 @@ impl Builder {
     pub fn new() -> Builder {
         let mut regions = PrimaryMap::new();
         let root = regions.push(RegionData::default());
-        let graph =
-            Graph { axes: PrimaryMap::new(), nodes: PrimaryMap::new(), regions, root, inputs: vec![], outputs: vec![] };
+        let graph = Graph {
+            axes: PrimaryMap::new(),
+            nodes: PrimaryMap::new(),
+            regions,
+            root,
+            inputs: vec![],
+            outputs: vec![],
+        };
         let open = vec![Open { region: root, bound: None, sealed: false }];
         Builder { graph, open, home: SecondaryMap::new(), span: Span::new(FileId(0), 0, 0) }
     }
@@ -172,7 +178,15 @@ impl Builder {
         self.push(Op::Position(axis), &[], dtype)
     }
 
-    pub fn random(&mut self, draw: Draw, site: u64, order: &[Axis], seed: Node, step: Node, dtype: DType) -> Node {
+    pub fn random(
+        &mut self,
+        draw: Draw,
+        site: u64,
+        order: &[Axis],
+        seed: Node,
+        step: Node,
+        dtype: DType,
+    ) -> Node {
         self.push(Op::Random { draw, site, order: order.to_vec() }, &[seed, step], dtype)
     }
 
@@ -300,7 +314,8 @@ impl Builder {
     /// A carry that turns out to have more axes than its first value gets them at the end.
     pub fn begin_scan(&mut self, axis: Axis, first: &[Node]) -> Vec<Node> {
         assert!(!self.bound().contains(&axis), "an outer scan has bound this axis already");
-        let types: Vec<(AxisSet, DType)> = first.iter().map(|n| (self.axes(*n).clone(), self.dtype(*n))).collect();
+        let types: Vec<(AxisSet, DType)> =
+            first.iter().map(|n| (self.axes(*n).clone(), self.dtype(*n))).collect();
         self.begin_scan_of(axis, &types)
     }
 
@@ -396,7 +411,12 @@ impl Builder {
                     if !missing.is_empty() {
                         let data = &self.graph.nodes[*arg];
                         let axes = union(&data.axes, &missing);
-                        let data = NodeData { op: Op::Broadcast(missing), args: [*arg].into_iter().collect(), axes, ..*data };
+                        let data = NodeData {
+                            op: Op::Broadcast(missing),
+                            args: [*arg].into_iter().collect(),
+                            axes,
+                            ..*data
+                        };
                         *arg = self.graph.nodes.push(data);
                         self.home[*arg] = Home(Some(region));
                         fresh.push(*arg);
@@ -531,7 +551,8 @@ impl Builder {
     fn shape(&self, op: &Op, args: &[Node], dtype: DType) -> Shape {
         let typing = Typing { graph: &self.graph, op, args, dtype };
         (op.def().shape)(&typing).unwrap_or_else(|defect| {
-            let args: Vec<String> = args.iter().map(|arg| format!("{arg:?}: {:?}", self.graph.nodes[*arg].axes)).collect();
+            let args: Vec<String> =
+                args.iter().map(|arg| format!("{arg:?}: {:?}", self.graph.nodes[*arg].axes)).collect();
             panic!("{} ({op:?}) of {args:?}: {defect}", op.def().name)
         })
     }

@@ -53,7 +53,8 @@ impl Affine {
 
     /// Whether all values lie in `0..end`, as far as that can be proved.
     pub fn lies_below(&self, end: &Dim, size: &dyn Fn(Axis) -> Dim) -> bool {
-        let proved = |(low, high): (Dim, Dim)| low.at_least(0) && end.sub(&high).is_ok_and(|gap| gap.at_least(1));
+        let proved =
+            |(low, high): (Dim, Dim)| low.at_least(0) && end.sub(&high).is_ok_and(|gap| gap.at_least(1));
         self.bounds(size).is_some_and(proved)
     }
 
@@ -89,10 +90,12 @@ impl Index {
     /// The axis, where the index is nothing else.
     pub fn as_axis(&self) -> Option<Axis> {
         match self {
-            Index::Affine(Affine { constant, terms }) if constant.as_const() == Some(0) => match terms.as_slice() {
-                [(axis, factor)] if factor.as_const() == Some(1) => Some(*axis),
-                _ => None,
-            },
+            Index::Affine(Affine { constant, terms }) if constant.as_const() == Some(0) => {
+                match terms.as_slice() {
+                    [(axis, factor)] if factor.as_const() == Some(1) => Some(*axis),
+                    _ => None,
+                }
+            }
             _ => None,
         }
     }
@@ -237,9 +240,9 @@ impl Index {
                     sum(total, product(dim(factor)?, axis(*a))?)
                 })
             }
-            Index::Sum(parts) => parts
-                .iter()
-                .try_fold(0, |total, (factor, part)| sum(total, product(dim(factor)?, part.eval(axis, dim)?)?)),
+            Index::Sum(parts) => parts.iter().try_fold(0, |total, (factor, part)| {
+                sum(total, product(dim(factor)?, part.eval(axis, dim)?)?)
+            }),
             Index::Div(index, by) | Index::Rem(index, by) => {
                 let (value, by) = (index.eval(axis, dim)?, dim(by)?);
                 if by <= 0 {
@@ -283,7 +286,8 @@ impl IndexMap {
 
     /// The pairs `(from, to)`, where the map does nothing but rename, each axis to one of its own.
     pub fn as_rename(&self) -> Option<Vec<(Axis, Axis)>> {
-        let pairs: Option<Vec<_>> = self.at.iter().map(|(from, index)| Some((*from, index.as_axis()?))).collect();
+        let pairs: Option<Vec<_>> =
+            self.at.iter().map(|(from, index)| Some((*from, index.as_axis()?))).collect();
         let pairs = pairs?;
         (set(pairs.iter().map(|(_, to)| *to)).len() == pairs.len()).then_some(pairs)
     }

@@ -3,7 +3,14 @@
 mod build;
 mod index;
 mod ir;
+mod print;
 pub mod sets;
+mod verify;
 
 pub use build::{Builder, ScanResults};
 pub use ir::*;
+pub use print::Names;
+pub use verify::{Defect, verify};
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -4,8 +4,8 @@
 //! Inside, a value that has `t` stands for its entry at the current step. The verifier checks the body.
 
 use super::{OpDef, Shape, Typing};
-use crate::graph::{Graph, Op, Scan};
 use crate::graph::sets::{union, without};
+use crate::graph::{Graph, Op, Scan};
 
 pub static OP: OpDef = OpDef { name: "scan", shape };
 
