@@ -398,9 +398,12 @@ fn escape(text: &str) -> (Option<char>, usize) {
         '0' => '\0',
         '"' | '\'' | '\\' => second,
         'u' if text[2..].starts_with('{') => {
-            let Some(close) = text.find('}') else { return (None, 2) };
-            let code = u32::from_str_radix(&text[3..close], 16).ok().and_then(char::from_u32);
-            return (code, close + 1);
+            let digits = text[3..].bytes().take(8).take_while(u8::is_ascii_hexdigit).count();
+            if !text[3 + digits..].starts_with('}') {
+                return (None, 3 + digits);
+            }
+            let code = u32::from_str_radix(&text[3..3 + digits], 16).ok().and_then(char::from_u32);
+            return (code, 3 + digits + 1);
         }
         _ => return (None, 1 + second.len_utf8()),
     };

@@ -48,8 +48,11 @@ pub fn one(sources: &Sources, diagnostic: &Diagnostic, colour: bool) -> String {
         let mut shown = Label::new(place(label.span))
             .with_color(if index == 0 { paint } else { Color::Cyan })
             .with_priority(if index == 0 { 1 } else { 0 });
-        if !label.message.is_empty() {
-            shown = shown.with_message(&label.message);
+        match label.message.as_str() {
+            // Without a text ariadne does not mark the place.
+            "" if index == 0 => shown = shown.with_message("here"),
+            "" => {}
+            text => shown = shown.with_message(text),
         }
         report = report.with_label(shown);
     }
@@ -59,6 +62,9 @@ pub fn one(sources: &Sources, diagnostic: &Diagnostic, colour: bool) -> String {
     // Writing to memory cannot fail.
     let _ = report.finish().write(names, &mut bytes);
     let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    if !colour {
+        text = without_escapes(&text);
+    }
     for (&file, excerpt) in &excerpts {
         excerpt.correct_columns(sources.name(file), &mut text);
     }
@@ -73,6 +79,16 @@ pub fn one(sources: &Sources, diagnostic: &Diagnostic, colour: bool) -> String {
         shown.push_str(&format!("  = {word}: {}\n", text.replace('\n', "\n    ")));
     }
     shown
+}
+
+/// Ariadne paints the head line even where no colour is wanted.
+fn without_escapes(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let mut plain = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+    }
+    plain
 }
 
 /// Ariadne's texts by file, shown under the names of the sources.

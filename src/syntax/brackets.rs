@@ -8,6 +8,7 @@ use crate::base::{FileId, Span};
 use crate::diag::Diagnostic;
 
 use super::errors;
+use super::layout::{begins_item, begins_statement};
 
 /// Most brackets open at once.
 pub const DEEPEST: usize = 256;
@@ -107,21 +108,15 @@ fn repair<'s>(file: FileId, lexemes: &[Lexeme<'s>]) -> Brackets<'s> {
 impl<'s> Repair<'s> {
     /// The first token of a line may show that brackets before it were not closed.
     fn start_line(&mut self, lexeme: &Lexeme<'s>, next: Option<Token<'s>>) {
-        use Token::*;
-        let begins_item = matches!(lexeme.token, Fn | Layer | Model | Optimizer | Train | Test | Use | Let);
-        if lexeme.indent == Some(0) && begins_item {
+        if lexeme.indent == Some(0) && begins_item(lexeme.token, next) {
             self.close_all(lexeme.start);
             self.suspect = None;
             return;
         }
-        let begins_statement = match lexeme.token {
-            Let | Yield | Assert => true,
-            Param | State => matches!(next, Some(Name(_))),
-            _ => false,
-        };
-        if begins_statement && self.open.last().is_some_and(|open| open.closer != RightBrace) {
-            let braces = self.open.iter().rposition(|open| open.closer == RightBrace).map_or(0, |at| at + 1);
-            self.close_down_to(braces, lexeme.start);
+        let top = self.open.last().map(|open| open.closer);
+        if begins_statement(lexeme.token, next) && top.is_some_and(|closer| closer != Token::RightBrace) {
+            let brace = self.open.iter().rposition(|open| open.closer == Token::RightBrace);
+            self.close_down_to(brace.map_or(0, |at| at + 1), lexeme.start);
         }
     }
 

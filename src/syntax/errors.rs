@@ -60,7 +60,7 @@ pub fn lexical(span: Span, text: &str, problem: Problem) -> Diagnostic {
             .label(span, "this stands in single quotes")
             .help(format!("write \"{}\"", &text[1..text.len() - 1])),
         ProblemKind::BadEscape => {
-            let message = format!("`{}` is not an escape", text.escape_debug());
+            let message = format!("`{text}` is not an escape");
             let message =
                 if text.starts_with("\\u") { "this is no character's number".into() } else { message };
             Diagnostic::error(BAD_ESCAPE, message)
@@ -86,7 +86,7 @@ pub fn lexical(span: Span, text: &str, problem: Problem) -> Diagnostic {
         }
         ProblemKind::CompoundAssign(op) => Diagnostic::error(FOREIGN, format!("nn has no `{text}`"))
             .label(span, "")
-            .help(format!("write the sum out: h = h {op} …")),
+            .help(format!("write it out: h = h {op} …")),
         ProblemKind::HashComment | ProblemKind::BlockComment => {
             Diagnostic::error(FOREIGN, "a comment starts with `//`")
                 .label(span, "write `//`")
@@ -167,6 +167,15 @@ fn opener(closer: Token<'_>) -> char {
         Token::RightBracket => '[',
         _ => '{',
     }
+}
+
+/// ```text
+/// fn f(x: f32) -> f32
+/// {
+/// ```
+pub fn body_on_next_line(brace: Span) -> Diagnostic {
+    Diagnostic::error(UNEXPECTED, "a body begins on the line of its head")
+        .label(brace, "this `{` belongs to the end of the line before")
 }
 
 /// More brackets are open than any reader or stack can follow.

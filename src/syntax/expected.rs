@@ -23,14 +23,9 @@ impl<'e> Expected<'e> {
         self.has("INT")
     }
 
-    /// An expression could go on here.
-    pub fn operator(&self) -> bool {
-        self.has("|>") || self.has("+") || self.has("**")
-    }
-
     /// A name and nothing else that has a value.
     pub fn name(&self) -> bool {
-        self.has("NAME") && !self.expression() && !self.has("fn") && !self.operator()
+        self.has("NAME") && !self.expression() && !self.has("fn") && !self.has("|>")
     }
 
     /// A type could start here.
@@ -38,104 +33,79 @@ impl<'e> Expected<'e> {
         self.has("NAME") && self.has("fn") && self.has("layer") && !self.expression() && !self.has("use")
     }
 
-    /// `an expression, `,` or `)``: at most five things, most telling first.
-    pub fn describe(&self) -> String {
+    /// "an expression, `,` or `)`": at most five things, the most telling first. `after_value`: the token
+    /// before could end an expression, so an operator could follow; that goes without saying.
+    pub fn describe(&self, after_value: bool) -> String {
         let mut things: Vec<String> = Vec::new();
-        let mut covered: &[&str] = &[];
+        // What the first thing stands for.
+        let mut said: &[&str] = &[];
         if self.has("use") {
-            things.push(
-                "a definition (`fn`, `layer`, `model`, `optimizer`, `train`, `test`, `use` or `let`)".into(),
-            );
-            covered = &["fn", "layer", "model", "optimizer", "train", "test", "use", "let"];
+            things.push("a definition".into());
+            said = &["fn", "layer", "model", "optimizer", "train", "test", "use", "let"];
         } else if self.has("yield") {
             things.push("a statement".into());
-            covered = &[
-                "let",
-                "param",
-                "state",
-                "for",
-                "yield",
-                "assert",
-                "fn",
-                "layer",
-                "model",
-                "optimizer",
-                "-",
-                "not",
-            ];
+            said = &["let", "param", "state", "for", "yield", "assert", "fn", "layer", "model", "optimizer"];
         } else if self.expression() {
             things.push("an expression".into());
-            covered = &[
-                "-",
-                "not",
-                "for",
-                "fn",
-                "..",
-                "train",
-                "test",
-                "model",
-                "layer",
-                "state",
-                "param",
-                "optimizer",
-            ];
+            said = &["for", "fn", "..", "train", "test", "model", "layer", "state", "param", "optimizer"];
         } else if self.ty() {
             things.push("a type".into());
-            covered = &["fn", "layer", "(", "["];
-        } else if self.name() {
+            said = &["NAME", "fn", "layer", "(", "["];
+        } else if self.name() && !after_value {
             things.push("a name".into());
-            covered = &["train", "test", "model", "layer", "state", "param", "optimizer"];
+            said = &["NAME", "train", "test", "model", "layer", "state", "param", "optimizer"];
         }
-        const VALUES: [&str; 12] = [
-            "NAME",
-            "INT",
-            "FLOAT",
-            "STRING",
-            "true",
-            "false",
-            "if",
-            "scan",
-            "assume",
-            "checkpoint",
-            "(",
-            "[",
-        ];
-        const OPERATORS: [&str; 22] = [
-            "+", "-", "*", "/", "%", "@", "**", "==", "!=", "<", "<=", ">", ">=", "~=", "in", "as", "and",
-            "or", "|>", ".", "(", "[",
-        ];
-        let values = self.expression() || self.has("yield") || self.name() || self.ty();
-        let hidden = |terminal: &str| {
-            covered.contains(&terminal)
-                || matches!(terminal, "ERROR" | ";")
-                || values && (VALUES[..10].contains(&terminal) || self.expression() && terminal == "{")
-                || values && self.expression() && VALUES.contains(&terminal)
-                || self.operator() && (OPERATORS.contains(&terminal) || terminal == "NAME")
+        let value = self.expression() || self.has("yield");
+        let obvious = |terminal: &str| {
+            said.contains(&terminal)
+                || value && VALUES.contains(&terminal)
+                || after_value && (OPERATORS.contains(&terminal) || terminal == "NAME")
+                || matches!(terminal, "ERROR" | ";" | "NEWLINE")
         };
-        for terminal in self.terminals.iter().copied().filter(|terminal| !hidden(terminal)) {
-            things.push(match terminal {
-                "NEWLINE" => "a new line".into(),
-                "NAME" => "a name".into(),
-                "STRING" => "a string".into(),
-                _ => format!("`{terminal}`"),
-            });
-        }
-        if things.len() > 1 {
-            // A new line is possible after nearly everything: not worth a word next to others.
-            things.retain(|thing| thing != "a new line");
+        let others = self.terminals.iter().copied().filter(|terminal| !obvious(terminal));
+        things.extend(others.map(|terminal| match terminal {
+            "NAME" => "a name".into(),
+            "STRING" => "a string".into(),
+            _ => format!("`{terminal}`"),
+        }));
+        if self.has("NEWLINE") && !value {
+            // Between statements: that the block may end here as well is no help.
+            things.retain(|thing| thing != "`}`");
+            things.push("a new line".into());
         }
         if things.is_empty() {
-            things.push(if self.operator() {
-                "an operator or a new line".into()
-            } else {
-                "a new line".into()
-            });
+            things.push("a new line".into());
         }
         things.truncate(5);
         let last = things.pop().unwrap_or_default();
         if things.is_empty() { last } else { format!("{} or {last}", things.join(", ")) }
     }
 }
+
+/// What an expression may start with.
+const VALUES: [&str; 15] = [
+    "NAME",
+    "INT",
+    "FLOAT",
+    "STRING",
+    "true",
+    "false",
+    "if",
+    "scan",
+    "assume",
+    "checkpoint",
+    "(",
+    "[",
+    "{",
+    "-",
+    "not",
+];
+
+/// What may go on an expression.
+const OPERATORS: [&str; 22] = [
+    "+", "-", "*", "/", "%", "@", "**", "==", "!=", "<", "<=", ">", ">=", "~=", "in", "as", "and", "or",
+    "|>", ".", "(", "[",
+];
 
 /// A token as a reader calls it; none is the end of the text.
 pub fn found(token: Option<Token<'_>>, text: &str) -> String {

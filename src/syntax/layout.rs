@@ -15,19 +15,24 @@ pub type Spanned<'s> = (u32, Token<'s>, u32);
 pub const HIGHEST: u32 = 400;
 
 /// Ends statements at line ends: where the innermost open bracket is `{` or none, the token before
-/// can end an expression, and the token after can begin a statement.
+/// can end an expression, and the token after can begin a statement; or where the token after begins a
+/// statement and cannot do anything else.
 ///
 /// The error is the place at which a tree would become higher than [`HIGHEST`].
 pub fn lay_out<'s>(file: FileId, lexemes: &[Lexeme<'s>]) -> Result<Vec<Spanned<'s>>, Span> {
     let mut tokens: Vec<Spanned<'s>> = Vec::with_capacity(lexemes.len() + lexemes.len() / 8);
     let mut levels = vec![Level::new(true)];
-    for lexeme in lexemes {
+    for (index, lexeme) in lexemes.iter().enumerate() {
         let Lexeme { token, start, end, indent } = *lexeme;
-        let before = tokens.last().map(|&(_, before, end)| (before.ends_expression(), end));
+        let before = tokens.last().map(|&(_, before, end)| (before, end));
         let outermost = levels.len() == 1;
         let level = levels.last_mut().expect("the outermost level stays");
-        if let (Some(_), true, Some((true, ended))) = (indent, level.lines, before)
-            && !token.continues_line()
+        let next = lexemes.get(index + 1).map(|next| next.token);
+        let breaks =
+            outermost && indent == Some(0) && begins_item(token, next) || begins_statement(token, next);
+        if let (Some(_), true, Some((last, ended))) = (indent, level.lines, before)
+            && (breaks && !matches!(last, Token::LeftBrace | Token::Semicolon)
+                || last.ends_expression() && !token.continues_line())
         {
             tokens.push((ended, Token::Newline, ended));
             level.separate();
@@ -35,7 +40,7 @@ pub fn lay_out<'s>(file: FileId, lexemes: &[Lexeme<'s>]) -> Result<Vec<Spanned<'
         match token {
             Token::LeftParen | Token::LeftBracket | Token::LeftBrace => {
                 // A call or an index wraps what stands before it.
-                level.operators += u32::from(before.is_some_and(|(ends, _)| ends));
+                level.operators += u32::from(before.is_some_and(|(last, _)| last.ends_expression()));
                 levels.push(Level::new(token == Token::LeftBrace));
             }
             Token::RightParen | Token::RightBracket | Token::RightBrace if !outermost => {
@@ -58,6 +63,27 @@ pub fn lay_out<'s>(file: FileId, lexemes: &[Lexeme<'s>]) -> Result<Vec<Spanned<'
         tokens.push((start, token, end));
     }
     Ok(tokens)
+}
+
+/// No expression goes on with these words: where one stands at the very start of a line, what is before
+/// it is over, even if it is broken off.
+pub fn begins_item(token: Token<'_>, next: Option<Token<'_>>) -> bool {
+    use Token::*;
+    match token {
+        Fn => matches!(next, Some(Name(_))),
+        Layer | Model | Optimizer | Train | Test | Use | Let => true,
+        _ => false,
+    }
+}
+
+/// As [`begins_item`], for statements: wherever one of these stands first in its line.
+pub fn begins_statement(token: Token<'_>, next: Option<Token<'_>>) -> bool {
+    use Token::*;
+    match token {
+        Let | Yield | Assert => true,
+        Param | State => matches!(next, Some(Name(_))),
+        _ => false,
+    }
 }
 
 /// Between two brackets: an upper bound of the height of what stands there.

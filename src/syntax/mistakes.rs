@@ -77,8 +77,18 @@ impl<'s> Stop<'_, 's> {
         Diagnostic::error(UNEXPECTED, message).label(self.span(), label)
     }
 
+    /// An expression could end just before the place. The parser's list is no witness: it may have closed
+    /// the expression before it found that the next token does not fit.
+    fn after_value(&self) -> bool {
+        !self.expected.expression() && self.before(1).is_some_and(Token::ends_expression)
+    }
+
     fn plain(&self) -> Diagnostic {
-        let expected = self.expected.describe();
+        if self.expected.has("use") {
+            let error = self.error(format!("no definition starts with {}", self.found()), "");
+            return error.help("definitions start with fn, layer, model, optimizer, train, test, use or let");
+        }
+        let expected = self.expected.describe(self.after_value());
         self.error(format!("expected {expected}, found {}", self.found()), format!("expected {expected}"))
     }
 
@@ -154,17 +164,13 @@ impl<'s> Stop<'_, 's> {
     fn head(&self) -> Option<Diagnostic> {
         use Token::*;
         let first = self.token(self.part.start)?;
-        if self.at == self.part.start && first == LeftBrace && self.part.start == 0 {
-            let error = self.error("a block cannot stand here", "");
-            return Some(error.help("the `{` of a body stands at the end of the line of its head"));
-        }
         if !matches!(first, Fn | Layer | Model | Optimizer)
             || self.bracket().is_some_and(|(t, _)| t == LeftBrace)
         {
             return None;
         }
         let parameter = matches!((self.before(2), self.before(1)), (Some(LeftParen | Comma), Some(Name(_))));
-        if parameter && self.expected.has(":") && !self.expected.operator() {
+        if parameter && self.expected.has(":") {
             let name = self.text_of(self.at - 1);
             let error = Diagnostic::error(UNEXPECTED, format!("the parameter `{name}` needs a type"))
                 .label(self.span_of(self.at - 1), "of what type?");
@@ -220,7 +226,7 @@ impl<'s> Stop<'_, 's> {
             (Some(Token::For), Some(Token::Name(_))) => "for",
             (Some(Token::Name(reducer)), Some(Token::Name(_))) => reducer,
             _ => {
-                let expected = self.expected.describe();
+                let expected = self.expected.describe(self.after_value());
                 let message = format!("expected {expected}, found {}", self.found());
                 return Some(self.error(message, "the body follows `=>`"));
             }
@@ -252,34 +258,41 @@ impl<'s> Stop<'_, 's> {
 
     /// `=` where it does not assign.
     fn equals(&self) -> Option<Diagnostic> {
-        if self.here() != Some(Token::Assign) || !self.expected.has("==") {
+        use Token::*;
+        if self.here() != Some(Assign) {
             return None;
         }
-        let label = match (self.bracket(), self.before(2), self.before(1)) {
-            (Some((Token::LeftParen, _)), Some(Token::LeftParen | Token::Comma), Some(Token::Name(name))) => {
-                Some(name)
-            }
-            _ => None,
-        };
-        Some(match label {
-            Some(name) => {
-                self.error("a named argument is written with `:`", "write `:`").help(format!("{name}: …"))
-            }
-            None => match (self.before(1), self.part.start + 1 < self.at) {
-                (Some(Token::RightBracket), _) => self
-                    .error("an entry of a tensor cannot be assigned", "")
-                    .help("tensors are values: make the new one with `for i => …`"),
-                (_, false) | (Some(Token::RightParen), _) if !self.in_condition() => self
-                    .error("only a name can be assigned", "")
-                    .help("a new value gets a name by `let`: let (a, b) = …"),
-                _ => self.error("`=` does not compare", "write `==`"),
-            },
+        if self.expected.expression() && self.part.start + 1 == self.at {
+            let word = self.text_of(self.part.start);
+            let error = self.error(format!("`{word}` takes a value, not `=`"), "");
+            return Some(error.help(format!("write {word} 64, or {word} name = …")));
+        }
+        if !self.after_value() {
+            return None;
+        }
+        let bracket = self.bracket().filter(|&(_, index)| index >= self.part.start);
+        let conditions = |token| matches!(token, If | Where | Assert | And | Or | Not);
+        let labelled = matches!(bracket, Some((LeftParen, index))
+            if index + 2 == self.at || self.before(2) == Some(Comma))
+            && !bracket.is_some_and(|(_, index)| index > 0 && self.token(index - 1).is_some_and(conditions));
+        if let (true, Some(Name(name))) = (labelled, self.before(1)) {
+            let error = self.error("a named argument is written with `:`", "write `:`");
+            return Some(error.help(format!("{name}: …")));
+        }
+        let whole = self.part.start..self.at;
+        let declares = matches!(self.token(self.part.start), Some(Let | Param | State));
+        if bracket.is_some() || declares || self.tokens[whole].iter().any(|&(_, token, _)| conditions(token))
+        {
+            return Some(self.error("`=` does not compare", "write `==`"));
+        }
+        Some(match self.before(1) {
+            Some(RightBracket) => self
+                .error("an entry of a tensor cannot be assigned", "")
+                .help("tensors are values: make the new one with `for i => …`"),
+            _ => self
+                .error("only a name can be assigned", "")
+                .help("names for the parts of a tuple are given by `let`: let (a, b) = …"),
         })
-    }
-
-    fn in_condition(&self) -> bool {
-        self.same_level().any(|token| matches!(token, Token::If | Token::Where | Token::Assert | Token::Let))
-            || self.token(self.part.start) == Some(Token::Assert)
     }
 
     /// Operators that the grammar keeps apart.
@@ -308,7 +321,7 @@ impl<'s> Stop<'_, 's> {
                 return Some(error);
             }
         }
-        if here == As && self.expected.operator() {
+        if here == As && self.after_value() {
             let error = self.error("`as` after a product needs parentheses", "which value is reshaped?");
             return Some(error.help("write (a * b) as f32[…], or a * (b as f32[…])"));
         }
@@ -316,7 +329,7 @@ impl<'s> Stop<'_, 's> {
             let error = self.error(format!("expected a function after `|>`, found {}", self.found()), "");
             return Some(error.help("x |> f(a) calls f(x, a)"));
         }
-        if here == Arrow && self.expected.operator() {
+        if here == Arrow && self.after_value() {
             return Some(
                 self.error("`->` stands before the type of a result only", "").help("a body follows `=>`"),
             );
@@ -340,31 +353,32 @@ impl<'s> Stop<'_, 's> {
         }
     }
 
-    /// Separators that do not belong between these brackets.
+    /// Separators that do not belong between these brackets, and no separator at all.
     fn brackets(&self) -> Option<Diagnostic> {
+        use Token::*;
         let (bracket, index) = self.bracket()?;
         let here = self.here()?;
-        let fresh_block = !matches!(
-            index.checked_sub(1).and_then(|before| self.token(before)),
-            Some(Token::RightParen | Token::Name(_) | Token::Else | Token::Checkpoint)
-        );
+        // Of a block that is a value, the first statement.
+        let value = self.part.start == index + 1
+            && !index
+                .checked_sub(1)
+                .and_then(|before| self.token(before))
+                .is_some_and(|before| before.ends_expression() || matches!(before, Else | Checkpoint));
         match (bracket, here) {
-            (Token::LeftBrace, Token::Colon | Token::Comma) if fresh_block => {
+            (LeftBrace, Colon | Comma) if value => {
                 let error = self.error("braces hold statements, not a tuple", "");
                 Some(error.help("a tuple is written (a, b) or (mu: a, logvar: b)"))
             }
-            (Token::LeftBracket, Token::Colon) if self.expected.operator() => {
+            (LeftBracket, Colon) if self.after_value() => {
                 Some(self.error("a slice is written with `..`", "write `..`").help("x[a..b], x[..b], x[a..]"))
             }
-            (Token::LeftParen | Token::LeftBracket, Token::Semicolon) => {
-                Some(self.error("expected `,`, found `;`", "write `,`"))
-            }
-            (Token::LeftBrace, Token::Comma) => {
+            (LeftParen | LeftBracket, Semicolon) => Some(self.error("expected `,`, found `;`", "write `,`")),
+            (LeftBrace, Comma) => {
                 let error = self.error("expected a new line, found `,`", "");
                 Some(error.help("statements stand on lines of their own, or are separated by `;`"))
             }
-            (Token::LeftBrace, Token::Name(_))
-                if self.expected.has("NEWLINE") && self.expected.operator() =>
+            (LeftBrace, Name(_) | Int(_) | Float(_) | Str(_))
+                if self.after_value() && self.expected.has("NEWLINE") =>
             {
                 let before = self.text_of(self.at - 1);
                 let error =
@@ -378,7 +392,7 @@ impl<'s> Stop<'_, 's> {
     /// `param w: f32[N]` and `let x` without a value.
     fn declaration(&self) -> Option<Diagnostic> {
         let ended = matches!(self.here(), None | Some(Token::Newline | Token::Semicolon | Token::RightBrace));
-        if !ended || !self.expected.has("=") || self.expected.operator() && !self.expected.has("=") {
+        if !ended || !self.expected.has("=") {
             return None;
         }
         match self.token(self.part.start)? {

@@ -59,6 +59,8 @@ pub fn parse(sources: &Sources, file: FileId) -> Parsed {
             parser.diagnostics.push(limit);
             Vec::new()
         });
+    let mut tokens = tokens;
+    parser.join_bodies(&mut tokens);
     let items = split(&tokens).map(|item| parser.item(item)).collect();
     let Parser { diagnostics, parens, .. } = parser;
     let span = Span::new(file, 0, text.len() as u32);
@@ -133,6 +135,41 @@ impl<'s> Parser<'s> {
         Parser { file, text, grammar: ItemParser::new(), docs, diagnostics, damaged, parens: HashSet::new() }
     }
 
+    /// A `{` at the start of a line outside of all brackets: the body of the head before it. Reported,
+    /// and read as if it stood at that head's end.
+    fn join_bodies(&mut self, tokens: &mut Vec<Spanned<'s>>) {
+        let (mut depth, mut kept, mut first) = (0u32, 0, None);
+        for index in 0..tokens.len() {
+            let (start, token, end) = tokens[index];
+            match token {
+                Token::LeftParen | Token::LeftBracket | Token::LeftBrace => depth += 1,
+                Token::RightParen | Token::RightBracket | Token::RightBrace => depth -= 1,
+                _ => {}
+            }
+            let has_body = |token| {
+                matches!(
+                    token,
+                    Token::Fn | Token::Layer | Token::Model | Token::Optimizer | Token::Train | Token::Test
+                )
+            };
+            if (depth, token) == (1, Token::LeftBrace)
+                && kept > 0
+                && tokens[kept - 1].1 == Token::Newline
+                && first.is_some_and(has_body)
+            {
+                self.diagnostics.push(errors::body_on_next_line(Span::new(self.file, start, end)));
+                kept -= 1;
+            }
+            if depth == 0 && kept > 0 && is_separator(tokens[kept - 1].1) {
+                first = Some(token);
+            }
+            first.get_or_insert(token);
+            tokens[kept] = tokens[index];
+            kept += 1;
+        }
+        tokens.truncate(kept);
+    }
+
     fn item(&mut self, tokens: &[Spanned<'s>]) -> Item {
         let mut tokens = tokens.to_vec();
         let mut broken: Vec<Vec<Ident>> = Vec::new();
@@ -182,7 +219,12 @@ impl<'s> Parser<'s> {
         if self.diagnostics.len() >= ERRORS_KEPT {
             return;
         }
-        let span = self.span(&tokens[part.clone()]);
+        let mut span = self.span(&tokens[part.clone()]);
+        // A bracket that was left out lies between the part and the next token.
+        span.end = match tokens.get(part.end) {
+            Some(&(start, _, _)) => start.max(span.end),
+            None => span.end + self.text[span.end as usize..].find('\n').unwrap_or(0) as u32,
+        };
         if self.damaged.iter().any(|damage| damage.start <= span.end && span.start <= damage.end) {
             return;
         }
