@@ -65,34 +65,29 @@ impl<'a> Builder<'a> {
         StrLit { value: tokens::unescape(raw, |_, _| {}), span: self.span(start, end) }
     }
 
-    pub fn expr(&self, start: u32, kind: ExprKind, end: u32) -> Expr {
-        Expr { kind, span: self.span(start, end) }
-    }
-
-    /// The lexer has reported a literal that is too large.
-    pub fn int(&self, digits: &str) -> ExprKind {
-        ExprKind::Int(tokens::int_value(digits).unwrap_or(u64::MAX))
-    }
-
-    pub fn float(&self, digits: &str) -> ExprKind {
-        ExprKind::Float(tokens::float_value(digits).unwrap_or(f64::MAX))
+    pub fn expr(&self, start: u32, kind: ExprKind, end: u32) -> Box<Expr> {
+        Box::new(Expr { kind, span: self.span(start, end) })
     }
 
     /// What stands between parentheses: one plain expression is itself, anything else a tuple.
-    pub fn parenthesised(&mut self, start: u32, mut entries: Vec<Arg>, comma: bool, end: u32) -> Expr {
+    pub fn parenthesised(&mut self, start: u32, mut entries: Vec<Arg>, comma: bool, end: u32) -> Box<Expr> {
         let plain = |arg: &Arg| arg.label.is_none() && !matches!(arg.value.kind, ExprKind::Pack(_));
         if entries.len() == 1
             && !comma
             && let Some(arg) = entries.pop_if(|arg| plain(arg))
         {
             self.parens.insert(arg.value.span);
-            return arg.value;
+            return Box::new(arg.value);
         }
         self.expr(start, ExprKind::Tuple(entries), end)
     }
 
     /// A named type with its groups of axes; `Idx` alone has the range as its first group.
-    pub fn named_type(&mut self, name: Ident, groups: Vec<(Vec<Axis>, Span)>) -> TypeKind {
+    pub fn named_type(&mut self, name: Ident, groups: Vec<(Vec<Axis>, Span)>) -> Box<TypeKind> {
+        Box::new(self.type_of_groups(name, groups))
+    }
+
+    fn type_of_groups(&mut self, name: Ident, groups: Vec<(Vec<Axis>, Span)>) -> TypeKind {
         let mut groups = groups.into_iter();
         if name.name == "Idx" {
             let Some((mut range, span)) = groups.next() else {
@@ -121,23 +116,25 @@ impl<'a> Builder<'a> {
         (head, head_span): (Head, Span),
         name: Ident,
         (first, second): (Vec<Param>, Option<Vec<Param>>),
-        (result, constraint): (Option<Type>, Option<Expr>),
-        (body, grad): (Expr, Option<GradRule>),
-    ) -> Def {
+        (result, constraint): (Option<Box<Type>>, Option<Box<Expr>>),
+        (body, grad): (Box<Expr>, Option<Box<GradRule>>),
+    ) -> Box<Def> {
         let (statics, tensors) = match second {
             Some(tensors) => (first, tensors),
             None => (Vec::new(), first),
         };
         let doc = self.doc(span.start);
-        Def { head, head_span, name, statics, tensors, result, constraint, body, grad, doc, span }
+        let (result, constraint) = (unboxed(result), unboxed(constraint));
+        let (body, grad) = (*body, unboxed(grad));
+        Box::new(Def { head, head_span, name, statics, tensors, result, constraint, body, grad, doc, span })
     }
 
-    pub fn grad_rule(&mut self, word: Ident, params: Vec<Ident>, body: Block) -> GradRule {
+    pub fn grad_rule(&mut self, word: Ident, params: Vec<Ident>, body: Block) -> Box<GradRule> {
         if word.name != "grad" {
             self.problems.push((Problem::NotGrad, word.span));
         }
         let span = word.span.to(body.span);
-        GradRule { params, body, span }
+        Box::new(GradRule { params, body, span })
     }
 
     /// `scan reverse t (…) truncate 64 { … }`
@@ -146,7 +143,7 @@ impl<'a> Builder<'a> {
         direction: Option<Ident>,
         binds: Vec<Bind>,
         carries: Vec<Param>,
-        clause: Option<(Ident, Expr)>,
+        clause: Option<(Ident, Box<Expr>)>,
         body: Block,
     ) -> ExprKind {
         if let Some(word) = direction.as_ref().filter(|word| word.name != "reverse") {
@@ -155,7 +152,7 @@ impl<'a> Builder<'a> {
         if let Some((word, _)) = clause.as_ref().filter(|(word, _)| word.name != "truncate") {
             self.problems.push((Problem::NotTruncate, word.span));
         }
-        let (reverse, truncate) = (direction.map(|word| word.span), clause.map(|(_, length)| length));
+        let (reverse, truncate) = (direction.map(|word| word.span), clause.map(|(_, length)| *length));
         ExprKind::Scan(Box::new(Scan { reverse, binds, carries, truncate, body }))
     }
 
@@ -196,24 +193,48 @@ fn leading_minus(expr: &Expr) -> Option<u32> {
     }
 }
 
-pub fn unary(op: UnaryOp, operand: Expr) -> ExprKind {
-    ExprKind::Unary { op, operand: Box::new(operand) }
+/// What a box holds: lists hold nodes, not boxes.
+pub type Unboxed<B> = <B as std::ops::Deref>::Target;
+
+pub fn unboxed<T>(node: Option<Box<T>>) -> Option<T> {
+    node.map(|node| *node)
 }
 
-pub fn binary(left: Expr, op: BinaryOp, right: Expr) -> ExprKind {
-    ExprKind::Binary { op, left: Box::new(left), right: Box::new(right) }
+/// The lexer has reported a literal that is too large.
+pub fn int(digits: &str) -> ExprKind {
+    ExprKind::Int(tokens::int_value(digits).unwrap_or(u64::MAX))
 }
 
-pub fn compare(left: Expr, op: CmpOp, right: Expr) -> ExprKind {
-    ExprKind::Compare { op, left: Box::new(left), right: Box::new(right) }
+pub fn float(digits: &str) -> ExprKind {
+    ExprKind::Float(tokens::float_value(digits).unwrap_or(f64::MAX))
 }
 
-pub fn logic(left: Expr, op: LogicOp, right: Expr) -> ExprKind {
-    ExprKind::Logic { op, left: Box::new(left), right: Box::new(right) }
+pub fn unary(op: UnaryOp, operand: Box<Expr>) -> ExprKind {
+    ExprKind::Unary { op, operand }
 }
 
-pub fn pipe(value: Expr, stage: Expr) -> ExprKind {
-    ExprKind::Pipe { value: Box::new(value), stage: Box::new(stage) }
+pub fn binary(left: Box<Expr>, op: BinaryOp, right: Box<Expr>) -> ExprKind {
+    ExprKind::Binary { op, left, right }
+}
+
+pub fn compare(left: Box<Expr>, op: CmpOp, right: Box<Expr>) -> ExprKind {
+    ExprKind::Compare { op, left, right }
+}
+
+pub fn logic(left: Box<Expr>, op: LogicOp, right: Box<Expr>) -> ExprKind {
+    ExprKind::Logic { op, left, right }
+}
+
+pub fn pipe(value: Box<Expr>, stage: Box<Expr>) -> ExprKind {
+    ExprKind::Pipe { value, stage }
+}
+
+pub fn conditional(condition: Box<Expr>, then: Block, otherwise: Option<Box<Expr>>) -> ExprKind {
+    ExprKind::If(Box::new(If { condition: *condition, then, otherwise: unboxed(otherwise) }))
+}
+
+pub fn binder(reducer: Reducer, (binds, guard, body): (Vec<Bind>, Option<Box<Expr>>, Box<Expr>)) -> ExprKind {
+    ExprKind::Binder(Box::new(Binder { reducer, binds, guard: unboxed(guard), body: *body }))
 }
 
 pub fn name_expr(ident: Ident) -> Expr {
@@ -224,8 +245,4 @@ pub fn name_pattern(ident: Ident) -> Pat {
     let span = ident.span;
     let kind = if ident.name == "_" { PatKind::Ignore } else { PatKind::Name(ident) };
     Pat { kind, span }
-}
-
-pub fn binder(reducer: Reducer, (binds, guard, body): (Vec<Bind>, Option<Expr>, Expr)) -> ExprKind {
-    ExprKind::Binder(Box::new(Binder { reducer, binds, guard, body }))
 }

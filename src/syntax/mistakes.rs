@@ -190,7 +190,7 @@ impl<'s> Stop<'_, 's> {
                 _ => None,
             };
         }
-        if self.here().is_none() && self.expected.has("{") {
+        if self.here().is_none() && self.expected.has("{") && !self.expected.expression() {
             let error = self.error("this definition has no body", "expected `{` or `=`");
             return Some(error.help("the `{` of a body stands at the end of the line of its head"));
         }

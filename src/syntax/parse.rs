@@ -189,7 +189,7 @@ impl<'s> Parser<'s> {
                         errors::not_allowed(span, &self.text[span.range()], problem)
                     };
                     self.diagnostics.extend(builder.problems.into_iter().map(told).take(ERRORS_KEPT));
-                    return item;
+                    return *item;
                 }
                 Err(ParseError::UnrecognizedToken { expected, .. }) => expected,
                 Err(ParseError::UnrecognizedEof { expected, .. }) => {
@@ -220,11 +220,10 @@ impl<'s> Parser<'s> {
             return;
         }
         let mut span = self.span(&tokens[part.clone()]);
-        // A bracket that was left out lies between the part and the next token.
-        span.end = match tokens.get(part.end) {
-            Some(&(start, _, _)) => start.max(span.end),
-            None => span.end + self.text[span.end as usize..].find('\n').unwrap_or(0) as u32,
-        };
+        // What was left out may lie between the part and the next token or the end of the line.
+        let rest = &self.text[span.end as usize..];
+        let next = tokens.get(part.end).map_or(span.end, |&(start, _, _)| start);
+        span.end = next.max(span.end + rest.find('\n').unwrap_or(rest.len()) as u32);
         if self.damaged.iter().any(|damage| damage.start <= span.end && span.start <= damage.end) {
             return;
         }
