@@ -7,11 +7,13 @@
 //! This room knows pointers and strides. It must never know what a tensor, a kernel or a code generator is.
 
 mod abi;
+mod blocking;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use abi::{ACCUMULATE, Contraction, RELU, Tile};
+pub use blocking::{Blocking, Extents, PANEL};
 
 include!(concat!(env!("OUT_DIR"), "/blobs.rs"));
 

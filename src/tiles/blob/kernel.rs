@@ -26,6 +26,10 @@ pub trait Vector: Copy {
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// Zero where negative; NaN and -0 stay.
     unsafe fn relu(self) -> Self;
+    /// How many steps ahead rows of B are asked for; 0: never.
+    const AHEAD: isize;
+    /// Asks for the memory of a vector, which need not exist.
+    fn prefetch(from: *const f32);
 }
 
 /// Where a tile lies.
@@ -116,6 +120,7 @@ pub unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const MASKED: bo
             });
         }
         let (ras, cas, brs) = (t.ras as isize, t.cas as isize, t.brs as isize);
+        let ahead = V::AHEAD * brs;
         for q in 0..t.nb {
             let a = if t.ao.is_null() { at.a } else { at.a.offset(*t.ao.offset(q as isize) as isize) };
             let mut b = if t.bo.is_null() { at.b } else { at.b.offset(*t.bo.offset(q as isize) as isize) };
@@ -131,6 +136,11 @@ pub unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const MASKED: bo
                 });
                 each!(g < MR.div_ceil(GROUP), { group[g] = group[g].offset(cas) });
                 b = b.offset(brs);
+                if V::AHEAD > 0 {
+                    each!(v < NV, {
+                        V::prefetch((b.wrapping_offset(ahead) as *const f32).wrapping_add(v * V::LANES))
+                    });
+                }
                 steps -= 1;
             }
         }
