@@ -11,3 +11,4 @@ pub mod graph;
 pub mod ops;
 pub mod codegen;
 pub mod runtime;
+pub mod formats;

@@ -234,6 +234,14 @@ impl Tensor {
         each!(self, array => reshaped(array, shape))
     }
 
+    /// The same elements with all axes in reverse order, shared.
+    pub fn reversed_axes(&self) -> Tensor {
+        fn reversed<T: Element>(array: &ArcArrayD<T>) -> Tensor {
+            T::to_tensor(array.clone().reversed_axes())
+        }
+        each!(self, array => reversed(array))
+    }
+
     /// The rows of the first axis with these indices, in this order; `None` where the tensor has no
     /// axis or an index is out of range.
     pub fn take_rows(&self, indices: &[usize]) -> Option<Tensor> {
@@ -371,8 +379,7 @@ mod tests {
 
     #[test]
     fn transposed_arrays_are_put_in_order() {
-        let array = matrix().array::<f32>().unwrap().clone().reversed_axes();
-        let turned = Tensor::F32(array);
+        let turned = matrix().reversed_axes();
         assert_eq!(turned.as_ptr(), None);
         assert_eq!(turned.contiguous().as_slice::<f32>().unwrap(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
         assert_eq!(turned.reshape(&[6]).unwrap(), turned.contiguous().reshape(&[6]).unwrap());
