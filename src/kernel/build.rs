@@ -26,6 +26,9 @@ struct Open {
     head: Option<(Var, Range, bool)>,
 }
 
+/// Loops under construction that were stepped out of.
+pub struct Suspended(Vec<Open>);
+
 /// What makes two values of one scope equal.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Pure {
@@ -206,6 +209,15 @@ impl BodyBuilder {
         let results = accs.iter().map(|acc| acc.result).collect();
         self.push(Stmt::Loop(Loop { var, range, lanes, accs, body: open.body }));
         results
+    }
+
+    /// Steps out of the innermost loops until `depth` are open: what follows stands before them. `resume` goes back in.
+    pub fn suspend(&mut self, depth: usize) -> Suspended {
+        Suspended(self.open.split_off(depth + 1))
+    }
+
+    pub fn resume(&mut self, loops: Suspended) {
+        self.open.extend(loops.0);
     }
 
     /// A sequential loop without accumulators.

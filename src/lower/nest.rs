@@ -1,0 +1,344 @@
+//! Which loops run over a set of axes: their order, which of them are one loop, and which has lanes.
+
+use std::collections::HashSet;
+
+use smallvec::SmallVec;
+
+use super::LowerError;
+use super::emit::Emitter;
+use super::index::{Atom, Ix, Place};
+use crate::axes::{Dim, DimError};
+use crate::graph::{Axis, Node, Op, Outside, Reducer};
+use crate::kernel::{AccOp, Val};
+use crate::tensor::DType;
+
+/// What an evaluation reads, by the axes that have no index yet.
+#[derive(Default)]
+pub struct Reads {
+    pub reads: Vec<Read>,
+    /// Axes whose index is used as a number or decides a mask: they keep a loop of their own.
+    pub bare: HashSet<Axis>,
+    seen: HashSet<(Node, SmallVec<[Ix; 4]>)>,
+}
+
+/// One load or store.
+pub struct Read {
+    pub address: Ix,
+    /// The open axes in the address, outermost in memory first.
+    pub order: Vec<Axis>,
+}
+
+impl Read {
+    /// The factor of an axis; nothing where it stands below a quotient.
+    fn factor(&self, axis: Axis) -> Option<Dim> {
+        let atom = Atom::Axis(axis);
+        match self.address.coefficient(&atom) {
+            Some(factor) => (!under_quotient(&self.address, &atom)).then(|| factor.clone()),
+            None => (!self.address.mentions(&atom)).then(|| Dim::constant(0)),
+        }
+    }
+
+    fn is_unit(&self, axis: Axis) -> bool {
+        self.factor(axis).is_some_and(|factor| factor.as_const() == Some(1))
+    }
+}
+
+fn under_quotient(ix: &Ix, atom: &Atom) -> bool {
+    ix.terms.iter().any(|(a, _)| matches!(a, Atom::Div(parts) if parts.0.mentions(atom)))
+}
+
+impl Reads {
+    fn mark_bare(&mut self, ix: &Ix) {
+        ix.visit(&mut |atom| {
+            if let Atom::Axis(axis) = atom {
+                self.bare.insert(*axis);
+            }
+        });
+    }
+
+    /// The order of the given axes in which the largest read runs through memory.
+    pub fn order(&self, axes: &[Axis]) -> Vec<Axis> {
+        let shared = |read: &&Read| read.order.iter().filter(|axis| axes.contains(axis)).count();
+        // The first of equals, so that a kernel does not depend on the order of its other reads.
+        let largest = self.reads.iter().rev().max_by_key(shared);
+        let mut order: Vec<Axis> = Vec::new();
+        order.extend(axes.iter().filter(|axis| !largest.is_some_and(|read| read.order.contains(axis))));
+        if let Some(read) = largest {
+            order.extend(read.order.iter().filter(|axis| axes.contains(axis)));
+        }
+        order
+    }
+
+    /// How many reads are contiguous along an axis, and how many have a stride along it.
+    pub fn contiguous(&self, axis: Axis) -> (usize, usize) {
+        let atom = Atom::Axis(axis);
+        let along: Vec<&Read> = self.reads.iter().filter(|read| read.address.mentions(&atom)).collect();
+        let unit = along.iter().filter(|read| read.is_unit(axis)).count();
+        (unit, along.len() - unit)
+    }
+
+    /// Whether two adjacent axes may be one loop: every address advances over the end of the inner one as over any other step.
+    fn compose(&self, outer: Axis, inner: Axis, size: &Dim) -> Result<bool, DimError> {
+        if self.bare.contains(&outer) || self.bare.contains(&inner) {
+            return Ok(false);
+        }
+        for read in &self.reads {
+            let (Some(a), Some(b)) = (read.factor(outer), read.factor(inner)) else { return Ok(false) };
+            if a != b.mul(size)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A loop over one axis or several adjacent ones, outermost first.
+pub struct Run {
+    pub axes: Vec<Axis>,
+    pub extent: Dim,
+}
+
+impl Emitter<'_, '_> {
+    /// Collects what evaluating `node` at `place` reads.
+    pub fn reads(&self, node: Node, place: &Place, out: &mut Reads) -> Result<(), LowerError> {
+        let node = self.cx.resolve(node);
+        let data = &self.cx.graph.nodes[node];
+        let indices: SmallVec<[Ix; 4]> = data.axes.iter().map(|axis| place.of(*axis)).collect();
+        if !out.seen.insert((node, indices)) {
+            return Ok(());
+        }
+        if let Some(home) = self.readable(node) {
+            out.reads.push(self.read(home, place)?);
+            return Ok(());
+        }
+        match &data.op {
+            Op::Position(axis) => out.mark_bare(&place.of(*axis)),
+            Op::View(map) => {
+                let (inner, checks) = self.cx.view_place(map, place, self)?;
+                if map.outside == Outside::Zero {
+                    for (ix, size) in checks {
+                        if !ix.lies_in(&size, self) {
+                            out.mark_bare(&ix);
+                        }
+                    }
+                }
+                self.reads(data.args[0], &inner, out)?;
+            }
+            Op::Reduce { over, .. } => {
+                let mut inner = Place::new();
+                for axis in data.axes.iter().filter(|axis| !over.contains(axis)) {
+                    inner.set(*axis, place.of(*axis));
+                }
+                self.reads(data.args[0], &inner, out)?;
+            }
+            Op::Gather { axis } => {
+                self.reads(data.args[1], place, out)?;
+                self.reads(data.args[0], &place.with(*axis, Ix::zero()), out)?;
+            }
+            Op::Random { order, .. } => {
+                let mut flat = Ix::zero();
+                for axis in order {
+                    flat = flat.scale(&self.cx.size(*axis))?.add(&place.of(*axis))?;
+                }
+                out.reads.push(Read { address: flat, order: order.clone() });
+            }
+            _ => {
+                for arg in &data.args {
+                    self.reads(*arg, place, out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A load or store of a home.
+    pub fn read(&self, home: &super::home::Home, place: &Place) -> Result<Read, LowerError> {
+        let mut order = Vec::new();
+        for axis in &home.order {
+            let ix = place.of(*axis);
+            let mut axes: Vec<(Axis, i64)> = Vec::new();
+            for (atom, coefficient) in &ix.terms {
+                if let Atom::Axis(axis) = atom {
+                    axes.push((*axis, coefficient.as_const().unwrap_or(i64::MAX)));
+                }
+            }
+            axes.sort_by_key(|(_, coefficient)| std::cmp::Reverse(*coefficient));
+            order.extend(axes.into_iter().map(|(axis, _)| axis));
+        }
+        Ok(Read { address: home.address(place)?, order })
+    }
+
+    /// Joins adjacent axes of `order` wherever all reads allow it.
+    pub fn runs(&self, order: &[Axis], reads: &Reads) -> Result<Vec<Run>, LowerError> {
+        let mut runs: Vec<Run> = Vec::new();
+        for axis in order {
+            let size = self.cx.size(*axis);
+            if let Some(run) = runs.last_mut()
+                && reads.compose(*run.axes.last().expect("a run has an axis"), *axis, &size)?
+            {
+                run.extent = run.extent.mul(&size)?;
+                run.axes.push(*axis);
+                continue;
+            }
+            runs.push(Run { axes: vec![*axis], extent: size });
+        }
+        Ok(runs)
+    }
+
+    /// Gives each axis of a run its index; returns these indices.
+    pub fn spread(&self, run: &Run, var: Ix, place: &mut Place) -> Result<Vec<Ix>, LowerError> {
+        let mut rest = var;
+        let mut indices = Vec::new();
+        for (i, axis) in run.axes.iter().enumerate().rev() {
+            let size = self.cx.size(*axis);
+            let index = match i {
+                0 => rest.clone(),
+                _ => rest.rem(&size, self)?,
+            };
+            rest = if i > 0 { rest.div(&size, self)? } else { rest };
+            place.set(*axis, index.clone());
+            indices.push(index);
+        }
+        Ok(indices)
+    }
+
+    /// Opens a loop over a whole run.
+    pub fn open_run(&mut self, run: &Run, lanes: bool, place: &mut Place) -> Result<(), LowerError> {
+        let var = self.open(&run.extent, lanes);
+        let indices = self.spread(run, Ix::atom(Atom::Var(var)), place)?;
+        self.covers(indices);
+        Ok(())
+    }
+
+    /// A reduction, in the scope where its place is known; the reductions that can share its loop are emitted with it.
+    pub fn reduce(&mut self, node: Node, place: &Place, mask: Option<Val>) -> Result<Val, LowerError> {
+        let graph = self.cx.graph;
+        let Op::Reduce { over, .. } = &graph.nodes[node].op else { unreachable!("{node} reduces") };
+        let mut inner = Place::new();
+        for axis in &graph.nodes[node].axes {
+            inner.set(*axis, place.of(*axis));
+        }
+        let together = if mask.is_none() { self.companions(node) } else { vec![node] };
+        let mut reads = Reads::default();
+        for node in &together {
+            self.reads(graph.nodes[*node].args[0], &inner, &mut reads)?;
+        }
+        let over: Vec<Axis> = over.iter().copied().filter(|axis| !self.cx.is_bound(*axis)).collect();
+        let in_lanes = self.scopes[self.depth()].lanes;
+        let mut order = reads.order(&over);
+        // The contiguous axis innermost.
+        if !in_lanes
+            && let Some(unit) = order.iter().rposition(|axis| reads.contiguous(*axis).0 > 0)
+        {
+            let axis = order.remove(unit);
+            order.push(axis);
+        }
+        let runs = self.runs(&order, &reads)?;
+        if runs.is_empty() {
+            // Nothing to combine: the entry itself.
+            let value = self.value(graph.nodes[node].args[0], &inner, mask)?;
+            return Ok(match graph.nodes[node].op {
+                Op::Reduce { op: Reducer::ArgMax | Reducer::ArgMin, .. } => self.b.i32(0),
+                _ => value,
+            });
+        }
+        for (i, run) in runs.iter().enumerate() {
+            let last = i + 1 == runs.len();
+            let tiny = run.extent.as_const().is_some_and(|n| n < 8);
+            self.open_run(run, last && !in_lanes && !tiny, &mut inner)?;
+        }
+        self.in_progress.extend(together.iter().copied());
+        let mut accs: Vec<(AccOp, Val)> = Vec::new();
+        for node in &together {
+            let data = &graph.nodes[*node];
+            let Op::Reduce { op, over } = &data.op else { unreachable!("companions reduce") };
+            let value = self.value(data.args[0], &inner, mask)?;
+            match op {
+                Reducer::ArgMax | Reducer::ArgMin => {
+                    let (best, index) = match op {
+                        Reducer::ArgMax => (AccOp::Max, AccOp::ArgMax),
+                        _ => (AccOp::Min, AccOp::ArgMin),
+                    };
+                    let position = self.index_value(&inner.of(over[0]))?;
+                    let position = self.b.cast(position, DType::I32);
+                    accs.extend([(best, value), (index, position)]);
+                }
+                op => accs.push((plain_acc(*op), value)),
+            }
+        }
+        for _ in &runs {
+            let outer = self.depth() - 1;
+            let started: Vec<(AccOp, Val, Val)> = self.at(outer, |e| {
+                let start = |e: &mut Self, (op, term): &(AccOp, Val)| {
+                    let init = e.b.neutral(*op, e.b.dtype(*term));
+                    (*op, init, *term)
+                };
+                accs.iter().map(|acc| start(e, acc)).collect()
+            });
+            let results = self.close(&started);
+            accs = accs.iter().zip(results).map(|((op, _), val)| (*op, val)).collect();
+        }
+        let mut results = accs.into_iter();
+        let mut own = None;
+        for other in &together {
+            let (mut op, mut val) = results.next().expect("an accumulator each");
+            if let Op::Reduce { op: Reducer::ArgMax | Reducer::ArgMin, .. } = graph.nodes[*other].op {
+                (op, val) = results.next().expect("the index behind the best entry");
+                val = self.b.cast(val, graph.nodes[*other].dtype);
+            }
+            let _ = op;
+            self.in_progress.remove(other);
+            match *other == node {
+                true => own = Some(val),
+                false => self.remember(*other, place, mask, val),
+            }
+        }
+        Ok(own.expect("the reduction itself is among them"))
+    }
+
+    /// The reduction and those that can run in the same loop: over the same axes, with the same axes left, none depending on another.
+    fn companions(&self, node: Node) -> Vec<Node> {
+        let graph = self.cx.graph;
+        let Op::Reduce { over, .. } = &graph.nodes[node].op else { unreachable!("{node} reduces") };
+        let mut together = vec![node];
+        for &other in &self.reductions {
+            let data = &graph.nodes[other];
+            let same = matches!(&data.op, Op::Reduce { over: o, .. } if o == over)
+                && data.axes == graph.nodes[node].axes;
+            if !same || other == node || self.in_progress.contains(&other) || self.done(other) {
+                continue;
+            }
+            if together.iter().all(|n| !self.depends(*n, other) && !self.depends(other, *n)) {
+                together.push(other);
+            }
+        }
+        together
+    }
+
+    /// Whether evaluating `node` in this kernel evaluates `on`.
+    fn depends(&self, node: Node, on: Node) -> bool {
+        let mut seen = HashSet::new();
+        let mut todo = vec![node];
+        while let Some(next) = todo.pop() {
+            let next = self.cx.resolve(next);
+            if next == on {
+                return true;
+            }
+            if seen.insert(next) && self.readable(next).is_none() {
+                todo.extend(self.cx.graph.nodes[next].args.iter().copied());
+            }
+        }
+        false
+    }
+}
+
+fn plain_acc(op: Reducer) -> AccOp {
+    match op {
+        Reducer::Sum => AccOp::Sum,
+        Reducer::Prod => AccOp::Prod,
+        Reducer::Max | Reducer::ArgMax => AccOp::Max,
+        Reducer::Min | Reducer::ArgMin => AccOp::Min,
+        Reducer::Any => AccOp::Any,
+        Reducer::All => AccOp::All,
+    }
+}
