@@ -30,6 +30,10 @@ pub struct Emitter<'a, 'g> {
     /// Those that are kept by now in full.
     pub kept: EntitySet<Node>,
     pub args: Vec<KernelArg>,
+    /// The reductions among the nodes inside, in order of execution.
+    pub reductions: Vec<Node>,
+    /// Reductions whose loop is open.
+    pub in_progress: EntitySet<Node>,
     vars: HashMap<Var, (usize, Dim)>,
     vals: HashMap<Val, usize>,
 }
@@ -77,6 +81,8 @@ impl<'a, 'g> Emitter<'a, 'g> {
             keep: HashMap::new(),
             kept: EntitySet::new(),
             args: Vec::new(),
+            reductions: Vec::new(),
+            in_progress: EntitySet::new(),
             vars: HashMap::new(),
             vals: HashMap::new(),
         }
@@ -176,7 +182,8 @@ impl<'a, 'g> Emitter<'a, 'g> {
         self.vals.get(&val).copied().unwrap_or(0)
     }
 
-    fn made(&mut self, val: Val) -> Val {
+    /// Notes where a value was made.
+    pub fn made(&mut self, val: Val) -> Val {
         let depth = self.depth();
         if self.b.as_const(val).is_none() {
             let level = self.vals.entry(val).or_insert(depth);
@@ -210,6 +217,18 @@ impl<'a, 'g> Emitter<'a, 'g> {
         }
         self.scopes[level].memo.insert((node, indices, mask), val);
         Ok(val)
+    }
+
+    /// The value of a node at a place, if it is known here.
+    pub fn known(&self, node: Node, place: &Place) -> Option<Val> {
+        let axes = &self.cx.graph.nodes[node].axes;
+        let indices: SmallVec<[Ix; 4]> = axes.iter().map(|axis| place.of(*axis)).collect();
+        self.scopes[self.depth()].memo.get(&(node, indices, None)).copied()
+    }
+
+    /// Whether an open loop stores the node because it is to be kept.
+    pub fn is_being_kept(&self, node: Node) -> bool {
+        self.scopes.iter().any(|scope| scope.storing.iter().any(|(stored, _)| *stored == node))
     }
 
     /// Remembers a value that another emission gave as well.
@@ -249,14 +268,14 @@ impl<'a, 'g> Emitter<'a, 'g> {
                 Ok(super::scalar::expand(&mut self.b, *function, &args))
             }
             Op::View(map) => self.view(data.args[0], map, place, mask),
+            Op::Broadcast(_) => self.value(data.args[0], place, mask),
             Op::Reduce { .. } => self.reduce(node, place, mask),
             Op::Gather { axis } => {
-                let index = self.value(data.args[1], place, mask)?;
-                let ix = match self.b.as_const(index) {
-                    Some(Const::I32(value)) => Ix::constant(Dim::constant(value.into())),
-                    Some(Const::I64(value)) => Ix::constant(Dim::constant(value)),
-                    _ => Ix::atom(Atom::Val(index)),
-                };
+                let mut index = self.value(data.args[1], place, mask)?;
+                if self.b.dtype(index) == DType::U8 {
+                    index = self.b.cast(index, DType::I32);
+                }
+                let ix = self.loaded_index(index);
                 self.value(data.args[0], &place.with(*axis, ix), mask)
             }
             Op::Random { draw, site, order } => {
@@ -267,9 +286,22 @@ impl<'a, 'g> Emitter<'a, 'g> {
                     flat = flat.scale(&self.cx.size(*axis))?.add(&place.of(*axis))?;
                 }
                 let counter = self.index_value(&flat)?;
-                Ok(super::scalar::draw(&mut self.b, *draw, data.dtype, seed, *site, step, counter))
+                let stream = self.at(0, |e| crate::kernel::philox::stream(&mut e.b, seed, *site, step));
+                Ok(super::scalar::draw(&mut self.b, *draw, data.dtype, stream, counter))
             }
             op => unreachable!("{node} has no home and no value of its own: {op:?}"),
+        }
+    }
+
+    /// An integer value as an index.
+    pub fn loaded_index(&mut self, value: Val) -> Ix {
+        match self.b.as_const(value) {
+            Some(Const::I32(number)) => Ix::constant(Dim::constant(number.into())),
+            Some(Const::I64(number)) => Ix::constant(Dim::constant(number)),
+            _ => {
+                self.made(value);
+                Ix::atom(Atom::Val(value))
+            }
         }
     }
 
@@ -296,11 +328,7 @@ impl<'a, 'g> Emitter<'a, 'g> {
         let mut inside: Option<Val> = None;
         if map.outside == Outside::Zero {
             for (ix, size) in checks {
-                let holds = self.in_range(&ix, &size)?;
-                inside = match (inside, holds) {
-                    (Some(a), Some(b)) => Some(self.both(a, b)),
-                    (a, b) => a.or(b),
-                };
+                inside = self.narrow(inside, &ix, &size)?;
             }
         }
         let Some(inside) = inside else {
@@ -319,6 +347,15 @@ impl<'a, 'g> Emitter<'a, 'g> {
         let dtype = self.b.dtype(value);
         let zero = self.b.number(dtype, 0.0);
         Ok(self.b.select(inside, value, zero))
+    }
+
+    /// The mask and `0 <= ix < size`.
+    pub fn narrow(&mut self, mask: Option<Val>, ix: &Ix, size: &Dim) -> Result<Option<Val>, LowerError> {
+        let holds = self.in_range(ix, size)?;
+        Ok(match (mask, holds) {
+            (Some(a), Some(b)) => Some(self.both(a, b)),
+            (a, b) => a.or(b),
+        })
     }
 
     /// Whether `0 <= ix < size`; nothing where that is proved.
@@ -498,8 +535,7 @@ impl<'a, 'g> Emitter<'a, 'g> {
         val: Val,
     ) -> Result<(), LowerError> {
         let Some(home) = self.keep.get(&node) else { return Ok(()) };
-        if self.readable(node).is_some() || self.scopes.iter().any(|s| s.storing.iter().any(|(n, _)| *n == node))
-        {
+        if self.readable(node).is_some() || self.is_being_kept(node) {
             return Ok(());
         }
         // The innermost loops have to give the indices one by one, and all of them.

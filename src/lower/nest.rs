@@ -218,7 +218,7 @@ impl Emitter<'_, '_> {
         for axis in &graph.nodes[node].axes {
             inner.set(*axis, place.of(*axis));
         }
-        let together = if mask.is_none() { self.companions(node) } else { vec![node] };
+        let together = if mask.is_none() { self.companions(node, place) } else { vec![node] };
         let mut reads = Reads::default();
         for node in &together {
             self.reads(graph.nodes[*node].args[0], &inner, &mut reads)?;
@@ -281,12 +281,14 @@ impl Emitter<'_, '_> {
         let mut results = accs.into_iter();
         let mut own = None;
         for other in &together {
-            let (mut op, mut val) = results.next().expect("an accumulator each");
+            let (_, mut val) = results.next().expect("an accumulator each");
             if let Op::Reduce { op: Reducer::ArgMax | Reducer::ArgMin, .. } = graph.nodes[*other].op {
-                (op, val) = results.next().expect("the index behind the best entry");
-                val = self.b.cast(val, graph.nodes[*other].dtype);
+                let (_, index) = results.next().expect("the index behind the best entry");
+                // Over nothing it is 0.
+                let (none, zero) = (self.b.i32(i32::MAX), self.b.i32(0));
+                let nothing = self.b.eq(index, none);
+                val = self.b.select(nothing, zero, index);
             }
-            let _ = op;
             self.in_progress.remove(other);
             match *other == node {
                 true => own = Some(val),
@@ -297,7 +299,7 @@ impl Emitter<'_, '_> {
     }
 
     /// The reduction and those that can run in the same loop: over the same axes, with the same axes left, none depending on another.
-    fn companions(&self, node: Node) -> Vec<Node> {
+    fn companions(&self, node: Node, place: &Place) -> Vec<Node> {
         let graph = self.cx.graph;
         let Op::Reduce { over, .. } = &graph.nodes[node].op else { unreachable!("{node} reduces") };
         let mut together = vec![node];
@@ -305,7 +307,7 @@ impl Emitter<'_, '_> {
             let data = &graph.nodes[other];
             let same = matches!(&data.op, Op::Reduce { over: o, .. } if o == over)
                 && data.axes == graph.nodes[node].axes;
-            if !same || other == node || self.in_progress.contains(&other) || self.done(other) {
+            if !same || other == node || self.in_progress.contains(&other) || self.known(other, place).is_some() {
                 continue;
             }
             if together.iter().all(|n| !self.depends(*n, other) && !self.depends(other, *n)) {

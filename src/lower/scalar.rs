@@ -1,15 +1,57 @@
 //! Scalar functions and random draws as kernel instructions.
 
 use crate::graph::Draw;
-use crate::kernel::{BodyBuilder, KOp, Val};
+use crate::kernel::{BodyBuilder, Val, math, philox};
 use crate::ops::ScalarFn;
 use crate::tensor::DType;
 
 /// The value of a scalar function.
 pub fn expand(b: &mut BodyBuilder, function: ScalarFn, args: &[Val]) -> Val {
-    let _ = (KOp::Add, function);
-    let _ = b;
-    args[0]
+    use ScalarFn::*;
+    match function {
+        Neg => math::neg(b, args),
+        Abs => math::abs(b, args),
+        Sign => math::sign(b, args),
+        Sqrt => math::sqrt(b, args),
+        Exp => math::exp(b, args),
+        Log => math::log(b, args),
+        Sin => math::sin(b, args),
+        Cos => math::cos(b, args),
+        Tanh => math::tanh(b, args),
+        Sigmoid => math::sigmoid(b, args),
+        Erf => math::erf(b, args),
+        Floor => math::floor(b, args),
+        Ceil => math::ceil(b, args),
+        Round => math::round(b, args),
+        Not => math::not(b, args),
+        Cast(to) => math::cast(b, args, to),
+        Add => math::add(b, args),
+        Sub => math::sub(b, args),
+        Mul => math::mul(b, args),
+        Div => math::div(b, args),
+        Rem => math::rem(b, args),
+        Pow => math::pow(b, args),
+        Max => math::max(b, args),
+        Min => math::min(b, args),
+        Lt => math::lt(b, args),
+        Le => math::le(b, args),
+        Eq => math::eq(b, args),
+        Ne => math::ne(b, args),
+        And => math::and(b, args),
+        Or => math::or(b, args),
+        Select => math::select(b, args),
+    }
+}
+
+/// The instructions of a function, roughly: what decides whether a value is kept or computed again.
+pub fn cost(function: ScalarFn) -> u32 {
+    use ScalarFn::*;
+    match function {
+        Exp | Log | Sin | Cos | Tanh | Sigmoid | Erf => 16,
+        Pow => 40,
+        Div | Rem | Sqrt => 4,
+        _ => 1,
+    }
 }
 
 /// Element `index` of the stream of a site.
@@ -17,11 +59,12 @@ pub fn draw(
     b: &mut BodyBuilder,
     draw: Draw,
     dtype: DType,
-    seed: Val,
-    site: u64,
-    step: Val,
+    stream: philox::Stream,
     index: Val,
 ) -> Val {
-    let _ = (draw, dtype, site, step, index, b);
-    seed
+    let value = match draw {
+        Draw::Uniform => philox::uniform(b, stream, index),
+        Draw::Normal => philox::normal(b, stream, index),
+    };
+    b.cast(value, dtype)
 }

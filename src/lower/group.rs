@@ -1,0 +1,334 @@
+//! The shape of a kernel: its grid, and a nest of loops for each domain of stored values.
+
+use std::collections::{HashMap, HashSet};
+
+use super::emit::Emitter;
+use super::home::{Home, Storage};
+use super::index::{Atom, Ix, Place};
+use super::nest::{Reads, Run};
+use super::{LowerError, Lowering, scalar};
+use crate::axes::Dim;
+use crate::base::Name;
+use crate::graph::{Axis, Node, Op, Region};
+use crate::kernel::Range;
+
+/// Entries of a grid point of an elementwise kernel.
+const CHUNK: i64 = 4096;
+/// Columns of a grid point where the reduction runs inside of the lanes.
+const COLUMNS: i64 = 64;
+/// A value that costs more than this is kept for the next loop instead of computed again.
+const KEEP: u32 = 8;
+
+impl Lowering<'_> {
+    /// The kernel of a fused group.
+    pub(super) fn fused(&mut self, group: Node, region: Region) -> Result<(), LowerError> {
+        let graph = self.graph;
+        let data = &graph.regions[region];
+        if self.contraction_group(region)? {
+            return Ok(());
+        }
+        let mut roots = Vec::new();
+        let mut seen = HashSet::new();
+        let read: HashSet<u32> = self.users[group]
+            .iter()
+            .filter_map(|user| match graph.nodes[*user].op {
+                Op::Project(index) => Some(index),
+                _ => None,
+            })
+            .collect();
+        for (i, result) in data.results.iter().enumerate() {
+            let node = self.resolve(*result);
+            if read.contains(&(i as u32)) && self.has_kernel(node) && seen.insert(node) {
+                roots.push((node, self.home(node)?));
+            }
+        }
+        self.kernel(&roots, &data.nodes)
+    }
+
+    /// Emits a kernel that puts values into homes and evaluates the nodes `inside` itself, and the step that runs it.
+    pub(super) fn kernel(&mut self, roots: &[(Node, Home)], inside: &[Node]) -> Result<(), LowerError> {
+        let Some((first, _)) = roots.first() else { return Ok(()) };
+        let graph = self.graph;
+        let name = self.kernel_name(*first, inside);
+        let span = graph.nodes[self.resolve(*first)].span;
+        let place = self.outer_place();
+        let roots: Vec<(Node, Home)> = roots.iter().map(|(node, home)| (self.resolve(*node), home.clone())).collect();
+        let mut emitter = Emitter::new(self, name, span);
+        emitter.inside.extend(inside.iter().copied());
+        let reduces = |node: &&Node| matches!(graph.nodes[**node].op, Op::Reduce { .. });
+        emitter.reductions = inside.iter().filter(reduces).copied().collect();
+        emitter.shape(&roots, place)?;
+        let (kernel, args) = emitter.finish();
+        self.run(kernel, args);
+        Ok(())
+    }
+
+    fn kernel_name(&mut self, root: Node, inside: &[Node]) -> Name {
+        let root = self.resolve(root);
+        let mut parts: Vec<Name> = Vec::new();
+        for node in inside {
+            let notable = match &self.graph.nodes[*node].op {
+                Op::Map(function) => scalar::cost(*function) > KEEP,
+                Op::Reduce { .. } | Op::Random { .. } | Op::Gather { .. } => true,
+                _ => false,
+            };
+            let name = self.name_of(*node);
+            if notable && !parts.contains(&name) && parts.len() < 3 && *node != root {
+                parts.push(name);
+            }
+        }
+        parts.push(match inside.contains(&root) {
+            true => self.name_of(root),
+            false => "copy".into(),
+        });
+        self.unique(&parts.join("_"))
+    }
+}
+
+impl Emitter<'_, '_> {
+    fn free(&self, node: Node) -> Vec<Axis> {
+        self.cx.free_axes(node).to_vec()
+    }
+
+    /// Chooses grid and loops, and emits all roots.
+    fn shape(&mut self, roots: &[(Node, Home)], place: Place) -> Result<(), LowerError> {
+        let mut reads = Reads::default();
+        for (node, home) in roots {
+            self.reads(*node, &place, &mut reads)?;
+            reads.reads.push(self.read(home, &place)?);
+        }
+        let first: HashSet<Axis> = self.free(roots[0].0).into_iter().collect();
+        let same = |node: &Node| {
+            let axes = self.free(*node);
+            axes.len() == first.len() && axes.iter().all(|axis| first.contains(axis))
+        };
+        let uniform = roots.iter().all(|(node, _)| same(node)) && self.reductions.iter().all(same);
+        let order: Vec<Axis> = roots[0].1.order.iter().copied().filter(|axis| first.contains(axis)).collect();
+        match (uniform, self.reductions.is_empty()) {
+            (true, true) => self.pointwise(roots, &order, &reads, place, CHUNK),
+            (true, false) if self.is_columnar(&order, &reads) => {
+                self.pointwise(roots, &order, &reads, place, COLUMNS)
+            }
+            _ => self.rows(roots, &order, &reads, place),
+        }
+    }
+
+    /// Whether the reads run along the innermost stored axis rather than along the reduced ones.
+    fn is_columnar(&self, order: &[Axis], reads: &Reads) -> bool {
+        let Some(inner) = order.last() else { return false };
+        let gain = |axis: Axis| {
+            let (unit, strided) = reads.contiguous(axis);
+            unit as i64 - strided as i64
+        };
+        let mut over = Vec::new();
+        for node in &self.reductions {
+            if let Op::Reduce { over: axes, .. } = &self.cx.graph.nodes[*node].op {
+                over.extend(axes.iter().copied());
+            }
+        }
+        // The store counts for the stored axis.
+        gain(*inner) - 1 > over.into_iter().map(gain).max().unwrap_or(i64::MIN)
+    }
+
+    /// One nest for all roots, each entry computed by itself; the innermost stored axes have the lanes.
+    fn pointwise(
+        &mut self,
+        roots: &[(Node, Home)],
+        order: &[Axis],
+        reads: &Reads,
+        mut place: Place,
+        chunk: i64,
+    ) -> Result<(), LowerError> {
+        let runs = self.runs(order, reads)?;
+        let Some((inner, outer)) = runs.split_last() else {
+            return self.store_all(roots, &place);
+        };
+        for run in outer {
+            self.open_grid(run, &mut place)?;
+        }
+        match inner.extent.as_const() {
+            Some(extent) if extent <= chunk => self.open_run(inner, true, &mut place)?,
+            _ => {
+                let by = Dim::constant(chunk);
+                let chunks = inner.extent.add(&Dim::constant(chunk - 1))?.div(&by)?;
+                let index = self.grid(&chunks);
+                let of = self.b.size(&inner.extent);
+                let var = self.open_range(Range::Chunk { of, by: chunk, index }, &inner.extent, true);
+                self.spread(inner, Ix::atom(Atom::Var(var)), &mut place)?;
+            }
+        }
+        self.store_all(roots, &place)?;
+        self.close(&[]);
+        Ok(())
+    }
+
+    fn open_grid(&mut self, run: &Run, place: &mut Place) -> Result<(), LowerError> {
+        let var = self.grid(&run.extent);
+        self.spread(run, Ix::atom(Atom::Var(var)), place)?;
+        Ok(())
+    }
+
+    fn store_all(&mut self, roots: &[(Node, Home)], place: &Place) -> Result<(), LowerError> {
+        for (node, home) in roots {
+            let value = self.value(*node, place, None)?;
+            self.store(home, place, value)?;
+        }
+        Ok(())
+    }
+
+    /// A grid of the axes that everything shares; inside, the reductions in turn, then one nest for each domain of roots.
+    fn rows(
+        &mut self,
+        roots: &[(Node, Home)],
+        order: &[Axis],
+        reads: &Reads,
+        mut place: Place,
+    ) -> Result<(), LowerError> {
+        let mut shared: Vec<Axis> = order.to_vec();
+        for node in roots.iter().map(|(node, _)| node).chain(&self.reductions) {
+            let axes = self.free(*node);
+            shared.retain(|axis| axes.contains(axis));
+        }
+        for run in self.runs(&shared, reads)? {
+            self.open_grid(&run, &mut place)?;
+        }
+        self.plan_keeping(roots, &shared)?;
+        for node in self.reductions.clone() {
+            if self.free(node).iter().all(|axis| shared.contains(axis)) {
+                self.value(node, &place, None)?;
+            }
+        }
+        let mut left: Vec<&(Node, Home)> = roots.iter().collect();
+        while let Some((node, home)) = left.first() {
+            let domain = inner_axes(&self.free(*node), &shared);
+            let order: Vec<Axis> = home.order.iter().copied().filter(|axis| domain.contains(axis)).collect();
+            let (now, later): (Vec<_>, Vec<_>) =
+                left.iter().copied().partition(|(node, _)| inner_axes(&self.free(*node), &shared) == domain);
+            left = later;
+            let now: Vec<(Node, Home)> =
+                now.into_iter().filter(|(node, _)| !self.kept.contains(*node)).cloned().collect();
+            if now.is_empty() {
+                continue;
+            }
+            let mut reads = Reads::default();
+            for (node, home) in &now {
+                self.reads(*node, &place, &mut reads)?;
+                reads.reads.push(self.read(home, &place)?);
+            }
+            let runs = self.runs(&order, &reads)?;
+            let mut inner = place.clone();
+            for (i, run) in runs.iter().enumerate() {
+                self.open_run(run, i + 1 == runs.len(), &mut inner)?;
+            }
+            for (node, home) in &now {
+                let value = self.value(*node, &inner, None)?;
+                // The value may just have been kept, which stores it.
+                if !self.is_being_kept(*node) {
+                    self.store(home, &inner, value)?;
+                }
+            }
+            for _ in &runs {
+                self.close(&[]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides what the first loop that has it stores for the others: roots, and what is expensive and wanted in two loops.
+    fn plan_keeping(&mut self, roots: &[(Node, Home)], shared: &[Axis]) -> Result<(), LowerError> {
+        let graph = self.cx.graph;
+        let mut loops: HashMap<Node, HashSet<usize>> = HashMap::new();
+        let mut kinds: Vec<(Vec<Axis>, Vec<Axis>, u32)> = Vec::new();
+        let mut phases: HashMap<Node, u32> = HashMap::new();
+        let mut anchors: Vec<(Node, usize)> = Vec::new();
+        for node in self.reductions.clone() {
+            let Op::Reduce { over, .. } = &graph.nodes[node].op else { unreachable!("a reduction") };
+            let earlier = phases.iter().filter(|(other, _)| self.depends(node, **other));
+            let phase = 1 + earlier.map(|(_, phase)| *phase).max().unwrap_or(0);
+            phases.insert(node, phase);
+            let kind = (inner_axes(&self.free(node), shared), over.to_vec(), phase);
+            anchors.push((graph.nodes[node].args[0], index_of(&mut kinds, kind)));
+        }
+        for (node, _) in roots {
+            let domain = inner_axes(&self.free(*node), shared);
+            if !domain.is_empty() {
+                anchors.push((*node, index_of(&mut kinds, (domain, Vec::new(), 0))));
+            }
+        }
+        for (node, kind) in anchors {
+            for member in self.members(node, shared) {
+                loops.entry(member).or_default().insert(kind);
+            }
+        }
+        for (node, home) in roots {
+            if !inner_axes(&self.free(*node), shared).is_empty() {
+                self.keep.insert(*node, home.clone());
+            }
+        }
+        let several = |node: Node| loops.get(&node).is_some_and(|kinds| kinds.len() > 1);
+        let candidates: Vec<Node> = graph_order(self.inside.iter()).filter(|node| several(*node)).collect();
+        for node in candidates {
+            let domain = inner_axes(&self.free(node), shared);
+            // What is only wanted to compute something else that is kept needs no row of its own.
+            let wanted = self.cx.users[node].iter().any(|user| self.inside.contains(*user) && !several(*user));
+            if domain.is_empty() || !wanted || self.keep.contains_key(&node) || self.cost(node, shared) <= KEEP {
+                continue;
+            }
+            let order: Vec<Axis> =
+                self.cx.orders[node].iter().copied().filter(|axis| domain.contains(axis)).collect();
+            let mut len = Dim::constant(1);
+            for axis in &order {
+                len = len.mul(&self.cx.size(*axis))?;
+            }
+            let len = self.b.size(&len);
+            let arg = self.b.scratch(graph.nodes[node].dtype, len);
+            let (home, _) = Home::dense(Storage::Scratch(arg), order, |axis| self.cx.size(axis))?;
+            self.keep.insert(node, home);
+        }
+        Ok(())
+    }
+
+    /// The nodes inside that one loop evaluates for a value, without what stands before the loop.
+    fn members(&self, node: Node, shared: &[Axis]) -> HashSet<Node> {
+        let mut members = HashSet::new();
+        let mut todo = vec![node];
+        while let Some(node) = todo.pop() {
+            let node = self.cx.resolve(node);
+            let data = &self.cx.graph.nodes[node];
+            let before = inner_axes(&self.free(node), shared).is_empty();
+            if self.inside.contains(node) && !before && members.insert(node) {
+                todo.extend(data.args.iter().copied());
+            }
+        }
+        members
+    }
+
+    /// The instructions that a value takes, down to what is loaded or stands before the loop.
+    fn cost(&self, node: Node, shared: &[Axis]) -> u32 {
+        let members = self.members(node, shared);
+        let cost = |node: &Node| match &self.cx.graph.nodes[*node].op {
+            Op::Map(function) => scalar::cost(*function),
+            Op::Reduce { .. } => 100,
+            Op::Random { .. } => 60,
+            _ => 0,
+        };
+        members.iter().map(cost).sum()
+    }
+}
+
+fn inner_axes(axes: &[Axis], shared: &[Axis]) -> Vec<Axis> {
+    axes.iter().copied().filter(|axis| !shared.contains(axis)).collect()
+}
+
+fn graph_order(nodes: impl Iterator<Item = Node>) -> impl Iterator<Item = Node> {
+    let mut nodes: Vec<Node> = nodes.collect();
+    nodes.sort();
+    nodes.into_iter()
+}
+
+fn index_of<T: PartialEq>(all: &mut Vec<T>, value: T) -> usize {
+    all.iter().position(|other| *other == value).unwrap_or_else(|| {
+        all.push(value);
+        all.len() - 1
+    })
+}
