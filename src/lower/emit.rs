@@ -527,13 +527,7 @@ impl<'a, 'g> Emitter<'a, 'g> {
     }
 
     /// If the node is to be kept and the loops around run through all of its entries, stores the value that was just made.
-    fn store_kept(
-        &mut self,
-        node: Node,
-        place: &Place,
-        indices: &[Ix],
-        val: Val,
-    ) -> Result<(), LowerError> {
+    fn store_kept(&mut self, node: Node, place: &Place, indices: &[Ix], val: Val) -> Result<(), LowerError> {
         let Some(home) = self.keep.get(&node) else { return Ok(()) };
         if self.readable(node).is_some() || self.is_being_kept(node) {
             return Ok(());

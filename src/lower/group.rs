@@ -52,7 +52,8 @@ impl Lowering<'_> {
         let name = self.kernel_name(*first, inside);
         let span = graph.nodes[self.resolve(*first)].span;
         let place = self.outer_place();
-        let roots: Vec<(Node, Home)> = roots.iter().map(|(node, home)| (self.resolve(*node), home.clone())).collect();
+        let roots: Vec<(Node, Home)> =
+            roots.iter().map(|(node, home)| (self.resolve(*node), home.clone())).collect();
         let mut emitter = Emitter::new(self, name, span);
         emitter.inside.extend(inside.iter().copied());
         let reduces = |node: &&Node| matches!(graph.nodes[**node].op, Op::Reduce { .. });
@@ -270,8 +271,13 @@ impl Emitter<'_, '_> {
         for node in candidates {
             let domain = inner_axes(&self.free(node), shared);
             // What is only wanted to compute something else that is kept needs no row of its own.
-            let wanted = self.cx.users[node].iter().any(|user| self.inside.contains(*user) && !several(*user));
-            if domain.is_empty() || !wanted || self.keep.contains_key(&node) || self.cost(node, shared) <= KEEP {
+            let wanted =
+                self.cx.users[node].iter().any(|user| self.inside.contains(*user) && !several(*user));
+            if domain.is_empty()
+                || !wanted
+                || self.keep.contains_key(&node)
+                || self.cost(node, shared) <= KEEP
+            {
                 continue;
             }
             let order: Vec<Axis> =

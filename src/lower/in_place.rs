@@ -73,7 +73,8 @@ fn writes(program: &Program, step: &Step, buffer: Buffer) -> bool {
     match step {
         Step::Run { kernel, args } => {
             let kernel = &program.kernels[*kernel];
-            let written = |(arg, r): (Arg, &BufferRef)| r.buffer == buffer && kernel.args[arg].kind == ArgKind::Write;
+            let written =
+                |(arg, r): (Arg, &BufferRef)| r.buffer == buffer && kernel.args[arg].kind == ArgKind::Write;
             pointers(kernel).into_iter().zip(args).any(written)
         }
         Step::Loop { body, .. } => body.iter().any(|step| writes(program, step, buffer)),
@@ -125,7 +126,9 @@ impl Uses<'_> {
 fn redirect(stmts: &mut [Stmt], from: &[Arg], to: Arg) {
     for stmt in stmts {
         match stmt {
-            Stmt::Let(_, Inst::Load { arg, .. } | Inst::LoadIf { arg, .. }) if from.contains(arg) => *arg = to,
+            Stmt::Let(_, Inst::Load { arg, .. } | Inst::LoadIf { arg, .. }) if from.contains(arg) => {
+                *arg = to
+            }
             Stmt::Loop(l) => redirect(&mut l.body, from, to),
             Stmt::If { then, .. } => redirect(then, from, to),
             _ => {}

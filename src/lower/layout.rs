@@ -121,7 +121,9 @@ fn computed(graph: &Graph, node: Node, orders: &SecondaryMap<Node, Vec<Axis>>) -
             args.sort_by_key(|order| std::cmp::Reverse(shared(order)));
             let mut order = args.first().cloned().unwrap_or_default();
             for other in args.iter().skip(1) {
-                order.extend(other.iter().copied().filter(|axis| !orders_contain(&order, *axis)).collect::<Vec<_>>());
+                order.extend(
+                    other.iter().copied().filter(|axis| !orders_contain(&order, *axis)).collect::<Vec<_>>(),
+                );
             }
             complete(graph, order, &data.axes)
         }

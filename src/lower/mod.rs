@@ -74,6 +74,7 @@ pub struct Lowering<'g> {
 struct Turn {
     axis: Axis,
     var: StepVar,
+    span: Span,
     /// The array 0, 1, 2 …, where a kernel wants the turn's number as a value.
     table: Option<Home>,
 }
@@ -116,13 +117,21 @@ impl<'g> Lowering<'g> {
     fn root(&mut self) -> Result<(), LowerError> {
         let graph = self.graph;
         for (i, input) in graph.inputs.iter().enumerate() {
-            let (home, len) = Home::dense(Storage::Buffer(self.program.buffers.next_key()), input.order.clone(), |a| self.size(a))?;
+            let (home, len) =
+                Home::dense(Storage::Buffer(self.program.buffers.next_key()), input.order.clone(), |a| {
+                    self.size(a)
+                })?;
             let replaced = graph.outputs.iter().position(|output| output.updates == Some(i));
             let kind = match replaced {
                 Some(output) => BufferKind::InOut(i as u32, output as u32),
                 None => BufferKind::Input(i as u32),
             };
-            let buffer = self.program.buffers.push(BufferDecl { name: input.name.clone(), dtype: input.dtype, len, kind });
+            let buffer = self.program.buffers.push(BufferDecl {
+                name: input.name.clone(),
+                dtype: input.dtype,
+                len,
+                kind,
+            });
             self.program.inputs.push(buffer);
             for (node, data) in &graph.nodes {
                 if data.op == Op::Input(i as u32) {
@@ -153,7 +162,12 @@ impl<'g> Lowering<'g> {
         }
         self.region(graph.root, wanted)?;
         for (from, to) in updates {
-            if !in_place::merge(&mut self.program, self.steps.last_mut().expect("the program's steps"), from, to) {
+            if !in_place::merge(
+                &mut self.program,
+                self.steps.last_mut().expect("the program's steps"),
+                from,
+                to,
+            ) {
                 self.copy_buffer(from, to);
             }
         }
@@ -292,14 +306,15 @@ impl<'g> Lowering<'g> {
         if let Some(home) = &self.homes[node] {
             return Ok(home.clone());
         }
-        let order: Vec<Axis> = self.orders[node].iter().copied().filter(|axis| !self.is_bound(*axis)).collect();
+        let order: Vec<Axis> =
+            self.orders[node].iter().copied().filter(|axis| !self.is_bound(*axis)).collect();
         let home = self.temporary(node, order)?;
         self.homes[node] = Some(home.clone());
         Ok(home)
     }
 
     fn temporary(&mut self, node: Node, order: Vec<Axis>) -> Result<Home, LowerError> {
-        let name = self.unique(&self.name_of(node));
+        let name = self.name_of(node);
         self.allocate(name, self.graph.nodes[node].dtype, order, BufferKind::Temp)
     }
 
@@ -317,7 +332,8 @@ impl<'g> Lowering<'g> {
     }
 
     fn reference(&self, buffer: Buffer, turns: &[(Axis, Dim)]) -> BufferRef {
-        let var = |axis: Axis| self.turns.iter().find(|turn| turn.axis == axis).expect("the scan is around").var;
+        let var =
+            |axis: Axis| self.turns.iter().find(|turn| turn.axis == axis).expect("the scan is around").var;
         let turns = turns.iter().map(|(axis, stride)| (var(*axis), stride.clone())).collect();
         BufferRef { buffer, offset: Dim::constant(0), turns }
     }
@@ -337,10 +353,10 @@ impl<'g> Lowering<'g> {
         let name = self.unique("turns");
         let home = self.allocate(name.clone(), DType::I64, vec![axis], BufferKind::Temp)?;
         self.turns[at].table = Some(home.clone());
+        let span = self.turns[at].span;
         // Filled once, before the outermost loop.
         let around = std::mem::take(&mut self.turns);
         let inner = self.steps.split_off(1);
-        let span = Span::default();
         let mut emitter = Emitter::new(self, name, span);
         let size = emitter.cx.size(axis);
         let var = emitter.open(&size, true);
@@ -366,7 +382,7 @@ impl<'g> Lowering<'g> {
         }
     }
 
-    /// The name, with a number behind it from its second use on.
+    /// A kernel's name, with a number behind it from its second use on.
     fn unique(&mut self, name: &str) -> Name {
         let count = self.names.entry(name.into()).or_insert(0);
         *count += 1;

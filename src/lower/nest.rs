@@ -227,9 +227,7 @@ impl Emitter<'_, '_> {
         let in_lanes = self.scopes[self.depth()].lanes;
         let mut order = reads.order(&over);
         // The contiguous axis innermost.
-        if !in_lanes
-            && let Some(unit) = order.iter().rposition(|axis| reads.contiguous(*axis).0 > 0)
-        {
+        if !in_lanes && let Some(unit) = order.iter().rposition(|axis| reads.contiguous(*axis).0 > 0) {
             let axis = order.remove(unit);
             order.push(axis);
         }
@@ -289,7 +287,7 @@ impl Emitter<'_, '_> {
                 let nothing = self.b.eq(index, none);
                 val = self.b.select(nothing, zero, index);
             }
-            self.in_progress.remove(other);
+            self.in_progress.remove(*other);
             match *other == node {
                 true => own = Some(val),
                 false => self.remember(*other, place, mask, val),
@@ -307,7 +305,11 @@ impl Emitter<'_, '_> {
             let data = &graph.nodes[other];
             let same = matches!(&data.op, Op::Reduce { over: o, .. } if o == over)
                 && data.axes == graph.nodes[node].axes;
-            if !same || other == node || self.in_progress.contains(&other) || self.known(other, place).is_some() {
+            if !same
+                || other == node
+                || self.in_progress.contains(other)
+                || self.known(other, place).is_some()
+            {
                 continue;
             }
             if together.iter().all(|n| !self.depends(*n, other) && !self.depends(other, *n)) {
@@ -318,7 +320,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Whether evaluating `node` in this kernel evaluates `on`.
-    fn depends(&self, node: Node, on: Node) -> bool {
+    pub fn depends(&self, node: Node, on: Node) -> bool {
         let mut seen = HashSet::new();
         let mut todo = vec![node];
         while let Some(next) = todo.pop() {

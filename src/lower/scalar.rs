@@ -55,13 +55,7 @@ pub fn cost(function: ScalarFn) -> u32 {
 }
 
 /// Element `index` of the stream of a site.
-pub fn draw(
-    b: &mut BodyBuilder,
-    draw: Draw,
-    dtype: DType,
-    stream: philox::Stream,
-    index: Val,
-) -> Val {
+pub fn draw(b: &mut BodyBuilder, draw: Draw, dtype: DType, stream: philox::Stream, index: Val) -> Val {
     let value = match draw {
         Draw::Uniform => philox::uniform(b, stream, index),
         Draw::Normal => philox::normal(b, stream, index),

@@ -29,7 +29,8 @@ impl Lowering<'_> {
             let home = match &given[i] {
                 Some(home) => home.clone(),
                 None => {
-                    let order = self.orders[*param].iter().copied().filter(|axis| !self.is_bound(*axis)).collect();
+                    let order =
+                        self.orders[*param].iter().copied().filter(|axis| !self.is_bound(*axis)).collect();
                     self.temporary(*param, order)?
                 }
             };
@@ -42,8 +43,11 @@ impl Lowering<'_> {
             stacked.push(match (&given[i], components[i].first()) {
                 (Some(home), _) => Some(home.clone()),
                 (None, Some(component)) => {
-                    let order: Vec<Axis> =
-                        self.orders[*component].iter().copied().filter(|axis| !self.is_bound(*axis)).collect();
+                    let order: Vec<Axis> = self.orders[*component]
+                        .iter()
+                        .copied()
+                        .filter(|axis| !self.is_bound(*axis))
+                        .collect();
                     Some(self.temporary(*component, order)?)
                 }
                 (None, None) => None,
@@ -52,7 +56,7 @@ impl Lowering<'_> {
 
         let var = StepVar::new(self.next_turn as usize);
         self.next_turn += 1;
-        self.turns.push(Turn { axis: scan.axis, var, table: None });
+        self.turns.push(Turn { axis: scan.axis, var, span: graph.nodes[node].span, table: None });
         self.steps.push(Vec::new());
         let mut wanted: Vec<(Node, Home)> = Vec::new();
         for (home, result) in stacked.iter().zip(&body.results[scan.carries..]) {

@@ -33,9 +33,7 @@ impl Lowering<'_> {
             Op::Scatter { op, into, over } => {
                 (*op, vec![*into], over.to_vec(), Target::Entry { into: *into, index: data.args[1] })
             }
-            Op::Fold(map) => {
-                (Reducer::Sum, map.named().to_vec(), map.mentioned().to_vec(), Target::Map(map))
-            }
+            Op::Fold(map) => (Reducer::Sum, map.named().to_vec(), map.mentioned().to_vec(), Target::Map(map)),
             op => unreachable!("{op:?} does not accumulate"),
         };
         let over = over.into_iter().filter(|axis| !self.is_bound(*axis)).collect::<Vec<_>>();
@@ -60,7 +58,8 @@ impl Emitter<'_, '_> {
         home: &Home,
         mut place: Place,
     ) -> Result<(), LowerError> {
-        let stored: Vec<Axis> = home.order.iter().copied().filter(|axis| place.get(*axis).is_none()).collect();
+        let stored: Vec<Axis> =
+            home.order.iter().copied().filter(|axis| place.get(*axis).is_none()).collect();
         let (lanes, rest) = match stored.split_last() {
             Some((last, rest)) if !made.contains(last) => (Some(*last), rest),
             _ => (None, &stored[..]),
@@ -75,7 +74,8 @@ impl Emitter<'_, '_> {
         let dtype = self.cx.graph.nodes[values].dtype;
         let neutral = self.b.neutral(acc, dtype);
         let mut at = place.clone();
-        let fresh: Vec<Axis> = stored.iter().copied().filter(|axis| made.contains(axis)).chain(lanes).collect();
+        let fresh: Vec<Axis> =
+            stored.iter().copied().filter(|axis| made.contains(axis)).chain(lanes).collect();
         for (i, axis) in fresh.iter().enumerate() {
             let run = run(self, *axis);
             self.open_run(&run, i + 1 == fresh.len(), &mut at)?;
