@@ -2,6 +2,7 @@
 //! Must never know what a program means.
 
 mod brackets;
+pub mod dump;
 pub mod errors;
 mod expected;
 mod layout;

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use nn_grammar::ast::{File, Ident, Item, ItemKind};
 use nn_grammar::build::Builder;
-use nn_grammar::tokens::{Comment, Lexed, ProblemKind, Token, lex};
+use nn_grammar::tokens::{Comment, Lexed, Lexeme, ProblemKind, Token, lex};
 use nn_grammar::{ItemParser, ParseError};
 
 use crate::base::{FileId, Name, Sources, Span};
@@ -42,30 +42,20 @@ pub fn parse(sources: &Sources, file: FileId) -> Parsed {
     let text = sources.text(file);
     let lexed = lex(text);
     let mut parser = Parser::new(file, text, &lexed);
-    let repaired;
-    let lexemes = match match_up(file, &lexed.lexemes) {
-        Brackets::Balanced => Ok(&lexed.lexemes),
-        Brackets::Repaired { lexemes, diagnostics, damaged } => {
-            parser.diagnostics.extend(diagnostics);
-            parser.damaged.extend(damaged);
-            repaired = lexemes;
-            Ok(&repaired)
-        }
-        Brackets::TooDeep(span) => Err(errors::brackets_too_deep(span)),
-    };
-    let tokens = lexemes
-        .and_then(|lexemes| lay_out(file, lexemes).map_err(errors::expression_too_high))
-        .unwrap_or_else(|limit| {
-            parser.diagnostics.push(limit);
-            Vec::new()
-        });
-    let mut tokens = tokens;
+    let mut tokens = parser.balance(&lexed.lexemes);
     parser.join_bodies(&mut tokens);
     let items = split(&tokens).map(|item| parser.item(item)).collect();
     let Parser { diagnostics, parens, .. } = parser;
     let span = Span::new(file, 0, text.len() as u32);
     let diagnostics = in_order(diagnostics);
     Parsed { file: File { items, parens, span }, diagnostics, comments: lexed.comments }
+}
+
+/// The tokens of a file as the grammar takes them, errors unreported.
+pub fn tokens_of(sources: &Sources, file: FileId) -> Vec<Spanned<'_>> {
+    let text = sources.text(file);
+    let lexed = lex(text);
+    Parser::new(file, text, &lexed).balance(&lexed.lexemes)
 }
 
 /// By place, and not more than anybody reads.
@@ -133,6 +123,26 @@ impl<'s> Parser<'s> {
         }
         let docs = docs(text, &lexed.lexemes, &lexed.comments);
         Parser { file, text, grammar: ItemParser::new(), docs, diagnostics, damaged, parens: HashSet::new() }
+    }
+
+    /// Matches brackets and ends statements. Where a limit is met nothing is left to parse.
+    fn balance(&mut self, lexemes: &[Lexeme<'s>]) -> Vec<Spanned<'s>> {
+        let tokens = match match_up(self.file, lexemes) {
+            Brackets::Balanced => lay_out(self.file, lexemes),
+            Brackets::Repaired { lexemes, diagnostics, damaged } => {
+                self.diagnostics.extend(diagnostics);
+                self.damaged.extend(damaged);
+                lay_out(self.file, &lexemes)
+            }
+            Brackets::TooDeep(span) => {
+                self.diagnostics.push(errors::brackets_too_deep(span));
+                return Vec::new();
+            }
+        };
+        tokens.unwrap_or_else(|place| {
+            self.diagnostics.push(errors::expression_too_high(place));
+            Vec::new()
+        })
     }
 
     /// A `{` at the start of a line outside of all brackets: the body of the head before it. Reported,
