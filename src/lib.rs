@@ -9,6 +9,7 @@ pub mod tiles;
 pub mod kernel;
 pub mod graph;
 pub mod ops;
+pub mod check;
 pub mod lower;
 pub mod codegen;
 pub mod runtime;

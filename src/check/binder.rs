@@ -1,0 +1,259 @@
+//! Comprehensions and reducers: `for i => e`, `sum i where g => e`, `sum(x, over: N)`.
+
+use std::rc::Rc;
+
+use nn_grammar::ast;
+
+use crate::base::{Name, Span};
+use crate::tensor::DType;
+
+use super::core::*;
+use super::errors;
+use super::state::{Checker, Checking};
+use super::value::{Num, Value};
+
+impl Reducer {
+    pub const ALL: [(Reducer, &'static str); 11] = [
+        (Reducer::Sum, "sum"),
+        (Reducer::Prod, "prod"),
+        (Reducer::Mean, "mean"),
+        (Reducer::Max, "max"),
+        (Reducer::Min, "min"),
+        (Reducer::Any, "any"),
+        (Reducer::All, "all"),
+        (Reducer::ArgMax, "argmax"),
+        (Reducer::ArgMin, "argmin"),
+        (Reducer::LogSumExp, "logsumexp"),
+        (Reducer::Softmax, "softmax"),
+    ];
+
+    pub fn parse(name: &str) -> Option<Reducer> {
+        Reducer::ALL.into_iter().find(|(_, word)| *word == name).map(|(reducer, _)| reducer)
+    }
+
+    pub fn name(self) -> &'static str {
+        Reducer::ALL.into_iter().find(|(reducer, _)| *reducer == self).map_or("", |(_, word)| word)
+    }
+}
+
+impl Checker<'_> {
+    pub fn binder(&mut self, binder: &ast::Binder, span: Span) -> Checking<Value> {
+        let reducer = match &binder.reducer {
+            ast::Reducer::For(_) => None,
+            ast::Reducer::Named(name) => match Reducer::parse(&name.name) {
+                Some(reducer) => Some(reducer),
+                None => {
+                    let nearest = errors::nearest(&name.name, Reducer::ALL.iter().map(|(_, word)| *word));
+                    return self.fail(errors::unknown_reducer(name, nearest));
+                }
+            },
+        };
+        if reducer.is_none() && binder.guard.is_some() {
+            return self.fail(errors::guard_on_for(span));
+        }
+        let mark = self.frame.locals.len();
+        let outer = self.ambient.len();
+        let mut axes = Vec::new();
+        for bind in &binder.binds {
+            let axis = match self.bind_axis(bind) {
+                Ok(axis) => axis,
+                Err(reported) => {
+                    self.frame.locals.truncate(mark);
+                    self.ambient.truncate(outer);
+                    return Err(reported);
+                }
+            };
+            axes.push(axis);
+        }
+        let result = self.binder_body(binder);
+        self.frame.locals.truncate(mark);
+        self.ambient.truncate(outer);
+        let (guard, body) = result?;
+        for (&axis, bind) in axes.iter().zip(&binder.binds) {
+            if self.core.axes[axis].size.is_none() {
+                return self.fail(errors::range_unknown(bind.span, &bind.name.name));
+            }
+        }
+        self.check_compared()?;
+        match reducer {
+            None => self.tabulate_value(body, &axes, &axes.clone(), span),
+            Some(reducer) => {
+                let body = self.to_tensor(body, binder.body.span)?;
+                self.reduce(reducer, axes, guard, body, span).map(Value::Tensor)
+            }
+        }
+    }
+
+    /// A binder's index variable, over the range that is written or one that its use decides.
+    pub fn bind_axis(&mut self, bind: &ast::Bind) -> Checking<AxisVar> {
+        let name = bind.name.name.clone();
+        let axis = match &bind.range {
+            None => self.fresh_axis(name.clone(), None, bind.span),
+            Some(range) => match self.eval(range)? {
+                Value::Num(Num { axis: Some(over), .. }) => {
+                    let axis = self.fresh_like(over);
+                    self.core.axes[axis].name = name.clone();
+                    self.core.axes[axis].span = bind.span;
+                    axis
+                }
+                Value::Num(Num { dim: Some(dim), .. }) => self.fresh_axis(name.clone(), Some(dim), bind.span),
+                other => {
+                    let what = other.describe();
+                    return self.fail(errors::not_a_dim(range.span, what));
+                }
+            },
+        };
+        self.ambient.push(axis);
+        self.bind(name, Value::Index(Point::axis(axis)));
+        Ok(axis)
+    }
+
+    fn binder_body(&mut self, binder: &ast::Binder) -> Checking<(Option<Val>, Value)> {
+        let guard = match &binder.guard {
+            None => None,
+            Some(guard) => {
+                let value = self.eval(guard)?;
+                let val = self.to_tensor(value, guard.span)?;
+                if self.elem(val) != Elem::Of(DType::Bool) || !self.visible(val).is_empty() {
+                    let shown = self.show_val(val);
+                    return self.fail(errors::not_a_condition(guard.span, &shown));
+                }
+                Some(val)
+            }
+        };
+        Ok((guard, self.eval(&binder.body)?))
+    }
+
+    /// Index variables that were compared must run over one axis.
+    pub fn check_compared(&mut self) -> Checking<()> {
+        let mut open = Vec::new();
+        for compared in std::mem::take(&mut self.compared) {
+            match (self.size_of(compared.left), self.size_of(compared.right)) {
+                (Some(left), Some(right)) if !self.same_dim(&left, &right) => {
+                    let (left, right) = (self.at_axis(compared.left, compared.span), self.at_axis(compared.right, compared.span));
+                    return self.fail(errors::compared_axes_differ(compared.span, &left.name, &right.name));
+                }
+                (Some(_), Some(_)) => {}
+                _ => open.push(compared),
+            }
+        }
+        self.compared = open;
+        Ok(())
+    }
+
+    /// Reduces over hidden or visible axes.
+    pub fn reduce(&mut self, op: Reducer, over: Vec<AxisVar>, guard: Option<Val>, body: Val, span: Span) -> Checking<Val> {
+        let elem = self.elem(body);
+        let wrong = match op {
+            Reducer::Any | Reducer::All => elem != Elem::Of(DType::Bool),
+            Reducer::Mean | Reducer::LogSumExp | Reducer::Softmax => !elem.is_float(),
+            _ => matches!(elem, Elem::Idx(..) | Elem::Of(DType::Bool)),
+        };
+        if wrong {
+            let shown = self.show_elem(&elem);
+            return self.fail(errors::reducer_elem(span, op.name(), &shown));
+        }
+        let result = match op {
+            Reducer::ArgMax | Reducer::ArgMin => {
+                let [axis] = over.as_slice() else {
+                    return self.fail(errors::argmax_over_several(span, op.name()));
+                };
+                let info = &self.core.axes[*axis];
+                Elem::Idx(self.core.size(*axis), info.root)
+            }
+            _ => elem,
+        };
+        let mut visible: Vec<AxisVar> = self.visible(body).to_vec();
+        if op == Reducer::Softmax {
+            let hidden: Vec<AxisVar> = over.iter().copied().filter(|axis| !visible.contains(axis)).collect();
+            visible.splice(0..0, hidden);
+        } else {
+            visible.retain(|axis| !over.contains(axis));
+        }
+        Ok(self.emit(Form::Reduce { op, over, guard, body }, result, visible, span))
+    }
+
+    /// `sum(x, over: N)`; without `over`, all axes.
+    pub fn reduce_call(&mut self, op: Reducer, value: Value, over: Option<(Value, Span)>, span: Span) -> Checking<Value> {
+        let val = self.to_tensor(value, span)?;
+        let axes = match over {
+            None => self.visible(val).to_vec(),
+            Some((over, place)) => self.axes_named(&over, val, place)?,
+        };
+        let all = self.visible(val).to_vec();
+        if axes.is_empty() && all.is_empty() && matches!(op, Reducer::ArgMax | Reducer::ArgMin) {
+            return self.fail(errors::argmax_over_several(span, op.name()));
+        }
+        let val = self.reduce(op, axes, None, val, span)?;
+        // Softmax keeps the order of the axes.
+        Ok(Value::Tensor(val))
+    }
+
+    /// The axes of a value that `over:` names.
+    pub fn axes_named(&mut self, over: &Value, val: Val, span: Span) -> Checking<Vec<AxisVar>> {
+        match over {
+            Value::Tuple(fields) => {
+                let fields = Rc::clone(fields);
+                let mut axes = Vec::new();
+                for field in fields.iter() {
+                    axes.extend(self.axes_named(&field.value, val, span)?);
+                }
+                Ok(axes)
+            }
+            Value::Pack(pack) => {
+                let mut axes = Vec::new();
+                for &axis in pack.iter() {
+                    axes.push(self.axis_named(axis, val, span)?);
+                }
+                Ok(axes)
+            }
+            Value::Num(Num { axis: Some(axis), .. }) => Ok(vec![self.axis_named(*axis, val, span)?]),
+            Value::Num(Num { dim: Some(dim), .. }) => {
+                let same: Vec<AxisVar> = self
+                    .visible(val)
+                    .iter()
+                    .copied()
+                    .filter(|&axis| self.size_of(axis).is_some_and(|size| self.same_dim(&size, dim)))
+                    .collect();
+                self.one_axis(&same, &dim.to_string(), val, span).map(|axis| vec![axis])
+            }
+            other => {
+                let what = other.describe();
+                self.fail(errors::not_an_axis(span, what))
+            }
+        }
+    }
+
+    /// The visible axis of `val` that is the named axis: the same id, or the only one of its size.
+    fn axis_named(&mut self, axis: AxisVar, val: Val, span: Span) -> Checking<AxisVar> {
+        let visible = self.visible(val).to_vec();
+        let size = self.size_of(axis);
+        let same: Vec<AxisVar> = visible.iter().copied().filter(|&other| self.size_of(other) == size).collect();
+        let named = size.as_ref().is_some_and(|size| size.as_const().is_none());
+        if visible.contains(&axis) && (same.len() == 1 || !named) {
+            return Ok(axis);
+        }
+        let name = self.core.axes[axis].name.clone();
+        self.one_axis(&same, &name, val, span)
+    }
+
+    fn one_axis(&mut self, found: &[AxisVar], name: &str, val: Val, span: Span) -> Checking<AxisVar> {
+        match found {
+            [axis] => Ok(*axis),
+            [] => {
+                let hidden = self.ambient.iter().any(|&axis| self.core.axes[axis].name == name);
+                let shown = self.show_val(val);
+                self.fail(errors::axis_not_there(span, name, &shown, hidden))
+            }
+            _ => {
+                let shown = self.show_val(val);
+                self.fail(errors::axis_twice(span, name, &shown))
+            }
+        }
+    }
+
+    /// A name for messages.
+    pub fn axis_label(&self, axis: AxisVar) -> Name {
+        self.core.axes[axis].name.clone()
+    }
+}

@@ -1,0 +1,399 @@
+//! The functions that the compiler itself provides. Everything else is nn, in the library.
+
+use std::rc::Rc;
+
+use nn_grammar::ast;
+
+use crate::axes::Dim;
+use crate::base::{Name, Span};
+use crate::graph::Draw;
+use crate::ops::ScalarFn;
+use crate::tensor::DType;
+
+use super::call::Args;
+use super::core::*;
+use super::errors;
+use super::state::{Checker, Checking};
+use super::value::{Callable, Func, Instance, Num, Value};
+
+/// A function that is not written in nn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Builtin {
+    Scalar(ScalarFn),
+    /// `max(a, b)` and `max(x, over: N)`; the others only the latter.
+    Reduce(Reducer),
+    Position,
+    Size,
+    Flatten,
+    Concat,
+    Split,
+    StopGradient,
+    Grad,
+    Stack,
+    Len,
+    Enumerate,
+    Uniform,
+    Normal,
+}
+
+const NAMED: [(&str, Builtin); 26] = [
+    ("abs", Builtin::Scalar(ScalarFn::Abs)),
+    ("sign", Builtin::Scalar(ScalarFn::Sign)),
+    ("sqrt", Builtin::Scalar(ScalarFn::Sqrt)),
+    ("exp", Builtin::Scalar(ScalarFn::Exp)),
+    ("log", Builtin::Scalar(ScalarFn::Log)),
+    ("sin", Builtin::Scalar(ScalarFn::Sin)),
+    ("cos", Builtin::Scalar(ScalarFn::Cos)),
+    ("tanh", Builtin::Scalar(ScalarFn::Tanh)),
+    ("sigmoid", Builtin::Scalar(ScalarFn::Sigmoid)),
+    ("erf", Builtin::Scalar(ScalarFn::Erf)),
+    ("floor", Builtin::Scalar(ScalarFn::Floor)),
+    ("ceil", Builtin::Scalar(ScalarFn::Ceil)),
+    ("round", Builtin::Scalar(ScalarFn::Round)),
+    ("position", Builtin::Position),
+    ("size", Builtin::Size),
+    ("flatten", Builtin::Flatten),
+    ("concat", Builtin::Concat),
+    ("split", Builtin::Split),
+    ("stop_gradient", Builtin::StopGradient),
+    ("grad", Builtin::Grad),
+    ("stack", Builtin::Stack),
+    ("len", Builtin::Len),
+    ("enumerate", Builtin::Enumerate),
+    ("random.uniform", Builtin::Uniform),
+    ("random.normal", Builtin::Normal),
+    ("max", Builtin::Reduce(Reducer::Max)),
+];
+
+impl Builtin {
+    pub fn parse(name: &str) -> Option<Builtin> {
+        if let Some(reducer) = Reducer::parse(name) {
+            return Some(Builtin::Reduce(reducer));
+        }
+        NAMED.iter().find(|(word, _)| *word == name).map(|(_, builtin)| *builtin)
+    }
+
+    /// `random.normal`
+    pub fn member(module: &str, name: &str) -> Option<Builtin> {
+        NAMED.iter().find(|(word, _)| word.split_once('.') == Some((module, name))).map(|(_, builtin)| *builtin)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Builtin::Reduce(reducer) => reducer.name(),
+            other => NAMED.iter().find(|(_, builtin)| *builtin == other).map_or("", |(word, _)| word),
+        }
+    }
+
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMED.iter().map(|(word, _)| *word).chain(Reducer::ALL.iter().map(|(_, word)| *word))
+    }
+}
+
+impl Checker<'_> {
+    /// A call as it is written: some builtins take static and tensor arguments together.
+    pub fn call_builtin(&mut self, builtin: Builtin, args: &[ast::Arg], first: Option<(Value, Span)>, span: Span) -> Checking<Value> {
+        let mut args = self.args(args)?;
+        if let Some(first) = first {
+            args.positional.insert(0, first);
+        }
+        self.builtin(builtin, args, span)
+    }
+
+    /// A builtin that was passed as a value.
+    pub fn apply_builtin(&mut self, builtin: Builtin, args: Vec<(Value, Span)>, span: Span) -> Checking<Value> {
+        self.builtin(builtin, Args { positional: args, labelled: Vec::new() }, span)
+    }
+
+    fn builtin(&mut self, builtin: Builtin, mut args: Args, span: Span) -> Checking<Value> {
+        let name = builtin.name();
+        let allowed: &[&str] = match builtin {
+            Builtin::Reduce(_) | Builtin::Flatten | Builtin::Concat | Builtin::Split => &["over"],
+            Builtin::Uniform => &["low", "high"],
+            _ => &[],
+        };
+        if let Some((label, _)) = args.labelled.iter().find(|(label, _)| !allowed.contains(&&*label.name)) {
+            let names: Vec<Name> = allowed.iter().map(Name::new).collect();
+            return self.fail(errors::unknown_argument(label, name, names.iter()));
+        }
+        let labelled = |args: &Args, word: &str| {
+            args.labelled.iter().find(|(label, _)| label.name == word).map(|(label, value)| (value.clone(), label.span))
+        };
+        let over = labelled(&args, "over");
+        let wanted = match builtin {
+            Builtin::Reduce(Reducer::Max | Reducer::Min) if over.is_none() && args.positional.len() == 2 => 2,
+            Builtin::Split | Builtin::Stack => 2,
+            Builtin::Concat | Builtin::Uniform | Builtin::Normal => args.positional.len(),
+            _ => 1,
+        };
+        if args.positional.len() != wanted {
+            return self.fail(errors::wrong_count(span, name, wanted, args.positional.len()));
+        }
+        match builtin {
+            Builtin::Scalar(function) => self.elementwise(function, args.positional, span),
+            Builtin::Reduce(reducer) if wanted == 2 => {
+                let function = if reducer == Reducer::Max { ScalarFn::Max } else { ScalarFn::Min };
+                if let [(Value::Num(a), _), (Value::Num(b), _)] = args.positional.as_slice()
+                    && let (Some(x), Some(y)) = (a.known(), b.known())
+                {
+                    return Ok(Value::Num(if (x >= y) == (function == ScalarFn::Max) { a.clone() } else { b.clone() }));
+                }
+                self.elementwise(function, args.positional, span)
+            }
+            Builtin::Reduce(reducer) => {
+                let (value, _) = args.positional.remove(0);
+                self.reduce_call(reducer, value, over, span)
+            }
+            Builtin::Position => match args.positional.remove(0) {
+                (Value::Index(point), place) => {
+                    let val = self.index_to_val(&point, place);
+                    Ok(Value::Tensor(self.cast(val, DType::I32, place)))
+                }
+                (Value::Tensor(val), place) if matches!(self.elem(val), Elem::Idx(..)) => {
+                    Ok(Value::Tensor(self.cast(val, DType::I32, place)))
+                }
+                (other, place) => {
+                    let what = other.describe();
+                    self.fail(errors::not_an_index(place, what))
+                }
+            },
+            Builtin::Size => match args.positional.remove(0) {
+                (Value::Num(num), _) => Ok(Value::Num(num)),
+                (other, place) => {
+                    let what = other.describe();
+                    self.fail(errors::not_an_axis(place, what))
+                }
+            },
+            Builtin::Flatten => self.flatten(args, over, span),
+            Builtin::Concat => self.concat(args, over, span),
+            Builtin::Split => self.split(args, over, span),
+            Builtin::StopGradient => {
+                let (value, place) = args.positional.remove(0);
+                let of = self.to_tensor(value, place)?;
+                let (elem, visible) = (self.elem(of), self.visible(of).to_vec());
+                Ok(Value::Tensor(self.emit(Form::StopGradient(of), elem, visible, span)))
+            }
+            Builtin::Grad => {
+                let (value, place) = args.positional.remove(0);
+                let func = self.as_func(&value, place)?;
+                Ok(self.function(Callable::Grad(func), None, span))
+            }
+            Builtin::Stack => self.stack(args, span),
+            Builtin::Len => match args.positional.remove(0) {
+                (Value::List(items), _) => Ok(Value::Num(Num::constant(items.len() as i64))),
+                (other, place) => {
+                    let what = other.describe();
+                    self.fail(errors::not_a_list(place, what))
+                }
+            },
+            Builtin::Enumerate => match args.positional.remove(0) {
+                (Value::List(items), _) => {
+                    let pairs = items.iter().enumerate();
+                    let pairs = pairs.map(|(index, item)| Value::tuple([Value::Num(Num::constant(index as i64)), item.clone()]));
+                    Ok(Value::List(pairs.collect()))
+                }
+                (other, place) => {
+                    let what = other.describe();
+                    self.fail(errors::not_a_list(place, what))
+                }
+            },
+            Builtin::Uniform => {
+                let (low, high) = (labelled(&args, "low"), labelled(&args, "high"));
+                let draw = self.random(Draw::Uniform, args, span)?;
+                let Some((high, high_span)) = high else { return Ok(draw) };
+                let low = low.unwrap_or((Value::Num(Num::constant(0)), high_span));
+                let width = self.binary(ast::BinaryOp::Sub, high, low.0.clone(), span)?;
+                let scaled = self.binary(ast::BinaryOp::Mul, draw, width, span)?;
+                self.binary(ast::BinaryOp::Add, scaled, low.0, span)
+            }
+            Builtin::Normal => self.random(Draw::Normal, args, span),
+        }
+    }
+
+    fn function(&self, callable: Callable, instance: Option<Rc<Instance>>, span: Span) -> Value {
+        Value::Func(Rc::new(Func { callable, statics: None, captured: None, instance, span }))
+    }
+
+    fn stack(&mut self, args: Args, span: Span) -> Checking<Value> {
+        let [(count, count_span), (block, block_span)] = args.positional.as_slice() else {
+            return self.fail(errors::wrong_count(span, "stack", 2, args.positional.len()));
+        };
+        let Value::Num(Num { dim: Some(count), .. }) = count else {
+            return self.fail(errors::not_a_dim(*count_span, count.describe()));
+        };
+        if count.as_const().is_some_and(|count| count < 0) {
+            return self.fail(errors::negative_dim(*count_span, count));
+        }
+        let block = self.as_func(block, *block_span)?;
+        let block = if block.statics.is_none() { self.with_statics(&block, Args::default(), *block_span)? } else { block };
+        let callable = Callable::Stack { count: count.clone(), block };
+        Ok(self.function(callable, Some(Rc::new(Instance::default())), span))
+    }
+
+    /// Draws of the given dims, or of the type that an initial value must have.
+    fn random(&mut self, draw: Draw, args: Args, span: Span) -> Checking<Value> {
+        let mut visible = Vec::new();
+        let mut dtype = self.float();
+        if args.positional.is_empty() {
+            if let Some(expected) = self.expected.clone() {
+                visible = expected.axes.iter().map(|&axis| self.fresh_like(axis)).collect();
+                dtype = expected.elem.dtype();
+            }
+        }
+        for (value, place) in args.positional {
+            match value {
+                Value::Num(Num { axis: Some(axis), .. }) => visible.push(self.fresh_like(axis)),
+                Value::Num(Num { dim: Some(dim), .. }) => {
+                    let name = dim.to_string();
+                    visible.push(self.fresh_axis(name, Some(dim), place));
+                }
+                Value::Pack(axes) => visible.extend(axes.iter().map(|&axis| self.fresh_like(axis)).collect::<Vec<_>>()),
+                other => {
+                    let what = other.describe();
+                    return self.fail(errors::not_a_dim(place, what));
+                }
+            }
+        }
+        // The site is where the draw stands: the layer's path, or the definition, and its number there.
+        let place = match &self.frame.owner {
+            Some(owner) if self.site.is_empty() => owner.path.clone(),
+            _ => self.site.clone(),
+        };
+        let count = self.draws.entry(place.clone()).or_insert(0);
+        let site = crate::tensor::random::site(&format!("{place}#{count}"));
+        *count += 1;
+        let ambient = self.ambient.clone();
+        let form = Form::Random { draw, site, ambient };
+        Ok(Value::Tensor(self.emit(form, Elem::Of(dtype), visible, span)))
+    }
+
+    // ---- shapes --------------------------------------------------------------------------------
+
+    /// `flatten(x, over: (H, W))`: one axis instead of several that follow each other; without `over`, of all.
+    fn flatten(&mut self, mut args: Args, over: Option<(Value, Span)>, span: Span) -> Checking<Value> {
+        let (value, place) = args.positional.remove(0);
+        let val = self.to_tensor(value, place)?;
+        let visible = self.visible(val).to_vec();
+        let merged = match over {
+            None => visible.clone(),
+            Some((over, place)) => self.axes_named(&over, val, place)?,
+        };
+        let Some(start) = merged.first().and_then(|first| visible.iter().position(|axis| axis == first)) else {
+            return self.fail(errors::flatten_nothing(span));
+        };
+        if visible.get(start..start + merged.len()) != Some(&merged[..]) {
+            let shown = self.show_val(val);
+            return self.fail(errors::flatten_apart(span, &shown));
+        }
+        if merged.len() == 1 {
+            return Ok(Value::Tensor(val));
+        }
+        let mut size = Dim::constant(1);
+        for &axis in &merged {
+            let product = size.mul(&self.core.size(axis));
+            size = self.dim(product, span)?;
+        }
+        let flat = self.fresh_axis(size.to_string(), Some(size), span);
+        let mut to = visible;
+        to.splice(start..start + merged.len(), [flat]);
+        let elem = self.elem(val);
+        Ok(Value::Tensor(self.emit(Form::Reshape(val), elem, to, span)))
+    }
+
+    /// `concat(a, b)`: along the last axis, or along the one that `over` names in the first part.
+    fn concat(&mut self, args: Args, over: Option<(Value, Span)>, span: Span) -> Checking<Value> {
+        let mut parts = Vec::new();
+        for (value, place) in args.positional {
+            match value {
+                Value::Tuple(fields) => {
+                    for field in fields.iter() {
+                        parts.push((self.to_tensor(field.value.clone(), place)?, place));
+                    }
+                }
+                other => parts.push((self.to_tensor(other, place)?, place)),
+            }
+        }
+        let Some(&(first, _)) = parts.first() else {
+            return self.fail(errors::wrong_count(span, "concat", 2, 0));
+        };
+        let axes = self.visible(first).to_vec();
+        let position = match over {
+            None => axes.len().checked_sub(1),
+            Some((over, place)) => {
+                let named = self.axes_named(&over, first, place)?;
+                axes.iter().position(|axis| named.first() == Some(axis))
+            }
+        };
+        let Some(position) = position else {
+            return self.fail(errors::concat_of_scalars(span));
+        };
+        let elem = self.elem(first);
+        let mut size = Dim::constant(0);
+        let mut vals = Vec::new();
+        for (val, place) in parts {
+            let visible = self.visible(val).to_vec();
+            let agree = visible.len() == axes.len()
+                && (0..axes.len()).all(|index| index == position || self.unify(visible[index], axes[index]));
+            let other = self.elem(val);
+            if !agree || !self.elem_fits(&elem, &other) {
+                let (left, right) = (self.show_val(first), self.show_val(val));
+                return self.fail(errors::concat_shapes(place, &left, &right));
+            }
+            let sum = size.add(&self.core.size(visible[position]));
+            size = self.dim(sum, span)?;
+            let mut to = axes.clone();
+            to[position] = visible[position];
+            vals.push(if to == visible { val } else { self.emit(Form::Rename { of: val, to: to.clone() }, elem.clone(), to, place) });
+        }
+        let joined = self.fresh_axis(size.to_string(), Some(size), span);
+        let mut visible = axes;
+        visible[position] = joined;
+        Ok(Value::Tensor(self.emit(Form::Concat { parts: vals, position }, elem, visible, span)))
+    }
+
+    /// `split(x, 4)`: equal parts of the last axis, or of the one that `over` names.
+    fn split(&mut self, args: Args, over: Option<(Value, Span)>, span: Span) -> Checking<Value> {
+        let [(value, place), (count, count_span)] = args.positional.as_slice() else {
+            return self.fail(errors::wrong_count(span, "split", 2, args.positional.len()));
+        };
+        let val = self.to_tensor(value.clone(), *place)?;
+        let parts = match count {
+            Value::Num(Num { dim: Some(dim), .. }) => self.decide(dim).filter(|&count| count > 0),
+            _ => None,
+        };
+        let Some(parts) = parts else {
+            return self.fail(errors::not_a_dim(*count_span, count.describe()));
+        };
+        let axes = self.visible(val).to_vec();
+        let position = match over {
+            None => axes.len().checked_sub(1),
+            Some((over, place)) => {
+                let named = self.axes_named(&over, val, place)?;
+                axes.iter().position(|axis| named.first() == Some(axis))
+            }
+        };
+        let Some(position) = position else {
+            return self.fail(errors::concat_of_scalars(span));
+        };
+        let size = self.core.size(axes[position]);
+        let size = self.facts.normalise(&size).unwrap_or(size);
+        let Some(part) = size.div_exact(&Dim::constant(parts)) else {
+            let shown = self.show_val(val);
+            return self.fail(errors::split_uneven(span, &shown, parts));
+        };
+        let elem = self.elem(val);
+        let mut values = Vec::new();
+        for index in 0..parts {
+            let sliced = self.fresh_axis(part.to_string(), Some(part.clone()), span);
+            let offset = part.mul(&Dim::constant(index));
+            let constant = self.dim(offset, span)?;
+            let point = Point::Affine(AffinePoint { constant, terms: vec![(sliced, Dim::constant(1))] });
+            let at = (0..axes.len()).map(|axis| if axis == position { At::Point(point.clone()) } else { At::Keep }).collect();
+            let mut visible = axes.clone();
+            visible[position] = sliced;
+            let form = Form::Read { of: val, at, outside: Outside::Never };
+            values.push(Value::Tensor(self.emit(form, elem.clone(), visible, span)));
+        }
+        Ok(Value::tuple(values))
+    }
+}

@@ -1,0 +1,121 @@
+//! Calls, layers, parameters and states.
+
+use nn_grammar::ast;
+
+use crate::base::{Name, Span};
+use crate::diag::{Code, Diagnostic};
+
+use super::nearest;
+
+pub fn not_a_function(span: Span, what: &str) -> Diagnostic {
+    Diagnostic::error(Code(330), format!("{what} cannot be called")).label(span, format!("this is {what}"))
+}
+
+pub fn wrong_count(span: Span, callee: &str, wanted: usize, given: usize) -> Diagnostic {
+    let arguments = if wanted == 1 { "argument" } else { "arguments" };
+    Diagnostic::error(Code(331), format!("`{callee}` takes {wanted} {arguments}, and {given} are given")).label(span, "called here")
+}
+
+pub fn too_many_statics(span: Span, callee: &str, wanted: usize, given: usize) -> Diagnostic {
+    Diagnostic::error(Code(332), format!("the first group of `{callee}` takes {wanted} arguments, and {given} are given"))
+        .label(span, "called here")
+        .help(format!("the first group holds what is known when compiling, the second the tensors: {callee}(…)(x), or x |> {callee}(…)"))
+}
+
+pub fn unknown_argument<'a>(label: &ast::Ident, callee: &str, known: impl Iterator<Item = &'a Name>) -> Diagnostic {
+    let known: Vec<&str> = known.map(Name::as_str).collect();
+    let diagnostic = Diagnostic::error(Code(333), format!("`{callee}` has no argument `{label}`")).label(label.span, "not an argument");
+    match nearest(&label.name, known.iter().copied()) {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None if known.is_empty() => diagnostic,
+        None => diagnostic.help(format!("it has {}", known.join(", "))),
+    }
+}
+
+pub fn given_twice(span: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(Code(334), format!("`{name}` is given twice")).label(span, "given again")
+}
+
+pub fn missing_static(span: Span, callee: &str, name: &ast::Ident) -> Diagnostic {
+    Diagnostic::error(Code(335), format!("`{callee}` needs a value for `{name}`"))
+        .label(span, format!("`{name}` is not given"))
+        .label(name.span, "declared here, without a default")
+}
+
+pub fn wrong_static(span: Span, what: &str, param: &ast::Param) -> Diagnostic {
+    Diagnostic::error(Code(336), format!("`{}` does not take {what}", param.name))
+        .label(span, format!("this is {what}"))
+        .label(param.ty.span, "declared here")
+}
+
+pub fn instance_in_function(span: Span, layer: &str) -> Diagnostic {
+    Diagnostic::error(Code(337), format!("`{layer}` owns parameters, and a function owns none"))
+        .label(span, "a layer is applied here")
+        .help("make the definition a `layer`, or pass the layer in as an argument")
+}
+
+pub fn parameter_in_function(span: Span, name: &ast::Ident) -> Diagnostic {
+    Diagnostic::error(Code(338), format!("a function owns no parameters, and `{name}` is one"))
+        .label(span, "declared in a function")
+        .help("make the definition a `layer`")
+}
+
+pub fn slot_changes(span: Span, path: &str, have: &str, want: &str, first: Span) -> Diagnostic {
+    Diagnostic::error(Code(339), format!("`{path}` has the axes {have}, and this use of the same instance needs {want}"))
+        .label(span, format!("{want} here"))
+        .label(first, format!("made with {have} here"))
+        .help("an instance that is applied twice shares its parameters; make two instances where the shapes differ")
+}
+
+pub fn state_type(span: Span, name: &str, given: &str, wanted: &str, place: Span) -> Diagnostic {
+    Diagnostic::error(Code(340), format!("state `{name}` has the axes {wanted}, and {given} is written to it"))
+        .label(span, format!("this is {given}"))
+        .label(place, "declared here")
+}
+
+pub fn state_of_a_sample(span: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(Code(341), format!("`{name}` would get a different value from each sample"))
+        .label(span, "depends on an axis that is mapped over")
+        .help("a layer that must see the batch names it: layer batch_norm(batch: axis)(x: f32[batch, ..S, C])")
+}
+
+pub fn stack_changes_shape(span: Span, before: &str, after: &str) -> Diagnostic {
+    Diagnostic::error(Code(342), "a block that is stacked gives back the type that it takes")
+        .label(span, format!("it takes {before} and gives {after}"))
+}
+
+pub fn carry_without_value(name: &ast::Ident) -> Diagnostic {
+    Diagnostic::error(Code(343), format!("the carry `{name}` needs a first value")).label(name.span, "write: name: type = value")
+}
+
+pub fn carry_changes(span: Span, name: &str, before: &str, after: &str) -> Diagnostic {
+    Diagnostic::error(Code(344), format!("the carry `{name}` changes its type from turn to turn"))
+        .label(span, format!("starts as {before}, becomes {after}"))
+}
+
+pub fn scan_over_several(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(345), "a scan runs along one axis").label(span, "several binders")
+}
+
+pub fn scan_value(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(346), "the body of a scan has no value of its own")
+        .label(span, "not used")
+        .help("give the next carries with `h = …` and stack values with `yield`")
+}
+
+pub fn yield_outside(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(347), "`yield` stands in the body of a scan only").label(span, "no scan around")
+}
+
+pub fn only_in_training(span: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(Code(348), format!("`training.{name}` has a value in training only"))
+        .label(span, "used in inference")
+        .help("write: if training { … } else { … }")
+}
+
+pub fn calls_too_deep(span: Span, callee: &str, limit: usize) -> Diagnostic {
+    Diagnostic::error(Code(601), format!("calls nest more than {limit} deep"))
+        .label(span, format!("`{callee}` again"))
+        .help("a static recursion must end: if depth == 0 { … } else { … }")
+        .fault(crate::diag::Fault::Limit)
+}

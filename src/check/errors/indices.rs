@@ -1,0 +1,83 @@
+//! Binders, indices and reductions.
+
+use crate::axes::Dim;
+use crate::base::Span;
+use crate::diag::{Code, Diagnostic};
+
+use super::AxisAt;
+
+pub fn range_unknown(span: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(Code(230), format!("the range of `{name}` is not known"))
+        .label(span, "runs over which axis?")
+        .help(format!("use it as a plain index, x[{name}], or write its range: for {name}: N => …"))
+}
+
+pub fn binder_over_other_axis(span: Span, binder: AxisAt, axis: &str, value: &str) -> Diagnostic {
+    Diagnostic::error(Code(231), format!("the index runs over `{}`, but this axis is `{axis}`", binder.name))
+        .label(span, format!("indexes axis `{axis}` of {value}"))
+        .label(binder.span, format!("runs over `{}`", binder.name))
+}
+
+pub fn read_not_in_range(span: Span, axis: &str) -> Diagnostic {
+    Diagnostic::error(Code(232), format!("this index may lie outside of the axis, which has {axis} entries"))
+        .label(span, "not provably in range")
+        .help("write the binder's range so that all reads lie inside")
+}
+
+pub fn slice_not_in_range(span: Span, value: &str) -> Diagnostic {
+    Diagnostic::error(Code(233), format!("the slice does not provably lie inside of {value}")).label(span, "may reach outside")
+}
+
+pub fn too_many_indices(span: Span, value: &str, given: usize) -> Diagnostic {
+    Diagnostic::error(Code(234), format!("{given} indices for {value}")).label(span, "too many indices")
+}
+
+pub fn cannot_index(span: Span, what: &str) -> Diagnostic {
+    Diagnostic::error(Code(235), format!("{what} has no entries to index")).label(span, format!("this is {what}"))
+}
+
+pub fn not_an_index(span: Span, what: &str) -> Diagnostic {
+    Diagnostic::error(Code(236), "an index is wanted here").label(span, format!("this is {what}"))
+}
+
+pub fn index_must_be_positions(span: Span, given: &str, axis: &str) -> Diagnostic {
+    Diagnostic::error(Code(237), format!("an index by values must be of type Idx[{axis}], so that it lies in range"))
+        .label(span, format!("this is {given}"))
+        .help(format!("declare where it comes from as Idx[{axis}]: it is checked once, where data enters"))
+}
+
+pub fn entry_of_other_axis(span: Span, entry: &str, value: &str, axis: &Dim) -> Diagnostic {
+    Diagnostic::error(Code(238), format!("{entry} does not index the axis `{axis}` of {value}")).label(span, format!("this is {entry}"))
+}
+
+pub fn positions_of_other_axis(span: Span, given: &str, axis: &Dim) -> Diagnostic {
+    Diagnostic::error(Code(239), format!("{given} is compared with an index over `{axis}`")).label(span, "different axes")
+}
+
+pub fn compared_axes_differ(span: Span, left: &str, right: &str) -> Diagnostic {
+    Diagnostic::error(Code(240), format!("indices over different axes are compared: `{left}` and `{right}`")).label(span, "different axes")
+}
+
+pub fn list_index(span: Span, index: i64, length: usize) -> Diagnostic {
+    Diagnostic::error(Code(241), format!("there is no entry {index} among {length}")).label(span, "out of range")
+}
+
+pub fn list_index_not_static(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(242), "a list or tuple is indexed by one number that is known when compiling").label(span, "not such a number")
+}
+
+pub fn guard_on_for(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(243), "`for` gives an entry for every point, so it takes no guard")
+        .label(span, "a guard on `for`")
+        .help("select inside: for i => if g { e } else { 0 }")
+}
+
+pub fn reducer_elem(span: Span, reducer: &str, given: &str) -> Diagnostic {
+    Diagnostic::error(Code(244), format!("`{reducer}` does not take {given}")).label(span, "reduced here")
+}
+
+pub fn argmax_over_several(span: Span, reducer: &str) -> Diagnostic {
+    Diagnostic::error(Code(245), format!("`{reducer}` runs over exactly one axis"))
+        .label(span, "not one axis")
+        .help(format!("name it: {reducer}(x, over: C)"))
+}

@@ -1,0 +1,38 @@
+//! The checker's messages: one constructor for each, in the user's terms, grouped by what went wrong.
+//!
+//! E01xx names, E02xx axes and shapes, E03xx types and calls, E04xx training blocks, E06xx limits.
+
+mod axes;
+mod calls;
+mod indices;
+mod limits;
+mod names;
+mod train;
+mod types;
+
+pub use axes::*;
+pub use calls::*;
+pub use indices::*;
+pub use limits::*;
+pub use names::*;
+pub use train::*;
+pub use types::*;
+
+use crate::base::Span;
+
+/// An axis as it is shown, and the place where it matters.
+#[derive(Clone, Debug)]
+pub struct AxisAt {
+    pub name: String,
+    pub span: Span,
+}
+
+/// The known name that a misspelt one probably means.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(word, name), name))
+        .filter(|(distance, name)| *distance <= 1.max(word.len().min(name.len()) / 3))
+        .min()
+        .map(|(_, name)| name.to_owned())
+}

@@ -1,0 +1,120 @@
+//! Names that mean nothing, or something else.
+
+use nn_grammar::ast;
+
+use crate::base::{Name, Span};
+use crate::diag::{Code, Diagnostic};
+
+use super::nearest;
+use crate::check::kind::Kind;
+
+fn with_nearest(diagnostic: Diagnostic, nearest: Option<String>) -> Diagnostic {
+    match nearest {
+        Some(name) => diagnostic.help(format!("did you mean `{name}`?")),
+        None => diagnostic,
+    }
+}
+
+/// A name that nothing defines.
+pub fn unknown_name(name: &ast::Ident, nearest: Option<String>) -> Diagnostic {
+    let message = format!("nothing is called `{name}` here");
+    with_nearest(Diagnostic::error(Code(101), message).label(name.span, "not found"), nearest)
+}
+
+/// `x.foo` where x has no such part.
+pub fn unknown_field(name: &ast::Ident, fields: &[Name]) -> Diagnostic {
+    let message = format!("there is no `{name}` in it");
+    let diagnostic = Diagnostic::error(Code(102), message).label(name.span, "not found");
+    match nearest(&name.name, fields.iter().map(Name::as_str)) {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None if fields.is_empty() => diagnostic,
+        None => {
+            let mut known: Vec<_> = fields.iter().map(|field| format!("`{field}`")).collect();
+            known.sort();
+            known.truncate(12);
+            diagnostic.help(format!("it has {}", known.join(", ")))
+        }
+    }
+}
+
+/// `e.foo` on a value without parts.
+pub fn no_fields(span: Span, what: &str) -> Diagnostic {
+    Diagnostic::error(Code(103), format!("{what} has no named parts")).label(span, format!("this is {what}"))
+}
+
+/// `emb.w` before `emb` was applied, or a name that is no parameter.
+pub fn unknown_parameter(name: &ast::Ident, layer: &str) -> Diagnostic {
+    Diagnostic::error(Code(104), format!("`{layer}` has no parameter `{name}` here"))
+        .label(name.span, "not found")
+        .help("a layer's parameters can be read once it has been bound by `let` and applied")
+}
+
+pub fn unknown_type(span: Span, name: &str) -> Diagnostic {
+    let known = ["f32", "f64", "bf16", "f16", "i32", "i64", "u8", "bool", "Idx", "float", "num", "any", "dim", "axis"];
+    let message = format!("`{name}` is no type");
+    with_nearest(Diagnostic::error(Code(105), message).label(span, "not a type"), nearest(name, known))
+}
+
+pub fn unknown_kind(span: Span, name: &str) -> Diagnostic {
+    let message = format!("`{name}` is no kind of axis");
+    let near = nearest(name, Kind::ALL.iter().map(|kind| kind.as_str()));
+    let diagnostic = Diagnostic::error(Code(106), message).label(span, "not a kind");
+    match near {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None => diagnostic.help("the kinds are batch, set, ring, grid, causal and dim"),
+    }
+}
+
+pub fn unknown_pack(span: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(Code(107), format!("`..{name}` stands for no axes here"))
+        .label(span, "not a pack")
+        .help("a pack is named in a parameter's type: fn f(x: f32[..S])")
+}
+
+pub fn unknown_reducer(name: &ast::Ident, nearest: Option<String>) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code(108), format!("`{name}` is no reducer")).label(name.span, "before binders stands a reducer");
+    match nearest {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None => diagnostic.help("the reducers are sum, prod, mean, max, min, any, all, argmax, argmin, logsumexp and softmax"),
+    }
+}
+
+pub fn unknown_property(name: &ast::Ident) -> Diagnostic {
+    Diagnostic::error(Code(109), format!("`{name}` cannot be assumed"))
+        .label(name.span, "not a property")
+        .help("what can be assumed is invariant, equivariant, causal or batch")
+}
+
+/// One name, two definitions in a file.
+pub fn defined_twice(name: &str, first: Span, second: Span) -> Diagnostic {
+    Diagnostic::error(Code(110), format!("`{name}` is defined twice"))
+        .label(second, "defined again here")
+        .label(first, "first defined here")
+}
+
+pub fn assign_unbound(name: &ast::Ident) -> Diagnostic {
+    Diagnostic::error(Code(111), format!("`{name}` is given a new value, but it has none yet"))
+        .label(name.span, "not bound before")
+        .help(format!("bind it first: let {name} = …"))
+}
+
+pub fn write_of_no_state(name: &ast::Ident) -> Diagnostic {
+    Diagnostic::error(Code(112), format!("`:=` writes a state, and `{name}` is none of this layer's"))
+        .label(name.span, "not a state")
+        .help(format!("declare it with `state {name}: … = …`, or bind a new value with `=`"))
+}
+
+/// A user's definition that has a library name.
+pub fn shadows_library(name: &str, span: Span) -> Diagnostic {
+    Diagnostic::warning(Code(113), format!("`{name}` hides the library's `{name}` in this file")).label(span, "defined here")
+}
+
+/// A definition that the file does not have.
+pub fn no_such_item(name: &str, what: &str, known: &[Name]) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code(114), format!("the file has no {what} `{name}`"));
+    if known.is_empty() {
+        return diagnostic;
+    }
+    let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+    diagnostic.help(format!("it has {}", known.join(", ")))
+}

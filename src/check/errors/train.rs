@@ -1,0 +1,82 @@
+//! Train blocks.
+
+use nn_grammar::ast;
+
+use crate::base::{Name, Span};
+use crate::diag::{Code, Diagnostic};
+
+use super::nearest;
+
+const CLAUSES: [&str; 9] = ["data", "split", "loss", "metric", "optim", "batch", "epochs", "init", "let"];
+
+pub fn unknown_clause(word: &ast::Ident) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code(401), format!("`{word}` is no clause of a train block")).label(word.span, "not a clause");
+    match nearest(&word.name, CLAUSES) {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None => diagnostic.help("the clauses are data, split, let, loss, metric, optim, batch, epochs and init"),
+    }
+}
+
+pub fn train_without(span: Span, clause: &str, example: &str) -> Diagnostic {
+    Diagnostic::error(Code(402), format!("the train block has no `{clause}`"))
+        .label(span, format!("needs `{clause}`"))
+        .help(format!("for example: {example}"))
+}
+
+pub fn data_form(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(403), "data comes from a file that is named")
+        .label(span, "not of this form")
+        .help("write: data d = npz(\"data/digits.npz\"); its arrays are then d.x, d.y, …")
+}
+
+pub fn data_without_samples(span: Span, path: &str) -> Diagnostic {
+    Diagnostic::error(Code(404), format!("`{path}` holds no array with an axis of samples")).label(span, "no samples").fault(crate::diag::Fault::File)
+}
+
+pub fn data_counts_differ(span: Span, before: usize, count: usize) -> Diagnostic {
+    Diagnostic::error(Code(405), format!("the data have {before} and {count} samples"))
+        .label(span, format!("{count} samples here"))
+        .fault(crate::diag::Fault::File)
+}
+
+pub fn split_form(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(406), "the samples cannot be split like this")
+        .label(span, "not a split")
+        .help("write fractions: split (train: 0.8, test: 0.2, seed: 0), or a rule: split (test: fn(i) => i % 5 == 0)")
+}
+
+pub fn split_before_data(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(407), "`split` stands before `data`").label(span, "how many samples are there?").help("move it behind the data")
+}
+
+pub fn not_a_count(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(408), "a whole number of at least 1 is wanted here").label(span, "not such a number")
+}
+
+pub fn not_a_measure(span: Span, given: &str) -> Diagnostic {
+    Diagnostic::error(Code(409), "a loss or metric is one float, for each sample or for the batch")
+        .label(span, format!("this is {given}"))
+        .help("take a mean or a sum over the other axes")
+}
+
+pub fn not_an_optimizer(span: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(Code(410), format!("`{name}` is no optimizer")).label(span, "not an optimizer").help("for example: optim adam(1e-3)")
+}
+
+pub fn nothing_to_train(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(411), "the loss depends on no parameters").label(span, "nothing to train")
+}
+
+pub fn optimizer_result(span: Span, have: &str, want: &str) -> Diagnostic {
+    Diagnostic::error(Code(412), format!("the optimizer gives {have} for a parameter that is {want}")).label(span, "applied here")
+}
+
+/// `--set` of a name that the train block does not have.
+pub fn unknown_setting(name: &str, block: &str, known: &[Name]) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code(413), format!("`{block}` has no parameter `{name}` to set"));
+    match nearest(name, known.iter().map(Name::as_str)) {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None if known.is_empty() => diagnostic,
+        None => diagnostic.help(format!("it has {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))),
+    }
+}

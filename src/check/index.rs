@@ -1,0 +1,469 @@
+//! Indices: arithmetic on binders, and reads at them.
+
+use nn_grammar::ast::{self, BinaryOp, CmpOp, IxKind};
+
+use crate::axes::Dim;
+use crate::base::Span;
+use crate::ops::ScalarFn;
+use crate::tensor::DType;
+
+use super::core::*;
+use super::errors;
+use super::state::{Checker, Checking, Compared};
+use super::value::{Num, Value};
+
+impl Point {
+    /// The index variable itself.
+    pub fn axis(axis: AxisVar) -> Point {
+        Point::Affine(AffinePoint { constant: Dim::constant(0), terms: vec![(axis, Dim::constant(1))] })
+    }
+
+    pub fn constant(dim: Dim) -> Point {
+        Point::Affine(AffinePoint { constant: dim, terms: Vec::new() })
+    }
+
+    /// The variable, where the point is nothing but one.
+    pub fn as_axis(&self) -> Option<AxisVar> {
+        match self {
+            Point::Affine(AffinePoint { constant, terms }) => match terms.as_slice() {
+                [(axis, factor)] if factor.as_const() == Some(1) && constant.as_const() == Some(0) => Some(*axis),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Every variable in it.
+    pub fn axes(&self) -> Vec<AxisVar> {
+        match self {
+            Point::Affine(affine) => affine.terms.iter().map(|(axis, _)| *axis).collect(),
+            Point::Div(inner, _) | Point::Rem(inner, _) => inner.axes(),
+            Point::Sum(parts) => parts.iter().flat_map(|(_, part)| part.axes()).collect(),
+        }
+    }
+}
+
+impl Checker<'_> {
+    // ---- arithmetic --------------------------------------------------------------------------
+
+    /// Arithmetic that gives an index again; `None`: the result is an ordinary number.
+    pub fn point_binary(&mut self, op: BinaryOp, left: &Value, right: &Value, span: Span) -> Checking<Option<Point>> {
+        let point = |value: &Value| match value {
+            Value::Index(point) => Some(point.clone()),
+            Value::Num(Num { dim: Some(dim), .. }) => Some(Point::constant(dim.clone())),
+            _ => None,
+        };
+        let dim = |value: &Value| match value {
+            Value::Num(Num { dim: Some(dim), .. }) => Some(dim.clone()),
+            _ => None,
+        };
+        let (Some(a), Some(b)) = (point(left), point(right)) else { return Ok(None) };
+        Ok(match op {
+            BinaryOp::Add => Some(self.add_points(&a, &b, span)?),
+            BinaryOp::Sub => {
+                let b = self.scale_point(&b, &Dim::constant(-1), span)?;
+                Some(self.add_points(&a, &b, span)?)
+            }
+            BinaryOp::Mul => match (dim(left), dim(right)) {
+                (Some(factor), _) => Some(self.scale_point(&b, &factor, span)?),
+                (_, Some(factor)) => Some(self.scale_point(&a, &factor, span)?),
+                _ => None,
+            },
+            // As an index, division is floor division; `i / E` in arithmetic with reals is written with `position(i)`.
+            BinaryOp::Div => dim(right).map(|by| Point::Div(Box::new(a), by)),
+            BinaryOp::Rem => dim(right).map(|by| Point::Rem(Box::new(a), by)),
+            BinaryOp::Pow | BinaryOp::MatMul => None,
+        })
+    }
+
+    fn add_points(&mut self, a: &Point, b: &Point, span: Span) -> Checking<Point> {
+        let (Point::Affine(a), Point::Affine(b)) = (a, b) else {
+            let one = Dim::constant(1);
+            let mut parts = Vec::new();
+            for part in [a, b] {
+                match part {
+                    Point::Sum(inner) => parts.extend(inner.iter().cloned()),
+                    other => parts.push((one.clone(), other.clone())),
+                }
+            }
+            return Ok(Point::Sum(parts));
+        };
+        let constant = a.constant.add(&b.constant);
+        let constant = self.dim(constant, span)?;
+        let mut terms = a.terms.clone();
+        for (axis, factor) in &b.terms {
+            match terms.iter_mut().find(|(present, _)| present == axis) {
+                Some((_, present)) => {
+                    let sum = present.add(factor);
+                    *present = self.dim(sum, span)?;
+                }
+                None => terms.push((*axis, factor.clone())),
+            }
+        }
+        terms.retain(|(_, factor)| factor.as_const() != Some(0));
+        Ok(Point::Affine(AffinePoint { constant, terms }))
+    }
+
+    pub fn scale_point(&mut self, point: &Point, factor: &Dim, span: Span) -> Checking<Point> {
+        match point {
+            Point::Affine(affine) => {
+                let constant = affine.constant.mul(factor);
+                let constant = self.dim(constant, span)?;
+                let mut terms = Vec::new();
+                for (axis, present) in &affine.terms {
+                    let product = present.mul(factor);
+                    terms.push((*axis, self.dim(product, span)?));
+                }
+                terms.retain(|(_, factor)| factor.as_const() != Some(0));
+                Ok(Point::Affine(AffinePoint { constant, terms }))
+            }
+            Point::Sum(parts) => {
+                let mut scaled = Vec::new();
+                for (present, part) in parts {
+                    let product = present.mul(factor);
+                    scaled.push((self.dim(product, span)?, part.clone()));
+                }
+                Ok(Point::Sum(scaled))
+            }
+            other => Ok(Point::Sum(vec![(factor.clone(), other.clone())])),
+        }
+    }
+
+    /// An index as a value: a position on its axis where it is a plain binder, an integer otherwise.
+    pub fn index_to_val(&mut self, point: &Point, span: Span) -> Val {
+        let elem = match point.as_axis() {
+            Some(axis) => {
+                let info = &self.core.axes[axis];
+                match &info.size {
+                    Some(size) => Elem::Idx(size.clone(), info.root),
+                    None => Elem::Of(DType::I32),
+                }
+            }
+            None => Elem::Of(DType::I32),
+        };
+        self.emit(Form::Number(point.clone()), elem, Vec::new(), span)
+    }
+
+    /// Comparisons in which an index or a position takes part; `None`: an ordinary comparison.
+    pub fn compare_positions(&mut self, op: CmpOp, a: &Value, b: &Value, span: Span) -> Checking<Option<Value>> {
+        // `dst[e] == n` gives a binder its range.
+        for (index, other) in [(a, b), (b, a)] {
+            if let (Value::Index(point), Value::Tensor(val)) = (index, other)
+                && let (Some(binder), Elem::Idx(size, root)) = (point.as_axis(), self.elem(*val))
+            {
+                match self.size_of(binder) {
+                    None => {
+                        self.core.axes[binder].size = Some(size);
+                        self.core.axes[binder].root = root;
+                    }
+                    Some(have) if !self.same_dim(&have, &size) => {
+                        let shown = self.show_val(*val);
+                        return self.fail(errors::positions_of_other_axis(span, &shown, &have));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        if let (Value::Index(left), Value::Index(right)) = (a, b) {
+            if let (Some(left), Some(right)) = (left.as_axis(), right.as_axis()) {
+                self.compared.push(Compared { left, right, span });
+            }
+        } else if !matches!((a, b), (Value::Index(_), _) | (_, Value::Index(_))) {
+            let idx = |cx: &Self, value: &Value| matches!(value, Value::Tensor(val) if matches!(cx.elem(*val), Elem::Idx(..)));
+            if !idx(self, a) && !idx(self, b) {
+                return Ok(None);
+            }
+            // Positions against a number: `y == 3`.
+            if idx(self, a) && idx(self, b) {
+                let (left, right) = (self.to_tensor(a.clone(), span)?, self.to_tensor(b.clone(), span)?);
+                let (left_elem, right_elem) = (self.elem(left), self.elem(right));
+                if !self.elem_fits(&left_elem, &right_elem) {
+                    let (left, right) = (self.show_val(left), self.show_val(right));
+                    return self.fail(errors::dtypes_differ(span, &left, span, &right));
+                }
+            }
+        }
+        let position = |cx: &mut Self, value: &Value| -> Checking<Val> {
+            match value {
+                Value::Index(point) => Ok(cx.index_to_val(point, span)),
+                Value::Num(num) => cx.num_to_val(num, DType::I32, span),
+                other => {
+                    let val = cx.to_tensor(other.clone(), span)?;
+                    Ok(if cx.elem(val).dtype() == DType::I32 { val } else { cx.cast(val, DType::I32, span) })
+                }
+            }
+        };
+        let left = (position(self, a)?, span);
+        let right = (position(self, b)?, span);
+        let vals = self.align(&[left, right], span)?;
+        let (function, args) = match op {
+            CmpOp::Eq => (ScalarFn::Eq, [vals[0], vals[1]]),
+            CmpOp::Ne => (ScalarFn::Ne, [vals[0], vals[1]]),
+            CmpOp::Lt => (ScalarFn::Lt, [vals[0], vals[1]]),
+            CmpOp::Le => (ScalarFn::Le, [vals[0], vals[1]]),
+            CmpOp::Gt => (ScalarFn::Lt, [vals[1], vals[0]]),
+            CmpOp::Ge => (ScalarFn::Le, [vals[1], vals[0]]),
+            CmpOp::Approx | CmpOp::In => return self.fail(errors::not_a_number(span, "an index")),
+        };
+        Ok(Some(Value::Tensor(self.scalar(function, &args, Elem::Of(DType::Bool), span))))
+    }
+
+    // ---- reads -------------------------------------------------------------------------------
+
+    /// `x[i, 0, a..b]`
+    pub fn index(&mut self, base: &ast::Expr, at: &[ast::Ix], span: Span) -> Checking<Value> {
+        let value = self.eval(base)?;
+        let val = match value {
+            Value::List(items) => return self.static_entry(&items, at, span),
+            Value::Tuple(fields) => {
+                let items: Vec<Value> = fields.iter().map(|field| field.value.clone()).collect();
+                return self.static_entry(&items, at, span);
+            }
+            Value::Tensor(val) => val,
+            other => {
+                let what = other.describe();
+                return self.fail(errors::cannot_index(base.span, what));
+            }
+        };
+        let visible = self.visible(val).to_vec();
+        if at.len() > visible.len() {
+            let shown = self.show_val(val);
+            return self.fail(errors::too_many_indices(span, &shown, at.len()));
+        }
+        let mut reads = Vec::new();
+        let mut front = Vec::new();
+        for (ix, &axis) in at.iter().zip(&visible) {
+            let read = match &ix.kind {
+                IxKind::Point(expr) => {
+                    let index = self.eval(expr)?;
+                    self.read_at(index, axis, val, expr.span)?
+                }
+                IxKind::Slice { start: None, end: None } => {
+                    front.push(axis);
+                    At::Keep
+                }
+                IxKind::Slice { start, end } => {
+                    let (read, sliced) = self.slice(axis, start.as_ref(), end.as_ref(), val, ix.span)?;
+                    front.push(sliced);
+                    read
+                }
+            };
+            if let At::Entry(index) = &read {
+                let axes = self.visible(*index).to_vec();
+                front.extend(axes);
+            }
+            reads.push(read);
+        }
+        reads.extend(std::iter::repeat_n(At::Keep, visible.len() - at.len()));
+        front.extend(&visible[at.len()..]);
+        let elem = self.elem(val);
+        Ok(Value::Tensor(self.emit(Form::Read { of: val, at: reads, outside: Outside::Never }, elem, front, span)))
+    }
+
+    fn static_entry(&mut self, items: &[Value], at: &[ast::Ix], span: Span) -> Checking<Value> {
+        if let [ast::Ix { kind: IxKind::Point(expr), .. }] = at
+            && let Value::Num(Num { dim: Some(dim), .. }) = self.eval(expr)?
+            && let Some(index) = self.decide(&dim)
+        {
+            let length = items.len() as i64;
+            let index = if index < 0 { index + length } else { index };
+            return match usize::try_from(index).ok().and_then(|index| items.get(index)) {
+                Some(item) => Ok(item.clone()),
+                None => self.fail(errors::list_index(span, index, items.len())),
+            };
+        }
+        self.fail(errors::list_index_not_static(span))
+    }
+
+    /// One index into one axis.
+    fn read_at(&mut self, index: Value, axis: AxisVar, of: Val, span: Span) -> Checking<At> {
+        match index {
+            Value::Index(point) => {
+                if let Some(binder) = point.as_axis() {
+                    if !self.unify(binder, axis) {
+                        let binder = self.at_axis(binder, self.core.axes[binder].span);
+                        let shown = self.show_val(of);
+                        let axis = self.show_axis(axis);
+                        return self.fail(errors::binder_over_other_axis(span, binder, &axis, &shown));
+                    }
+                    // A read through a binder whose range is written keeps the root of what it reads.
+                    if self.core.axes[binder].root.is_none() {
+                        self.core.axes[binder].root = self.core.axes[axis].root;
+                    }
+                    return Ok(At::Point(point));
+                }
+                self.prove_in_range(&point, axis, span)?;
+                Ok(At::Point(point))
+            }
+            Value::Num(Num { dim: Some(dim), .. }) => {
+                let point = Point::constant(dim);
+                self.prove_in_range(&point, axis, span)?;
+                Ok(At::Point(point))
+            }
+            Value::Tensor(entry) => match self.elem(entry) {
+                Elem::Idx(size, _) => {
+                    let have = self.size_of(axis).unwrap_or_else(|| Dim::constant(0));
+                    if !self.same_dim(&size, &have) {
+                        let (entry, of) = (self.show_val(entry), self.show_val(of));
+                        return self.fail(errors::entry_of_other_axis(span, &entry, &of, &have));
+                    }
+                    Ok(At::Entry(entry))
+                }
+                Elem::Of(_) => {
+                    let shown = self.show_val(entry);
+                    let axis = self.show_axis(axis);
+                    self.fail(errors::index_must_be_positions(span, &shown, &axis))
+                }
+            },
+            other => {
+                let what = other.describe();
+                self.fail(errors::not_an_index(span, what))
+            }
+        }
+    }
+
+    /// A read at an expression lies inside the axis for every value of its binders, or it is refused.
+    fn prove_in_range(&mut self, point: &Point, axis: AxisVar, span: Span) -> Checking<()> {
+        let Some(size) = self.size_of(axis) else {
+            return self.fail(errors::range_unknown(span, "this index"));
+        };
+        let Some((low, high)) = self.bounds(point, span)? else {
+            let shown = self.show_axis(axis);
+            return self.fail(errors::read_not_in_range(span, &shown));
+        };
+        let last = size.sub(&Dim::constant(1));
+        let last = self.dim(last, span)?;
+        let room = last.sub(&high);
+        let room = self.dim(room, span)?;
+        if self.facts.at_least(&low, 0) && self.facts.at_least(&room, 0) {
+            return Ok(());
+        }
+        // A fixed entry needs only that the axis is long enough: `x[0]` on an axis of unknown size.
+        if let Point::Affine(AffinePoint { terms, .. }) = point
+            && terms.is_empty()
+            && self.facts.at_least(&low, 0)
+            && room.as_const().is_none()
+        {
+            let least = high.add(&Dim::constant(1));
+            let least = self.dim(least, span)?;
+            let text = format!("{size} >= {least}");
+            self.core.constraints.push(Constraint { text, left: least, op: ConstraintOp::Le, right: size, span });
+            return Ok(());
+        }
+        let shown = self.show_axis(axis);
+        self.fail(errors::read_not_in_range(span, &shown))
+    }
+
+    /// Least and greatest value of an index expression, as dims.
+    fn bounds(&mut self, point: &Point, span: Span) -> Checking<Option<(Dim, Dim)>> {
+        match point {
+            Point::Affine(affine) => {
+                let (mut low, mut high) = (affine.constant.clone(), affine.constant.clone());
+                for (axis, factor) in &affine.terms {
+                    let Some(size) = self.size_of(*axis) else {
+                        let name = self.core.axes[*axis].name.clone();
+                        return self.fail(errors::range_unknown(self.core.axes[*axis].span, &name));
+                    };
+                    let last = size.sub(&Dim::constant(1)).and_then(|last| last.mul(factor));
+                    let last = self.dim(last, span)?;
+                    if self.facts.at_least(factor, 0) {
+                        let sum = high.add(&last);
+                        high = self.dim(sum, span)?;
+                    } else if factor.as_const().is_some_and(|factor| factor < 0) {
+                        let sum = low.add(&last);
+                        low = self.dim(sum, span)?;
+                    } else {
+                        return Ok(None);
+                    }
+                }
+                Ok(Some((low, high)))
+            }
+            Point::Rem(_, by) => {
+                let last = by.sub(&Dim::constant(1));
+                Ok(Some((Dim::constant(0), self.dim(last, span)?)))
+            }
+            Point::Div(inner, by) => {
+                let Some((low, high)) = self.bounds(inner, span)? else { return Ok(None) };
+                let (low, high) = (low.div(by), high.div(by));
+                Ok(Some((self.dim(low, span)?, self.dim(high, span)?)))
+            }
+            Point::Sum(parts) => {
+                let (mut low, mut high) = (Dim::constant(0), Dim::constant(0));
+                for (factor, part) in parts.clone() {
+                    let Some((least, most)) = self.bounds(&part, span)? else { return Ok(None) };
+                    if !self.facts.at_least(&factor, 0) {
+                        return Ok(None);
+                    }
+                    let least = least.mul(&factor).and_then(|least| low.add(&least));
+                    low = self.dim(least, span)?;
+                    let most = most.mul(&factor).and_then(|most| high.add(&most));
+                    high = self.dim(most, span)?;
+                }
+                Ok(Some((low, high)))
+            }
+        }
+    }
+
+    /// `a..b` on one axis: a new axis of `b - a` entries.
+    fn slice(&mut self, axis: AxisVar, start: Option<&ast::Expr>, end: Option<&ast::Expr>, of: Val, span: Span) -> Checking<(At, AxisVar)> {
+        let Some(size) = self.size_of(axis) else {
+            return self.fail(errors::range_unknown(span, "this slice"));
+        };
+        let from_end = |cx: &mut Self, expr: &ast::Expr| -> Checking<Dim> {
+            let dim = cx.dim_expr(expr)?;
+            if dim.as_const().is_some_and(|dim| dim < 0) {
+                let sum = size.add(&dim);
+                return cx.dim(sum, expr.span);
+            }
+            Ok(dim)
+        };
+        let low = match start {
+            Some(expr) => from_end(self, expr)?,
+            None => Dim::constant(0),
+        };
+        let high = match end {
+            Some(expr) => from_end(self, expr)?,
+            None => size.clone(),
+        };
+        let count = high.sub(&low);
+        let count = self.dim(count, span)?;
+        let room = size.sub(&high);
+        let room = self.dim(room, span)?;
+        let fits = self.facts.at_least(&low, 0) && self.facts.at_least(&count, 0) && self.facts.at_least(&room, 0);
+        if !fits {
+            let shown = self.show_val(of);
+            return self.fail(errors::slice_not_in_range(span, &shown));
+        }
+        let sliced = self.fresh_axis(count.to_string(), Some(count), span);
+        let point = Point::Affine(AffinePoint { constant: low, terms: vec![(sliced, Dim::constant(1))] });
+        Ok((At::Point(point), sliced))
+    }
+
+    /// Class labels that come as plain integers: positions on the axis that the parameter names, checked where data enters.
+    pub fn as_positions(&mut self, param: &ast::Param, val: Val, span: Span) -> Checking<Val> {
+        let ast::TypeKind::Index { .. } = &param.ty.kind else { return Ok(val) };
+        let Elem::Of(DType::I64 | DType::I32 | DType::U8) = self.elem(val) else { return Ok(val) };
+        let mut origin = val;
+        let input = loop {
+            match &self.core.vals[origin].form {
+                Form::Read { of, .. } | Form::Rename { of, .. } => origin = *of,
+                Form::Input(index) => break *index,
+                _ => {
+                    let shown = self.show_val(val);
+                    return self.fail(errors::numbers_are_no_positions(span, &shown, param));
+                }
+            }
+        };
+        let (wanted, _) = self.read_type(&param.ty)?;
+        let Elem::Idx(bound, _) = &wanted else { return Ok(val) };
+        match &self.core.inputs[input].bound {
+            Some(present) if !self.same_dim(present, bound) => {
+                let name = self.core.inputs[input].name.clone();
+                return self.fail(errors::two_bounds(span, &name, present, bound));
+            }
+            _ => self.core.inputs[input].bound = Some(bound.clone()),
+        }
+        let visible = self.visible(val).to_vec();
+        Ok(self.emit(Form::AsIndex(val), wanted, visible, span))
+    }
+}

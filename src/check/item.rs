@@ -1,0 +1,144 @@
+//! One definition on its own: its signature's names become roots, its parameters inputs.
+
+use std::rc::Rc;
+
+use nn_grammar::ast::{self, Head, TypeKind};
+
+use crate::axes::Dim;
+use crate::base::{Name, Span};
+
+use super::core::*;
+use super::program::Scope;
+use super::state::{Checker, Checking, Frame, Owner};
+use super::value::{Field, Num, Value};
+
+/// How a definition can be checked by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alone {
+    Yes,
+    /// It has a static parameter (a list, a function) without a value: it is checked where it is used.
+    WhenUsed,
+}
+
+/// Whether every static parameter has a default or can stay symbolic.
+pub fn can_be_checked_alone(def: &ast::Def, given: &[(Name, Value)]) -> Alone {
+    let symbolic = |param: &ast::Param| {
+        param.default.is_some()
+            || given.iter().any(|(name, _)| *name == param.name.name)
+            || matches!(&param.ty.kind, TypeKind::Named { name, axes } if axes.is_empty()
+                && matches!(&*name.name, "dim" | "bool" | "f32" | "f64" | "float"))
+    };
+    let tensors = def.tensors.iter().all(|param| is_tensor_like(&param.ty));
+    if def.statics.iter().all(symbolic) && tensors { Alone::Yes } else { Alone::WhenUsed }
+}
+
+fn is_tensor_like(ty: &ast::Type) -> bool {
+    match &ty.kind {
+        TypeKind::Named { .. } | TypeKind::Index { .. } => true,
+        TypeKind::Tuple(fields) => fields.iter().all(|field| is_tensor_like(&field.ty)),
+        _ => false,
+    }
+}
+
+impl Checker<'_> {
+    /// Walks a definition; its results become the core's outputs.
+    pub fn item(&mut self, def: &Rc<ast::Def>, scope: Scope, given: &[(Name, Value)]) -> Checking<()> {
+        self.frame = Frame { scope: Some(scope), ..Frame::default() };
+        if def.head != Head::Fn {
+            self.frame.owner = Some(Owner::default());
+        }
+        let mut open = Vec::new();
+        for param in &def.statics {
+            let value = match given.iter().find(|(name, _)| *name == param.name.name) {
+                Some((_, value)) => self.static_value(param, value.clone(), param.span)?,
+                None => match &param.default {
+                    Some(default) => {
+                        let value = self.eval(default)?;
+                        self.static_value(param, value, param.span)?
+                    }
+                    None => self.symbolic(param, &mut open)?,
+                },
+            };
+            self.bind(param.name.name.clone(), value);
+        }
+        self.open |= !open.is_empty();
+        self.introduce_roots(&def.tensors)?;
+        for param in &def.tensors {
+            let value = self.input_of(&param.ty, &param.name.name, param.span)?;
+            self.bind(param.name.name.clone(), value);
+        }
+        for (name, span) in open {
+            let elem = Elem::Of(self.float());
+            let val = self.input(name.clone(), elem, Vec::new(), span);
+            self.bind(name, Value::Tensor(val));
+        }
+        let value = self.body_of(def)?;
+        let name = match &def.result {
+            Some(_) | None => def.name.name.clone(),
+        };
+        self.output(&name, value, def.body.span)
+    }
+
+    /// A static parameter without a value: a dim stays a variable, a number becomes an input.
+    fn symbolic(&mut self, param: &ast::Param, open: &mut Vec<(Name, Span)>) -> Checking<Value> {
+        let TypeKind::Named { name, .. } = &param.ty.kind else { return Ok(Value::Poison) };
+        Ok(match &*name.name {
+            "dim" => {
+                self.open = true;
+                Value::Num(Num::dim(Dim::var(param.name.name.as_str())))
+            }
+            // Both values are checked by the caller; alone it stands for what the plain use has.
+            "bool" => Value::Bool(true),
+            _ => {
+                open.push((param.name.name.clone(), param.span));
+                Value::Poison
+            }
+        })
+    }
+
+    /// The inputs for a parameter: a tensor, or a tuple of them.
+    fn input_of(&mut self, ty: &ast::Type, name: &Name, span: Span) -> Checking<Value> {
+        if let TypeKind::Tuple(fields) = &ty.kind {
+            let mut values = Vec::new();
+            for (index, field) in fields.iter().enumerate() {
+                let label = field.label.as_ref().map(|label| label.name.clone());
+                let part = label.clone().unwrap_or_else(|| Name::new(index.to_string()));
+                let value = self.input_of(&field.ty, &Name::new(format!("{name}.{part}")), span)?;
+                values.push(Field { label, value });
+            }
+            return Ok(Value::Tuple(values.into()));
+        }
+        let (elem, axes) = self.read_type(ty)?;
+        Ok(Value::Tensor(self.input(name.clone(), elem, axes, span)))
+    }
+
+    pub fn input(&mut self, name: Name, elem: Elem, axes: Vec<AxisVar>, span: Span) -> Val {
+        let bound = match &elem {
+            Elem::Idx(size, _) => Some(size.clone()),
+            Elem::Of(_) => None,
+        };
+        self.core.inputs.push(InputInfo { name, elem: elem.clone(), axes: axes.clone(), span, bound });
+        self.emit(Form::Input(self.core.inputs.len() - 1), elem, axes, span)
+    }
+
+    /// Makes a value's tensors outputs of the core, named by their labels.
+    pub fn output(&mut self, name: &str, value: Value, span: Span) -> Checking<()> {
+        match value {
+            Value::Tuple(fields) => {
+                for (index, field) in fields.iter().enumerate() {
+                    let part = match &field.label {
+                        Some(label) => label.to_string(),
+                        None => format!("{name}.{index}"),
+                    };
+                    self.output(&part, field.value.clone(), span)?;
+                }
+                Ok(())
+            }
+            value => {
+                let val = self.to_tensor(value, span)?;
+                self.core.outputs.push(OutputInfo { name: Name::new(name), val });
+                Ok(())
+            }
+        }
+    }
+}

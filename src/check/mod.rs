@@ -1,0 +1,31 @@
+//! From the syntax tree to the typed core: names, static arguments, shapes, calls, and what follows for each axis.
+//!
+//! The checker is an evaluator: it walks a definition with everything that is known when compiling, and emits the core,
+//! in which every call is resolved. So a definition is checked for exactly the uses that it has; by itself it is checked
+//! with its dims symbolic. It must never read a file, and never know the tensor IR beyond the names of its scalar functions.
+
+mod binder;
+mod builtin;
+mod call;
+pub mod core;
+pub mod errors;
+mod eval;
+mod index;
+mod item;
+mod kind;
+mod layer;
+mod program;
+pub mod rules;
+mod show;
+mod state;
+mod stmt;
+pub mod train;
+mod types;
+mod value;
+
+pub use item::{Alone, can_be_checked_alone};
+pub use kind::Kind;
+pub use program::{Entry, Named, Program, Scope};
+pub use show::{show_axis, show_elem, show_type, show_val};
+pub use state::{Checker, Mode, Reported};
+pub use value::{Num, Value};

@@ -1,0 +1,372 @@
+//! The checker's state while it walks one definition: the core that it builds, the scopes that are open.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+
+use crate::axes::{Dim, DimError, DimVar, Facts};
+use crate::base::{Name, Span};
+use crate::diag::Diagnostic;
+use crate::graph::Literal;
+use crate::ops::ScalarFn;
+use crate::tensor::DType;
+
+use super::core::*;
+use super::errors;
+use super::program::{Program, Scope};
+use super::value::{Func, Num, Real, Value};
+
+/// An error that has been reported already.
+#[derive(Debug, Clone, Copy)]
+pub struct Reported;
+
+pub type Checking<T> = Result<T, Reported>;
+
+/// How deep calls may nest, and how many values one definition may have when everything is resolved:
+/// beyond it lies a program that unrolls without end.
+const CALLS: usize = 200;
+const VALUES: usize = 400_000;
+
+/// Which compilation of a definition is checked.
+#[derive(Clone, Debug, Default)]
+pub struct Mode {
+    pub training: bool,
+    /// Values of dims that are fixed when compiling, for static decisions.
+    pub dims: BTreeMap<DimVar, i64>,
+    /// `--float f64`: f32 is read as f64.
+    pub wide: bool,
+}
+
+/// The names and parameters of the function whose body is being walked.
+#[derive(Debug, Default)]
+pub struct Frame {
+    pub locals: Vec<(Name, Value)>,
+    pub scope: Option<Scope>,
+    /// Where parameters of this layer go; `None` in functions.
+    pub owner: Option<Owner>,
+    /// The carries and yields of the scan whose body is walked directly.
+    pub scan: Option<ScanFrame>,
+    /// What `f32`-like variables of the signature stand for: `float`, `num`, `any`.
+    pub dtypes: Vec<(Name, Elem)>,
+}
+
+#[derive(Debug, Default)]
+pub struct ScanFrame {
+    pub yields: Vec<(Value, Span)>,
+}
+
+/// The path of a layer's parameters and the names given so far.
+#[derive(Debug, Clone, Default)]
+pub struct Owner {
+    /// `enc.linear_0`, or empty for the model itself.
+    pub path: String,
+    /// Stands behind the names of states and parameters: an optimizer's states are `optim.m.<parameter>`.
+    pub suffix: String,
+    pub counters: HashMap<Name, usize>,
+    pub names: HashMap<Name, usize>,
+    /// The turns of the static loops around: `.0.3`.
+    pub turns: String,
+}
+
+impl Owner {
+    pub fn join(&self, name: &str) -> String {
+        let mut path = String::new();
+        for part in [self.path.as_str(), name, self.suffix.as_str()] {
+            if part.is_empty() {
+                continue;
+            }
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(part);
+        }
+        path
+    }
+}
+
+/// Two index variables that are compared: they must run over one axis, which may be found out later.
+pub struct Compared {
+    pub left: AxisVar,
+    pub right: AxisVar,
+    pub span: Span,
+}
+
+/// One walk over one definition.
+pub struct Checker<'p> {
+    pub program: &'p Program,
+    pub mode: Mode,
+    pub core: Core,
+    pub diagnostics: Vec<Diagnostic>,
+    reported: HashSet<(u16, Option<Span>)>,
+    pub frame: Frame,
+    blocks: Vec<BlockId>,
+    /// The hidden axes in scope, outermost first.
+    pub ambient: Vec<AxisVar>,
+    /// The axes of the stacks that are open: parameters made inside get them in front.
+    pub stacks: Vec<AxisVar>,
+    pub path: Option<Rc<CallPath>>,
+    depth: usize,
+    pub facts: Facts,
+    pub slots: HashMap<Name, (SlotKind, usize)>,
+    /// The value of each state as last written.
+    pub state_now: HashMap<usize, Val>,
+    /// Each parameter and state as one value, stacks included.
+    pub whole: HashMap<(SlotKind, usize), Val>,
+    pub compared: Vec<Compared>,
+    /// The declared type of the `param`, `state` or carry whose first value is evaluated.
+    pub expected: Option<Expected>,
+    /// The place that random draws are keyed by.
+    pub site: String,
+    pub draws: HashMap<String, usize>,
+    /// The path of the parameter that the optimizer is applied to.
+    pub optimized: Option<String>,
+    /// Statics without a value have been made symbolic: the core cannot be compiled.
+    pub open: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlotKind {
+    Param,
+    State,
+}
+
+/// A type that an initial value must have.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    pub elem: Elem,
+    pub axes: Vec<AxisVar>,
+}
+
+impl<'p> Checker<'p> {
+    pub fn new(program: &'p Program, mode: Mode) -> Checker<'p> {
+        let mut core = Core::default();
+        let body = core.blocks.push(Block::default());
+        let init = core.blocks.push(Block::default());
+        core.body = Some(body);
+        core.init = Some(init);
+        Checker {
+            program,
+            mode,
+            core,
+            diagnostics: Vec::new(),
+            reported: HashSet::new(),
+            frame: Frame::default(),
+            blocks: vec![body],
+            ambient: Vec::new(),
+            stacks: Vec::new(),
+            path: None,
+            depth: 0,
+            facts: Facts::new(),
+            slots: HashMap::new(),
+            state_now: HashMap::new(),
+            whole: HashMap::new(),
+            compared: Vec::new(),
+            expected: None,
+            site: String::new(),
+            draws: HashMap::new(),
+            optimized: None,
+            open: false,
+        }
+    }
+
+    // ---- errors ------------------------------------------------------------------------------
+
+    /// Reports an error, once for each place, with the calls that lead to it.
+    pub fn fail<T>(&mut self, diagnostic: Diagnostic) -> Checking<T> {
+        self.report(diagnostic);
+        Err(Reported)
+    }
+
+    pub fn report(&mut self, mut diagnostic: Diagnostic) {
+        if !self.reported.insert((diagnostic.code.0, diagnostic.primary())) {
+            return;
+        }
+        let mut path = self.path.clone();
+        while let Some(call) = path {
+            if !diagnostic.labels.iter().any(|label| label.span == call.span) {
+                diagnostic = diagnostic.label(call.span, format!("in this call of `{}`", call.callee));
+            }
+            path = call.outer.clone();
+        }
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// A dim computation that may overflow.
+    pub fn dim(&mut self, result: Result<Dim, DimError>, span: Span) -> Checking<Dim> {
+        match result {
+            Ok(dim) => Ok(dim),
+            Err(error) => self.fail(errors::dim_arithmetic(span, &error)),
+        }
+    }
+
+    // ---- values ------------------------------------------------------------------------------
+
+    /// Appends a value to the open block.
+    pub fn emit(&mut self, form: Form, elem: Elem, visible: Vec<AxisVar>, span: Span) -> Val {
+        let block = *self.blocks.last().expect("a block is always open");
+        self.emit_in(block, form, elem, visible, span)
+    }
+
+    pub fn emit_in(&mut self, block: BlockId, form: Form, elem: Elem, visible: Vec<AxisVar>, span: Span) -> Val {
+        let path = self.path.clone();
+        let val = self.core.vals.push(ValData { form, elem, visible, span, path });
+        self.core.blocks[block].vals.push(val);
+        val
+    }
+
+    /// Refuses a program whose static loops or calls make too many values.
+    pub fn check_work(&mut self, span: Span) -> Checking<()> {
+        if self.core.vals.len() > VALUES {
+            return self.fail(errors::too_much_unrolling(span, VALUES));
+        }
+        Ok(())
+    }
+
+    pub fn open_block(&mut self) -> BlockId {
+        let block = self.core.blocks.push(Block::default());
+        self.blocks.push(block);
+        block
+    }
+
+    pub fn reopen_block(&mut self, block: BlockId) {
+        self.blocks.push(block);
+    }
+
+    pub fn close_block(&mut self) {
+        self.blocks.pop();
+    }
+
+    pub fn body_block(&self) -> BlockId {
+        self.core.body.expect("made with the checker")
+    }
+
+    pub fn fresh_axis(&mut self, name: impl Into<Name>, size: Option<Dim>, span: Span) -> AxisVar {
+        self.core.axes.push(AxisInfo { name: name.into(), size, root: None, span })
+    }
+
+    /// A new index variable over the same positions.
+    pub fn fresh_like(&mut self, axis: AxisVar) -> AxisVar {
+        let info = self.core.axes[axis].clone();
+        self.core.axes.push(info)
+    }
+
+    pub fn visible(&self, val: Val) -> &[AxisVar] {
+        &self.core.vals[val].visible
+    }
+
+    pub fn elem(&self, val: Val) -> Elem {
+        self.core.vals[val].elem.clone()
+    }
+
+    pub fn constant(&mut self, literal: Literal, dtype: DType, span: Span) -> Val {
+        self.emit(Form::Const(literal), Elem::Of(dtype), Vec::new(), span)
+    }
+
+    /// One scalar function on values that are aligned already.
+    pub fn scalar(&mut self, function: ScalarFn, args: &[Val], elem: Elem, span: Span) -> Val {
+        let longest = args.iter().map(|&arg| self.visible(arg).to_vec()).max_by_key(Vec::len);
+        self.emit(Form::Scalar(function, args.to_vec()), elem, longest.unwrap_or_default(), span)
+    }
+
+    /// The dtype of the language's `f32`.
+    pub fn float(&self) -> DType {
+        if self.mode.wide { DType::F64 } else { DType::F32 }
+    }
+
+    // ---- names -------------------------------------------------------------------------------
+
+    pub fn lookup(&self, name: &str) -> Option<Value> {
+        self.frame.locals.iter().rev().find(|(local, _)| local == name).map(|(_, value)| value.clone())
+    }
+
+    pub fn bind(&mut self, name: impl Into<Name>, value: Value) {
+        self.frame.locals.push((name.into(), value));
+    }
+
+    pub fn scope(&self) -> Scope {
+        self.frame.scope.unwrap_or(Scope(0))
+    }
+
+    // ---- calls -------------------------------------------------------------------------------
+
+    /// Runs `walk` in a new frame, as the body of a call.
+    pub fn in_call<T>(
+        &mut self,
+        span: Span,
+        callee: Name,
+        frame: Frame,
+        walk: impl FnOnce(&mut Self) -> Checking<T>,
+    ) -> Checking<T> {
+        if self.depth >= CALLS {
+            return self.fail(errors::calls_too_deep(span, &callee, CALLS));
+        }
+        self.check_work(span)?;
+        let path = Some(Rc::new(CallPath { outer: self.path.clone(), span, callee }));
+        let outer_path = std::mem::replace(&mut self.path, path);
+        let outer = std::mem::replace(&mut self.frame, frame);
+        let facts = self.facts.clone();
+        self.depth += 1;
+        let result = walk(self);
+        self.depth -= 1;
+        self.facts = facts;
+        self.frame = outer;
+        self.path = outer_path;
+        result
+    }
+
+    // ---- dims --------------------------------------------------------------------------------
+
+    /// The size of an axis, in normal form under the facts in force.
+    pub fn size_of(&self, axis: AxisVar) -> Option<Dim> {
+        self.core.axes[axis].size.clone()
+    }
+
+    pub fn same_dim(&self, left: &Dim, right: &Dim) -> bool {
+        left == right || self.facts.same(left, right).unwrap_or(false)
+    }
+
+    /// A dim's value for static decisions.
+    pub fn decide(&self, dim: &Dim) -> Option<i64> {
+        let dim = self.facts.normalise(dim).unwrap_or_else(|_| dim.clone());
+        dim.as_const().or_else(|| dim.eval(&self.mode.dims).ok())
+    }
+
+    /// A static number as a scalar of the core.
+    pub fn num_to_val(&mut self, num: &Num, dtype: DType, span: Span) -> Checking<Val> {
+        let float = matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16);
+        match &num.real {
+            Real::Known(value) if float => Ok(self.constant(Literal::Float(*value), dtype, span)),
+            Real::Known(value) => match num.dim.as_ref().and_then(Dim::as_const) {
+                Some(int) if int as f64 == *value => Ok(self.constant(Literal::Int(int), dtype, span)),
+                _ => self.fail(errors::fraction_as_integer(span, *value, dtype)),
+            },
+            Real::Dim(dim) => {
+                let form = match self.decide(dim) {
+                    Some(value) if float => Form::Const(Literal::Float(value as f64)),
+                    Some(value) => Form::Const(Literal::Int(value)),
+                    None => Form::Size(dim.clone()),
+                };
+                Ok(self.emit(form, Elem::Of(dtype), Vec::new(), span))
+            }
+            Real::Val(val) => Ok(self.cast(*val, dtype, span)),
+        }
+    }
+
+    /// A conversion, where one is needed.
+    pub fn cast(&mut self, val: Val, dtype: DType, span: Span) -> Val {
+        if self.elem(val) == Elem::Of(dtype) {
+            return val;
+        }
+        self.scalar(ScalarFn::Cast(dtype), &[val], Elem::Of(dtype), span)
+    }
+
+    /// The function, where the value is one.
+    pub fn as_func(&mut self, value: &Value, span: Span) -> Checking<Rc<Func>> {
+        match value {
+            Value::Func(func) => Ok(func.clone()),
+            other => {
+                let what = other.describe();
+                self.fail(errors::not_a_function(span, what))
+            }
+        }
+    }
+}

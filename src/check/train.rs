@@ -1,0 +1,507 @@
+//! `train` blocks: data, models, loss, metrics and optimizer become two cores, the training step and the evaluation.
+
+use std::rc::Rc;
+
+use nn_grammar::ast::{self, ClauseKind, ExprKind};
+
+use crate::axes::{Dim, DimVar};
+use crate::base::{Name, Span};
+use crate::diag::Diagnostic;
+use crate::tensor::DType;
+
+use super::core::*;
+use super::errors;
+use super::program::{Named, Program, Scope};
+use super::state::{Checker, Checking, Frame, Mode, Owner, Reported};
+use super::value::{Callable, Field, Func, Num, Value};
+
+/// What a data file holds, read from its header: name, element type and shape of each array.
+pub type Header = Vec<(Name, DType, Vec<usize>)>;
+
+/// Reads the header of a data file: its format (`npz`), its path as written, the place of the path.
+pub trait Headers {
+    fn header(&self, format: &str, path: &str, span: Span) -> Result<Header, Box<Diagnostic>>;
+}
+
+/// What the command line sets.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--set lr=3e-4`
+    pub statics: Vec<(Name, Value)>,
+    pub epochs: Option<usize>,
+    pub batch: Option<usize>,
+}
+
+/// A file that a train block reads.
+#[derive(Clone, Debug)]
+pub struct DataSource {
+    pub binding: Name,
+    pub format: Name,
+    pub path: Name,
+    pub span: Span,
+}
+
+/// An input of both cores: an array of a data source.
+#[derive(Clone, Debug)]
+pub struct DataInput {
+    pub source: usize,
+    pub field: Name,
+}
+
+/// Which samples train and which test.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Split {
+    /// All train; they are evaluated too.
+    None,
+    /// Drawn at random with this seed.
+    Fraction { test: f64, seed: u64 },
+    /// Chosen one by one: true for a test sample.
+    Chosen(Vec<bool>),
+}
+
+/// How an output of the evaluation adds up over batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weighting {
+    /// The output is the sum over the batch's samples.
+    Sum,
+    /// The output is one number for the batch, weighted by its samples.
+    PerBatch,
+}
+
+/// A checked train block.
+#[derive(Clone, Debug)]
+pub struct TrainPlan {
+    pub name: Name,
+    pub span: Span,
+    pub sources: Vec<DataSource>,
+    /// In the order of both cores' inputs.
+    pub inputs: Vec<DataInput>,
+    /// The dim of the samples, and how many there are.
+    pub samples: DimVar,
+    pub count: usize,
+    pub split: Split,
+    pub batch: usize,
+    pub epochs: usize,
+    /// Training: the loss is its output, parameters and states are written.
+    pub step: Core,
+    /// Inference: the loss, then the metrics.
+    pub evaluate: Core,
+    /// The names of `evaluate`'s outputs, and how they add up.
+    pub measures: Vec<(Name, Weighting)>,
+}
+
+/// Checks a train block; the diagnostics hold warnings too.
+pub fn check_train(
+    program: &Program,
+    train: &Rc<ast::Train>,
+    span: Span,
+    scope: Scope,
+    headers: &dyn Headers,
+    overrides: &Overrides,
+    wide: bool,
+) -> (Option<TrainPlan>, Vec<Diagnostic>) {
+    let mode = |training| Mode { training, wide, ..Mode::default() };
+    let mut step = TrainWalk::new(program, train, scope, headers, overrides, mode(true));
+    let step_done = step.walk(span);
+    let mut diagnostics = std::mem::take(&mut step.cx.diagnostics);
+    if step_done.is_err() {
+        return (None, diagnostics);
+    }
+    let mut evaluate = TrainWalk::new(program, train, scope, headers, overrides, mode(false));
+    let evaluate_done = evaluate.walk(span);
+    let more = std::mem::take(&mut evaluate.cx.diagnostics);
+    diagnostics.extend(more.into_iter().filter(|diagnostic| diagnostic.is_error()));
+    if evaluate_done.is_err() {
+        return (None, diagnostics);
+    }
+    let batch = step.batch.unwrap_or(32);
+    let plan = TrainPlan {
+        name: train.name.as_ref().map_or_else(|| Name::new("train"), |name| name.name.clone()),
+        span,
+        sources: step.sources,
+        inputs: step.inputs,
+        samples: DimVar::new("B"),
+        count: step.count.unwrap_or(0),
+        split: step.split,
+        batch,
+        epochs: step.epochs.unwrap_or(10),
+        step: step.cx.core,
+        evaluate: evaluate.cx.core,
+        measures: evaluate.measures,
+    };
+    (Some(plan), diagnostics)
+}
+
+/// One walk over the clauses, for training or for evaluation.
+struct TrainWalk<'a> {
+    cx: Checker<'a>,
+    train: Rc<ast::Train>,
+    headers: &'a dyn Headers,
+    overrides: &'a Overrides,
+    sources: Vec<DataSource>,
+    inputs: Vec<DataInput>,
+    samples: Option<AxisVar>,
+    count: Option<usize>,
+    split: Split,
+    batch: Option<usize>,
+    epochs: Option<usize>,
+    loss: Option<(Val, Span)>,
+    measures: Vec<(Name, Weighting)>,
+}
+
+impl<'a> TrainWalk<'a> {
+    fn new(program: &'a Program, train: &Rc<ast::Train>, scope: Scope, headers: &'a dyn Headers, overrides: &'a Overrides, mode: Mode) -> TrainWalk<'a> {
+        let mut cx = Checker::new(program, mode);
+        cx.frame = Frame { scope: Some(scope), owner: Some(Owner::default()), ..Frame::default() };
+        TrainWalk {
+            cx,
+            train: train.clone(),
+            headers,
+            overrides,
+            sources: Vec::new(),
+            inputs: Vec::new(),
+            samples: None,
+            count: None,
+            split: Split::None,
+            batch: overrides.batch,
+            epochs: overrides.epochs,
+            loss: None,
+            measures: Vec::new(),
+        }
+    }
+
+    fn walk(&mut self, span: Span) -> Checking<()> {
+        let train = self.train.clone();
+        self.statics(&train)?;
+        let one_model = train.clauses.iter().filter(|clause| self.makes_model(clause)).count() == 1;
+        let mut failed = false;
+        let mut optimizer = None;
+        for clause in &train.clauses {
+            failed |= self.clause(clause, one_model, &mut optimizer).is_err();
+        }
+        if failed {
+            return Err(Reported);
+        }
+        let Some((loss, _)) = self.loss else {
+            return self.cx.fail(errors::train_without(span, "loss", "loss cross_entropy(net(d.x), d.y)"));
+        };
+        if self.count.is_none() {
+            return self.cx.fail(errors::train_without(span, "data", "data d = npz(\"data/digits.npz\")"));
+        }
+        if self.cx.mode.training {
+            let Some(optimizer) = optimizer else {
+                return self.cx.fail(errors::train_without(span, "optim", "optim adam(1e-3)"));
+            };
+            self.optimize(&optimizer, loss)?;
+        }
+        Ok(())
+    }
+
+    fn statics(&mut self, train: &ast::Train) -> Checking<()> {
+        for (name, _) in &self.overrides.statics {
+            if !train.statics.iter().any(|param| param.name.name == *name) {
+                let known: Vec<Name> = train.statics.iter().map(|param| param.name.name.clone()).collect();
+                let block = train.name.as_ref().map_or("train", |name| name.as_str());
+                return self.cx.fail(errors::unknown_setting(name, block, &known));
+            }
+        }
+        for param in &train.statics {
+            let given = self.overrides.statics.iter().find(|(name, _)| *name == param.name.name);
+            let value = match (given, &param.default) {
+                (Some((_, value)), _) => value.clone(),
+                (None, Some(default)) => self.cx.eval(default)?,
+                (None, None) => {
+                    let block = train.name.as_ref().map_or("train", |name| name.as_str());
+                    return self.cx.fail(errors::missing_static(param.span, block, &param.name));
+                }
+            };
+            let value = self.cx.static_value(param, value, param.span)?;
+            self.cx.bind(param.name.name.clone(), value);
+        }
+        Ok(())
+    }
+
+    /// `let net = classifier()`: a clause that makes an instance.
+    fn makes_model(&self, clause: &ast::Clause) -> bool {
+        let ClauseKind::Let(binding) = &clause.kind else { return false };
+        let callee = match &binding.value.kind {
+            ExprKind::Call { callee, .. } => callee.as_name(),
+            _ => binding.value.as_name(),
+        };
+        let named = callee.and_then(|name| self.cx.program.resolve(self.cx.scope(), &name.name));
+        matches!(named, Some(Named::Def(def, _)) if def.head != ast::Head::Fn)
+    }
+
+    fn clause(&mut self, clause: &ast::Clause, one_model: bool, optimizer: &mut Option<Rc<Func>>) -> Checking<()> {
+        match &clause.kind {
+            ClauseKind::Let(binding) => {
+                let value = self.cx.eval(&binding.value)?;
+                if let (Value::Func(func), true) = (&value, one_model && self.makes_model(clause)) {
+                    // The only model's parameters have no prefix.
+                    if let Some(instance) = &func.instance {
+                        instance.path.borrow_mut().get_or_insert_with(|| Name::new(""));
+                    }
+                } else if let ast::PatKind::Name(name) = &binding.pat.kind {
+                    self.cx.name_instance(&name.name, &value);
+                }
+                self.cx.bind_pattern(&binding.pat, value)
+            }
+            ClauseKind::Word { word, name, value } => self.word(word, name.as_ref(), value, optimizer),
+            ClauseKind::Error { .. } => Err(Reported),
+        }
+    }
+
+    fn word(&mut self, word: &ast::Ident, name: Option<&ast::Ident>, value: &ast::Expr, optimizer: &mut Option<Rc<Func>>) -> Checking<()> {
+        match &*word.name {
+            "data" => self.data(name, value),
+            "split" => self.split(value),
+            "loss" => {
+                if self.loss.is_some() {
+                    return self.cx.fail(errors::not_yet(word.span, "a second loss"));
+                }
+                let loss = self.cx.eval(value)?;
+                let loss = self.cx.to_tensor(loss, value.span)?;
+                self.measure(Name::new("loss"), loss, value.span)?;
+                let mean = self.mean(loss, value.span)?;
+                self.loss = Some((mean, value.span));
+                if self.cx.mode.training {
+                    self.cx.core.outputs.push(OutputInfo { name: Name::new("loss"), val: mean });
+                }
+                Ok(())
+            }
+            "metric" => {
+                let measured = self.cx.eval(value)?;
+                let measured = self.cx.to_tensor(measured, value.span)?;
+                let label = match name {
+                    Some(name) => name.name.clone(),
+                    None => match &value.kind {
+                        ExprKind::Call { callee, .. } => callee.as_name().map_or(Name::new("metric"), |name| name.name.clone()),
+                        _ => Name::new("metric"),
+                    },
+                };
+                self.measure(label, measured, value.span)
+            }
+            "optim" => {
+                if optimizer.is_some() {
+                    return self.cx.fail(errors::not_yet(word.span, "a second optimizer"));
+                }
+                let func = self.cx.eval(value)?;
+                let func = self.cx.as_func(&func, value.span)?;
+                let is_optimizer = matches!(&func.callable, Callable::Def(def, _) if def.head == ast::Head::Optimizer);
+                if !is_optimizer {
+                    return self.cx.fail(errors::not_an_optimizer(value.span, &func.name()));
+                }
+                *optimizer = Some(func);
+                Ok(())
+            }
+            "batch" => {
+                let size = self.count_of(value)?;
+                self.batch.get_or_insert(size);
+                Ok(())
+            }
+            "epochs" => {
+                let count = self.count_of(value)?;
+                self.epochs.get_or_insert(count);
+                Ok(())
+            }
+            "init" => self.cx.fail(errors::not_yet(word.span, "`init`")),
+            _ => self.cx.fail(errors::unknown_clause(word)),
+        }
+    }
+
+    fn count_of(&mut self, value: &ast::Expr) -> Checking<usize> {
+        let dim = self.cx.dim_expr(value)?;
+        match self.cx.decide(&dim).and_then(|count| usize::try_from(count).ok()).filter(|&count| count > 0) {
+            Some(count) => Ok(count),
+            None => self.cx.fail(errors::not_a_count(value.span)),
+        }
+    }
+
+    /// `data d = npz("digits.npz")`: a record of arrays whose first axis is the samples.
+    fn data(&mut self, name: Option<&ast::Ident>, value: &ast::Expr) -> Checking<()> {
+        let call = match &value.kind {
+            ExprKind::Call { callee, args } => match (callee.as_name(), args.as_slice()) {
+                (Some(format), [ast::Arg { label: None, value, .. }]) => match &value.kind {
+                    ExprKind::Str(path) => Some((format.clone(), path.clone(), value.span)),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        };
+        let (Some((format, path, place)), Some(name)) = (call, name) else {
+            return self.cx.fail(errors::data_form(value.span));
+        };
+        let header = match self.headers.header(&format.name, &path, place) {
+            Ok(header) => header,
+            Err(diagnostic) => return self.cx.fail(*diagnostic),
+        };
+        let Some(count) = header.iter().find_map(|(_, _, shape)| shape.first().copied()) else {
+            return self.cx.fail(errors::data_without_samples(place, &path));
+        };
+        if let Some(before) = self.count
+            && before != count
+        {
+            return self.cx.fail(errors::data_counts_differ(place, before, count));
+        }
+        self.count = Some(count);
+        let samples = match self.samples {
+            Some(axis) => axis,
+            None => {
+                let kind = Some((super::kind::Kind::Set, value.span));
+                let axis = self.cx.introduce_axis_root(Name::new("B"), kind, value.span);
+                self.cx.bind("B", Value::Num(Num { axis: Some(axis), ..Num::dim(Dim::var("B")) }));
+                *self.samples.insert(axis)
+            }
+        };
+        let source = self.sources.len();
+        self.sources.push(DataSource { binding: name.name.clone(), format: format.name.clone(), path, span: place });
+        let mut fields = Vec::new();
+        for (field, dtype, shape) in header {
+            if shape.first() != Some(&count) {
+                continue;
+            }
+            let mut axes = vec![samples];
+            for &size in &shape[1..] {
+                axes.push(self.cx.fresh_axis(size.to_string(), Some(Dim::constant(size as i64)), place));
+            }
+            let dtype = match dtype {
+                DType::F32 | DType::F64 | DType::F16 | DType::BF16 => self.cx.float(),
+                other => other,
+            };
+            let label = Name::new(format!("{}.{field}", name.name));
+            let val = self.cx.input(label, Elem::Of(dtype), axes, place);
+            self.inputs.push(DataInput { source, field: field.clone() });
+            fields.push(Field { label: Some(field), value: Value::Tensor(val) });
+        }
+        self.cx.bind(name.name.clone(), Value::Tuple(fields.into()));
+        Ok(())
+    }
+
+    /// `split (train: 0.8, test: 0.2, seed: 0)` or `split (test: fn(i) => i % 5 == 0)`
+    fn split(&mut self, value: &ast::Expr) -> Checking<()> {
+        let evaluated = self.cx.eval(value)?;
+        let fields = match evaluated {
+            Value::Tuple(fields) => fields,
+            _ => return self.cx.fail(errors::split_form(value.span)),
+        };
+        let field = |name: &str| fields.iter().find(|field| field.label.as_deref() == Some(name)).map(|field| field.value.clone());
+        for given in fields.iter() {
+            if !matches!(given.label.as_deref(), Some("train" | "test" | "seed")) {
+                return self.cx.fail(errors::split_form(value.span));
+            }
+        }
+        match field("test") {
+            Some(Value::Func(rule)) => {
+                let Some(count) = self.count else {
+                    return self.cx.fail(errors::split_before_data(value.span));
+                };
+                let mut chosen = Vec::with_capacity(count);
+                for index in 0..count {
+                    let vals = self.cx.core.vals.len();
+                    let number = Value::Num(Num::constant(index as i64));
+                    match self.cx.apply(&rule, vec![(number, value.span)], value.span)? {
+                        Value::Bool(test) if self.cx.core.vals.len() == vals => chosen.push(test),
+                        _ => return self.cx.fail(errors::split_form(value.span)),
+                    }
+                }
+                self.split = Split::Chosen(chosen);
+                Ok(())
+            }
+            Some(Value::Num(test)) => {
+                let seed = match field("seed") {
+                    None => Some(0),
+                    Some(Value::Num(seed)) => seed.dim.and_then(|dim| dim.as_const()).and_then(|seed| u64::try_from(seed).ok()),
+                    Some(_) => None,
+                };
+                let train = match field("train") {
+                    None => Some(1.0 - test.known().unwrap_or(0.0)),
+                    Some(Value::Num(train)) => train.known(),
+                    Some(_) => None,
+                };
+                match (test.known(), train, seed) {
+                    (Some(test), Some(train), Some(seed)) if test >= 0.0 && train > 0.0 && test + train <= 1.0 + 1e-9 => {
+                        self.split = Split::Fraction { test, seed };
+                        Ok(())
+                    }
+                    _ => self.cx.fail(errors::split_form(value.span)),
+                }
+            }
+            _ => self.cx.fail(errors::split_form(value.span)),
+        }
+    }
+
+    /// The loss of the batch: the mean over its samples, where it is one number a sample.
+    fn mean(&mut self, loss: Val, span: Span) -> Checking<Val> {
+        let axes = self.cx.visible(loss).to_vec();
+        self.check_measure(loss, &axes, span)?;
+        if axes.is_empty() { Ok(loss) } else { self.cx.reduce(Reducer::Mean, axes, None, loss, span) }
+    }
+
+    /// A value of the evaluation: a sum over samples, or one number a batch.
+    fn measure(&mut self, name: Name, val: Val, span: Span) -> Checking<()> {
+        let axes = self.cx.visible(val).to_vec();
+        self.check_measure(val, &axes, span)?;
+        let weighting = if axes.is_empty() { Weighting::PerBatch } else { Weighting::Sum };
+        self.measures.push((name.clone(), weighting));
+        if self.cx.mode.training {
+            return Ok(());
+        }
+        let val = if axes.is_empty() { val } else { self.cx.reduce(Reducer::Sum, axes, None, val, span)? };
+        self.cx.core.outputs.push(OutputInfo { name, val });
+        Ok(())
+    }
+
+    fn check_measure(&mut self, val: Val, axes: &[AxisVar], span: Span) -> Checking<()> {
+        let per_sample = match axes {
+            [] => true,
+            [axis] => self.samples.is_some_and(|samples| self.cx.size_of(samples) == self.cx.size_of(*axis)),
+            _ => false,
+        };
+        if !per_sample || !self.cx.elem(val).is_float() {
+            let shown = self.cx.show_val(val);
+            return self.cx.fail(errors::not_a_measure(span, &shown));
+        }
+        Ok(())
+    }
+
+    /// Applies the optimizer to every parameter and its gradient.
+    fn optimize(&mut self, optimizer: &Rc<Func>, loss: Val) -> Checking<()> {
+        let span = optimizer.span;
+        let count = self.cx.core.params.len();
+        let mut trained = Vec::new();
+        for index in 0..count {
+            if self.cx.core.params[index].elem.is_float()
+                && let Some(&val) = self.cx.whole.get(&(super::state::SlotKind::Param, index))
+            {
+                trained.push((index, val));
+            }
+        }
+        if trained.is_empty() {
+            return self.cx.fail(errors::nothing_to_train(span));
+        }
+        let wrt = trained.iter().map(|(_, val)| *val).collect();
+        let gradients = match self.cx.gradients(loss, wrt, span)? {
+            Value::Tuple(fields) => fields.iter().map(|field| field.value.clone()).collect(),
+            one => vec![one],
+        };
+        for ((index, val), gradient) in trained.into_iter().zip(gradients) {
+            self.cx.optimized = Some(self.cx.core.params[index].path.to_string());
+            let args = vec![(Value::Tensor(val), span), (gradient, span)];
+            let updated = self.cx.apply(optimizer, args, span)?;
+            let updated = self.cx.to_tensor(updated, span)?;
+            let (have, want) = (self.cx.visible(updated).len(), self.cx.visible(val).len());
+            if have != want || self.cx.elem(updated) != self.cx.elem(val) {
+                let (have, want) = (self.cx.show_val(updated), self.cx.show_val(val));
+                return self.cx.fail(errors::optimizer_result(span, &have, &want));
+            }
+            // The result's axes are the parameter's, in its order.
+            let to = self.cx.visible(val).to_vec();
+            let elem = self.cx.elem(val);
+            let renamed = self.cx.emit(Form::Rename { of: updated, to: to.clone() }, elem, to, span);
+            self.cx.core.params[index].written = Some(renamed);
+        }
+        self.cx.optimized = None;
+        Ok(())
+    }
+}

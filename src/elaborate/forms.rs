@@ -1,0 +1,191 @@
+//! What each form of the core becomes.
+
+use crate::autodiff;
+use crate::check::core::{At, BlockId, Elem, Form, Outside, Val};
+use crate::graph::{self, Index, IndexMap, Literal, Node};
+use crate::ops::ScalarFn;
+use crate::tensor::DType;
+
+use super::{Made, Walk};
+
+impl Walk<'_> {
+    /// Makes the nodes of one value, whose arguments are made.
+    pub(super) fn make(&mut self, val: Val) {
+        if self.nodes.contains_key(&val) {
+            return;
+        }
+        let core = self.core;
+        let data = &core.vals[val];
+        self.builder.at(data.span);
+        let made = match &data.form {
+            Form::Input(index) => Made::One(self.arguments[index]),
+            Form::Param(index) => Made::One(self.params[index]),
+            Form::State(index) => Made::One(self.states[index]),
+            Form::Carry(..) => unreachable!("a carry is made when its scan is opened"),
+            Form::Seed => Made::One(self.seed()),
+            Form::Step => Made::One(self.step()),
+            Form::Steps => Made::One(self.steps.expect("declared where it is used")),
+            Form::Const(literal) => Made::One(self.builder.literal(*literal, data.elem.dtype())),
+            Form::Size(dim) => {
+                let dim = self.dim(dim);
+                Made::One(match dim.as_const() {
+                    Some(value) => self.builder.constant(value as f64, data.elem.dtype()),
+                    None => self.builder.size(dim, data.elem.dtype()),
+                })
+            }
+            Form::Position(axis) => {
+                let axis = self.axis(*axis);
+                Made::One(self.builder.position(axis, DType::I32))
+            }
+            Form::Number(point) => Made::One(self.number(point)),
+            Form::Scalar(function, args) => Made::One(self.scalar(*function, args, &data.elem)),
+            Form::Choice(..) => unreachable!("a core with undecided conditions is not elaborated"),
+            Form::Read { of, at, outside } => Made::One(self.read(*of, at, *outside)),
+            Form::Rename { of, to } => {
+                let from = core.vals[*of].visible.clone();
+                let node = self.node(*of);
+                let (from, to) = (self.axes(&from), self.axes(to));
+                let pairs: Vec<_> = from.into_iter().zip(to).collect();
+                Made::One(self.builder.rename(node, &pairs))
+            }
+            Form::AsIndex(of) => {
+                let node = self.node(*of);
+                Made::One(self.cast(node, DType::I32))
+            }
+            Form::Reshape(of) => Made::One(self.reshape(*of, &data.visible)),
+            Form::Tabulate { body, .. } => Made::One(self.node(*body)),
+            Form::Concat { parts, position } => Made::One(self.concat(parts, *position, data.visible[*position])),
+            Form::Reduce { op, over, guard, body } => Made::One(self.reduce(*op, over, *guard, *body)),
+            Form::Random { draw, site, ambient } => {
+                let order: Vec<_> = ambient.iter().chain(&data.visible).map(|&axis| self.axis(axis)).collect();
+                let (seed, step) = (self.seed(), self.step());
+                Made::One(self.builder.random(*draw, *site, &order, seed, step, data.elem.dtype()))
+            }
+            Form::Alias { of, ambient } => {
+                let node = self.node(*of);
+                let mut axes = self.axes(ambient);
+                axes.extend(self.axes(&data.visible));
+                let bound = self.builder.bound();
+                axes.retain(|axis| !bound.contains(axis));
+                let wide = self.builder.broadcast(node, &axes);
+                Made::One(self.builder.alias(wide))
+            }
+            Form::StopGradient(of) => {
+                let node = self.node(*of);
+                Made::One(self.builder.stop_gradient(node))
+            }
+            Form::Gradients { of, wrt } => {
+                let y = self.node(*of);
+                let wrt: Vec<Node> = wrt.iter().map(|&val| self.node(val)).collect();
+                let (axes, dtype) = (self.builder.axes(y).clone(), self.builder.dtype(y));
+                let one = self.builder.filled(1.0, dtype, &axes);
+                Made::Tuple(autodiff::vjp(&mut self.builder, y, &wrt, one))
+            }
+            Form::Component { of, index } => match &self.nodes[of] {
+                Made::Tuple(nodes) => Made::One(nodes[*index]),
+                Made::One(node) => Made::One(*node),
+            },
+            Form::Scan { axis, reverse, inits, body } => {
+                let axis = self.axis(*axis);
+                let first: Vec<Node> = inits.iter().map(|&init| self.node(init)).collect();
+                Made::Tuple(self.scan(axis, *reverse, &first, *body))
+            }
+            Form::Assume { of, .. } => Made::One(self.node(*of)),
+        };
+        self.nodes.insert(val, made);
+    }
+
+    fn scan(&mut self, axis: graph::Axis, reverse: bool, first: &[Node], body: BlockId) -> Vec<Node> {
+        let block = &self.core.blocks[body];
+        let carries = self.builder.begin_scan(axis, first);
+        for &val in &block.vals {
+            if let Form::Carry(of, index) = self.core.vals[val].form {
+                debug_assert_eq!(of, body);
+                self.nodes.insert(val, Made::One(carries[index]));
+            } else if self.needed.contains(&val) {
+                self.make(val);
+            }
+        }
+        let results: Vec<Node> = block.results.iter().map(|&val| self.node(val)).collect();
+        let (next, yields) = results.split_at(first.len());
+        // A yield is an entry at every step, also where it does not depend on it.
+        let scan = self.builder.end_scan(reverse, first, next, yields);
+        scan.carries.into_iter().chain(scan.yields).collect()
+    }
+
+    pub(super) fn cast(&mut self, node: Node, dtype: DType) -> Node {
+        if self.builder.dtype(node) == dtype { node } else { self.builder.cast(node, dtype) }
+    }
+
+    fn scalar(&mut self, function: ScalarFn, args: &[Val], elem: &Elem) -> Node {
+        let nodes: Vec<Node> = args.iter().map(|&arg| self.node(arg)).collect();
+        match function {
+            ScalarFn::Cast(_) => self.cast(nodes[0], elem.dtype()),
+            _ => self.builder.map(function, &nodes),
+        }
+    }
+
+    fn read(&mut self, of: Val, at: &[At], outside: Outside) -> Node {
+        let visible = self.core.vals[of].visible.clone();
+        let mut node = self.node(of);
+        let mut map = IndexMap::default();
+        for (&axis, at) in visible.iter().zip(at) {
+            let axis = self.axis(axis);
+            // A value that is the same along an axis is the same at any index.
+            if !self.builder.axes(node).contains(&axis) {
+                continue;
+            }
+            if let At::Point(point) = at {
+                let index = self.index(point);
+                map.at.push((axis, index));
+            }
+        }
+        if outside == Outside::Zero {
+            map.outside = graph::Outside::Zero;
+        }
+        node = self.builder.view(node, map);
+        for (&axis, at) in visible.iter().zip(at) {
+            let axis = self.axis(axis);
+            if let At::Entry(index) = at
+                && self.builder.axes(node).contains(&axis)
+            {
+                let index = self.node(*index);
+                node = self.builder.gather(node, axis, index);
+            }
+        }
+        node
+    }
+
+    /// Joins parts: each is read at a shifted index, and the place decides which one counts.
+    fn concat(&mut self, parts: &[Val], position: usize, joined: crate::check::core::AxisVar) -> Node {
+        let joined = self.axis(joined);
+        let place = self.builder.position(joined, DType::I32);
+        let mut start = crate::axes::Dim::constant(0);
+        let mut pieces = Vec::new();
+        for &part in parts {
+            let axis = self.core.vals[part].visible[position];
+            let own = self.axis(axis);
+            let node = self.node(part);
+            let node = self.builder.broadcast(node, &[own]);
+            let offset = crate::axes::Dim::constant(0).sub(&start).expect("checked with the concatenation");
+            let index = Index::Affine(graph::Affine {
+                constant: offset,
+                terms: [(joined, crate::axes::Dim::constant(1))].into_iter().collect(),
+            });
+            let map = IndexMap { at: [(own, index)].into_iter().collect(), outside: graph::Outside::Zero };
+            let size = self.dim(&self.core.size(axis));
+            start = start.add(&size).expect("checked with the concatenation");
+            pieces.push((self.builder.view(node, map), start.clone()));
+        }
+        let (mut result, _) = pieces.pop().expect("a concatenation has parts");
+        for (piece, end) in pieces.into_iter().rev() {
+            let end = match end.as_const() {
+                Some(end) => self.builder.literal(Literal::Int(end), DType::I32),
+                None => self.builder.size(end, DType::I32),
+            };
+            let before = self.builder.map(ScalarFn::Lt, &[place, end]);
+            result = self.builder.select(before, piece, result);
+        }
+        result
+    }
+}
