@@ -7,7 +7,11 @@ use crate::tensor::DType;
 /// Operands must have the dtypes that [`KOp::result`] accepts.
 pub fn eval_op(op: KOp, operands: &[Const], flush: bool) -> Const {
     use Const::*;
-    let arithmetic = !matches!(op, KOp::Select | KOp::Neg | KOp::Abs | KOp::Bitcast(_));
+    let arithmetic = match op {
+        KOp::Select | KOp::Neg | KOp::Abs | KOp::Bitcast(_) => false,
+        KOp::Cast(to) => to != operands[0].dtype(),
+        _ => true,
+    };
     let fl = |c: Const| if flush && arithmetic { flushed(c) } else { c };
     let a = fl(operands[0]);
     let b = operands.get(1).map_or(a, |&c| fl(c));
@@ -126,10 +130,9 @@ fn float_op(op: KOp, x: f64, y: f64) -> Option<Float> {
         KOp::Ceil => x.ceil(),
         KOp::Trunc => x.trunc(),
         KOp::Nearest => x.round_ties_even(),
-        KOp::Max if x.is_nan() || y < x => x,
-        KOp::Max => y,
-        KOp::Min if x.is_nan() || x < y => x,
-        KOp::Min => y,
+        KOp::Max if x < y || y.is_nan() => y,
+        KOp::Min if y < x || y.is_nan() => y,
+        KOp::Max | KOp::Min => x,
         KOp::Lt => return Some(Float::Truth(x < y)),
         KOp::Le => return Some(Float::Truth(x <= y)),
         KOp::Eq => return Some(Float::Truth(x == y)),

@@ -273,7 +273,7 @@ pub enum KOp {
     Trunc,
     /// Half to even.
     Nearest,
-    /// NaN if either is NaN.
+    /// NaN if either is NaN; of equal ones (zeros of two signs) the first.
     Max,
     Min,
     Lt,

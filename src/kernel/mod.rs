@@ -2,6 +2,8 @@
 
 mod build;
 pub mod eval;
+pub mod facts;
+pub mod interpret;
 mod ir;
 pub mod math;
 pub mod philox;

@@ -1,0 +1,23 @@
+//! The door through which kernels that flush subnormal numbers are entered: it sets the processor's flags, calls, and restores them, so
+//! that no Rust code ever runs under them.
+
+/// `(kernel, args, sizes, begin, end, scratch)`: calls `kernel(args, sizes, begin, end, scratch)` with subnormal operands and results of
+/// f32 taken as zero (MXCSR's DAZ and FTZ). System V, position independent, no relocations.
+pub const X86_64: &[u8] = &[
+    0x48, 0x83, 0xec, 0x18, // sub rsp, 24
+    0x0f, 0xae, 0x5c, 0x24, 0x08, // stmxcsr [rsp + 8]
+    0x8b, 0x44, 0x24, 0x08, // mov eax, [rsp + 8]
+    0x0d, 0x40, 0x80, 0x00, 0x00, // or eax, 0x8040
+    0x89, 0x44, 0x24, 0x0c, // mov [rsp + 12], eax
+    0x0f, 0xae, 0x54, 0x24, 0x0c, // ldmxcsr [rsp + 12]
+    0x48, 0x89, 0xf8, // mov rax, rdi
+    0x48, 0x89, 0xf7, // mov rdi, rsi
+    0x48, 0x89, 0xd6, // mov rsi, rdx
+    0x48, 0x89, 0xca, // mov rdx, rcx
+    0x4c, 0x89, 0xc1, // mov rcx, r8
+    0x4d, 0x89, 0xc8, // mov r8, r9
+    0xff, 0xd0, // call rax
+    0x0f, 0xae, 0x54, 0x24, 0x08, // ldmxcsr [rsp + 8]
+    0x48, 0x83, 0xc4, 0x18, // add rsp, 24
+    0xc3, // ret
+];

@@ -1,0 +1,134 @@
+//! What follows from a verified kernel and what everyone who runs or compiles it must agree on.
+
+use cranelift_entity::EntitySet;
+
+use super::*;
+use crate::tensor::DType;
+
+/// Scratch arrays start at multiples of this many bytes.
+pub const SCRATCH_ALIGN: i64 = 64;
+
+impl Kernel {
+    /// Whether subnormal f32 count as zero in it: in all kernels that hold no f64, which is never flushed.
+    pub fn flushes(&self) -> bool {
+        let f64_arg = self.args.values().any(|arg| arg.dtype == DType::F64);
+        !f64_arg && !self.vals.values().any(|&dtype| dtype == DType::F64)
+    }
+
+    /// Points of the parallel grid; `None` where they exceed an i64 or an extent is negative.
+    pub fn grid_points(&self, sizes: &[i64]) -> Option<i64> {
+        self.grid.iter().try_fold(1i64, |points, &(_, extent)| {
+            let extent = extent.value(sizes)?;
+            if extent < 0 { None } else { points.checked_mul(extent) }
+        })
+    }
+
+    /// Where the arrays of one thread's scratch begin, in bytes: first the `Scratch` arguments in order, then for each contraction with
+    /// blocks (in order of the text) its tables of offsets in A and in B, i64 each; at last the end.
+    /// `None` where that exceeds an i64 or a length is negative.
+    pub fn scratch_layout(&self, sizes: &[i64]) -> Option<Vec<i64>> {
+        let mut starts: Vec<i64> = vec![0];
+        let mut push = |bytes: i64| {
+            let end = starts[starts.len() - 1].checked_add(bytes)?;
+            starts.push(end.checked_add(SCRATCH_ALIGN - 1)? / SCRATCH_ALIGN * SCRATCH_ALIGN);
+            Some(())
+        };
+        for arg in self.args.values() {
+            if let ArgKind::Scratch { len } = arg.kind {
+                let len = len.value(sizes).filter(|&len| len >= 0)?;
+                push(len.checked_mul(arg.dtype.size() as i64)?)?;
+            }
+        }
+        for contract in self.contracts() {
+            if !contract.blocks.is_empty() {
+                let count = contract.blocks.iter().try_fold(1i64, |count, block| {
+                    let extent = block.0.value(sizes).filter(|&extent| extent >= 0)?;
+                    count.checked_mul(extent)
+                })?;
+                push(count.checked_mul(8)?)?;
+                push(count.checked_mul(8)?)?;
+            }
+        }
+        Some(starts)
+    }
+
+    /// The contractions in order of the text.
+    pub fn contracts(&self) -> Vec<&Contract> {
+        fn collect<'a>(stmts: &'a [Stmt], found: &mut Vec<&'a Contract>) {
+            for stmt in stmts {
+                match stmt {
+                    Stmt::Loop(l) => collect(&l.body, found),
+                    Stmt::If { then, .. } => collect(then, found),
+                    Stmt::Contract(contract) => found.push(contract),
+                    Stmt::Let(..) | Stmt::Store { .. } => {}
+                }
+            }
+        }
+        let mut found = Vec::new();
+        collect(&self.body, &mut found);
+        found
+    }
+
+    /// The values that differ from lane to lane of the lane loop that they stand in.
+    pub fn varying(&self) -> EntitySet<Val> {
+        let mut varying = EntitySet::new();
+        mark(&self.body, None, &mut varying);
+        varying
+    }
+}
+
+impl Size {
+    /// Its number under a table of sizes; `None` only for a row that the table lacks.
+    pub fn value(self, sizes: &[i64]) -> Option<i64> {
+        use cranelift_entity::EntityRef;
+        match self {
+            Size::Const(value) => Some(value),
+            Size::Sym(id) => sizes.get(id.index()).copied(),
+        }
+    }
+}
+
+impl Address {
+    /// Whether it differs from lane to lane of the loop over `lanes`.
+    pub fn varies(&self, lanes: Option<Var>, varying: &EntitySet<Val>) -> bool {
+        self.terms.iter().any(|(coord, _)| match coord {
+            Coord::Var(var) => lanes == Some(*var),
+            Coord::Val(val) => varying.contains(*val),
+        })
+    }
+}
+
+fn mark(stmts: &[Stmt], lanes: Option<Var>, varying: &mut EntitySet<Val>) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::Let(val, inst) => {
+                let varies = match inst {
+                    Inst::Const(_) | Inst::Size(_) => false,
+                    Inst::Index(var) => lanes == Some(*var),
+                    Inst::Load { at, .. } => at.varies(lanes, varying),
+                    Inst::LoadIf { at, mask, .. } => varying.contains(*mask) || at.varies(lanes, varying),
+                    Inst::Op(_, operands) => operands.iter().any(|&v| varying.contains(v)),
+                };
+                if varies {
+                    varying.insert(*val);
+                }
+            }
+            Stmt::Loop(l) => {
+                mark(&l.body, if l.lanes { Some(l.var) } else { lanes }, varying);
+                if l.lanes {
+                    // Its results are combined over the lanes.
+                    continue;
+                }
+                for (i, acc) in l.accs.iter().enumerate() {
+                    let indexed = matches!(acc.op, AccOp::ArgMax | AccOp::ArgMin);
+                    let partner = indexed && varying.contains(l.accs[i - 1].result);
+                    if partner || varying.contains(acc.term) || varying.contains(acc.init) {
+                        varying.insert(acc.result);
+                    }
+                }
+            }
+            Stmt::If { then, .. } => mark(then, lanes, varying),
+            Stmt::Store { .. } | Stmt::Contract(_) => {}
+        }
+    }
+}
