@@ -1,16 +1,354 @@
-//! Sums of products: `reduce sum (mul a b)` as `Contract`.
+//! Sums of products: `reduce sum (mul a b)` in f32 as `Contract`.
+//!
+//! Axes are told apart by the operands that have them: batch (both, kept), m and n (one, kept), k (summed). The operand that has the result's
+//! innermost axis is B, and that axis is n; it has to be contiguous there, else the operand is packed first. Axes whose strides compose are
+//! one; what is left becomes the grid (batch, m, n) or blocks (k). Which entries a grid point computes changes no bits.
 
+use super::emit::Emitter;
+use super::home::{Home, split_turns};
+use super::index::{Atom, Ix, Place};
+use super::nest::{Read, Run};
 use super::{LowerError, Lowering};
-use crate::graph::{Node, Region};
+use crate::axes::Dim;
+use crate::graph::{Axis, Literal, Node, Op, Outside, Region};
+use crate::kernel::{Address, Arg, Contract, Range, Size};
+use crate::ops::ScalarFn;
+use crate::passes::{Roles, roles};
+
+/// Rows and columns of a grid point.
+const ROWS: i64 = 64;
+const COLUMNS: i64 = 128;
+
+/// What is done to a contraction's entries before they are stored.
+#[derive(Clone, Copy)]
+pub struct Tail {
+    /// The value that is stored.
+    pub target: Node,
+    /// What is added.
+    pub bias: Option<Node>,
+    pub relu: bool,
+}
 
 impl Lowering<'_> {
-    pub(super) fn contraction(&mut self, _node: Node, _relu: Option<Node>) -> Result<bool, LowerError> {
+    /// The operands and axes of a reduction that is a contraction.
+    fn roles(&self, node: Node) -> Option<Roles> {
+        roles(self.graph, node, &|axis| self.is_bound(axis))
+    }
+
+    /// Whether a product is never needed itself: everything that reads it is a contraction.
+    pub(super) fn feeds_contraction(&self, node: Node) -> bool {
+        let users = &self.users[node];
+        self.homes[node].is_none() && !users.is_empty() && users.iter().all(|user| self.roles(*user).is_some())
+    }
+
+    /// Lowers a group that is a contraction with a bias or a relu behind it, or anything else: then the contractions in it come first.
+    /// True where nothing is left to do.
+    pub(super) fn contraction_group(&mut self, group: Node, region: Region) -> Result<bool, LowerError> {
+        let graph = self.graph;
+        let data = &graph.regions[region];
+        let contractions: Vec<Node> =
+            data.nodes.iter().copied().filter(|node| self.roles(*node).is_some()).collect();
+        let [node] = contractions[..] else {
+            return Ok(false);
+        };
+        let tail = self.tail(node, region);
+        let results: Vec<Node> = self.results(group, region).into_iter().map(|(node, _)| node).collect();
+        if results == [tail.target] {
+            return self.contraction(node, Some(tail));
+        }
         Ok(false)
     }
-    pub(super) fn contraction_group(&mut self, _region: Region) -> Result<bool, LowerError> {
-        Ok(false)
+
+    /// The bias and the relu that follow a contraction in its group, as far as nothing else reads what is between.
+    fn tail(&self, node: Node, region: Region) -> Tail {
+        let graph = self.graph;
+        let mut tail = Tail { target: node, bias: None, relu: false };
+        loop {
+            let [user] = self.users[tail.target][..] else { return tail };
+            if !graph.regions[region].nodes.contains(&user) || graph.regions[region].results.contains(&tail.target) {
+                return tail;
+            }
+            let args = &graph.nodes[user].args;
+            let Some(other) = args.iter().copied().find(|arg| *arg != tail.target) else { return tail };
+            match graph.nodes[user].op {
+                Op::Map(ScalarFn::Add) if tail.bias.is_none() && !tail.relu && self.is_bias(other, node) => {
+                    tail.bias = Some(other);
+                }
+                Op::Map(ScalarFn::Max) if !tail.relu && self.is_zero(other) => tail.relu = true,
+                _ => return tail,
+            }
+            tail.target = user;
+        }
     }
-    pub(super) fn feeds_contraction(&self, _node: Node) -> bool {
-        false
+
+    fn is_zero(&self, node: Node) -> bool {
+        let data = &self.graph.nodes[self.resolve(node)];
+        match &data.op {
+            Op::Constant(Literal::Float(x)) => *x == 0.0,
+            Op::Broadcast(_) => self.is_zero(data.args[0]),
+            _ => false,
+        }
+    }
+
+    /// Whether a value can start the rows of a contraction: contiguous along n, the same for all m.
+    fn is_bias(&self, node: Node, contraction: Node) -> bool {
+        let Some(roles) = self.roles(contraction) else { return false };
+        let Ok(Some(read)) = self.linear(node) else { return false };
+        let Some(inner) = self.innermost(contraction) else { return false };
+        let (m, n) = if roles.n.contains(&inner) { (&roles.m, &roles.n) } else { (&roles.n, &roles.m) };
+        n.len() == 1
+            && m.iter().all(|axis| factor(&read, *axis).as_const() == Some(0))
+            && factor(&read, inner).as_const() == Some(1)
+    }
+
+    /// The axis that a contraction's result shall have innermost.
+    fn innermost(&self, node: Node) -> Option<Axis> {
+        self.orders[node].iter().rev().copied().find(|axis| !self.is_bound(*axis))
+    }
+
+    /// Where a value lies, if reading it is nothing but a load: through views without masks or divisions.
+    fn linear(&self, node: Node) -> Result<Option<(Home, Read)>, LowerError> {
+        let mut node = self.resolve(node);
+        let mut place = self.outer_place();
+        loop {
+            if let Some(home) = &self.homes[node] {
+                let read = self.read(home, &place)?;
+                let plain = read.address.terms.iter().all(|(atom, _)| matches!(atom, Atom::Axis(_) | Atom::Turn(_)));
+                return Ok(plain.then(|| (home.clone(), read)));
+            }
+            let data = &self.graph.nodes[node];
+            match &data.op {
+                Op::View(map) => {
+                    let (inner, checks) = self.view_place(map, &place, self)?;
+                    if map.outside == Outside::Zero && !checks.iter().all(|(ix, size)| ix.lies_in(size, self)) {
+                        return Ok(None);
+                    }
+                    place = inner;
+                }
+                Op::Broadcast(_) => {}
+                _ => return Ok(None),
+            }
+            node = self.resolve(data.args[0]);
+        }
+    }
+
+    /// The operand in memory; packed with these axes if it is not there in a form that will do.
+    fn operand(
+        &mut self,
+        node: Node,
+        order: &[Axis],
+        contiguous: Option<Axis>,
+    ) -> Result<(Home, Read), LowerError> {
+        if let Some((home, read)) = self.linear(node)?
+            && contiguous.is_none_or(|axis| factor_of(&read, axis).as_const() == Some(1))
+        {
+            return Ok((home, read));
+        }
+        let axes = self.free_axes(node);
+        let order: Vec<Axis> = order.iter().copied().filter(|axis| axes.contains(axis)).collect();
+        let home = self.temporary(self.resolve(node), order)?;
+        self.kernel(&[(node, home.clone())], &[])?;
+        let read = self.read(&home, &self.outer_place())?;
+        Ok((home, read))
+    }
+
+    /// Lowers a reduction as a contraction; false where it is none.
+    pub(super) fn contraction(&mut self, node: Node, tail: Option<Tail>) -> Result<bool, LowerError> {
+        let Some(mut roles) = self.roles(node) else { return Ok(false) };
+        let tail = tail.unwrap_or(Tail { target: node, bias: None, relu: false });
+        // The result: a home that is given, or one that ends with an axis of one operand.
+        let given = self.homes[tail.target].clone();
+        let wish: Vec<Axis> = match &given {
+            Some(home) => home.order.iter().copied().filter(|axis| !self.is_bound(*axis)).collect(),
+            None => self.orders[tail.target].iter().copied().filter(|axis| !self.is_bound(*axis)).collect(),
+        };
+        let inner = *wish.last().expect("a contraction has an m and an n");
+        let suits = !roles.batch.contains(&inner)
+            && given.as_ref().is_none_or(|home| home.stride(inner).and_then(Dim::as_const) == Some(1));
+        let order = match suits {
+            true => wish,
+            false => [&roles.batch[..], &roles.m, &roles.n].concat(),
+        };
+        let home = match given {
+            Some(home) if suits => home,
+            _ => self.temporary(tail.target, order.clone())?,
+        };
+        let inner = *order.last().expect("as above");
+        if roles.m.contains(&inner) {
+            std::mem::swap(&mut roles.a, &mut roles.b);
+            std::mem::swap(&mut roles.m, &mut roles.n);
+        }
+        let by_order = |axes: &[Axis]| -> Vec<Axis> { order.iter().copied().filter(|axis| axes.contains(axis)).collect() };
+        let (batch, m, n) = (by_order(&roles.batch), by_order(&roles.m), by_order(&roles.n));
+        let packed = [&batch[..], &roles.k, &n].concat();
+        let (b_home, b) = self.operand(roles.b, &packed, Some(inner))?;
+        let mut k: Vec<Axis> = b.order.iter().copied().filter(|axis| roles.k.contains(axis)).collect();
+        k.splice(0..0, roles.k.iter().copied().filter(|axis| !b.order.contains(axis)).collect::<Vec<_>>());
+        let packed = [&batch[..], &m, &k].concat();
+        let (a_home, a) = self.operand(roles.a, &packed, None)?;
+        let bias = match tail.bias {
+            Some(bias) => self.linear(bias)?,
+            None => None,
+        };
+
+        let name = self.unique("matmul");
+        let span = self.graph.nodes[node].span;
+        let place = self.outer_place();
+        let c = self.read(&home, &place)?;
+        let mut emitter = Emitter::new(self, name, span);
+        let nest = Nest {
+            batch,
+            m: emitter.merged(&m, &[&a, &c])?,
+            n: emitter.merged(&n, &[&b, &c])?,
+            k: emitter.merged(&k, &[&a, &b])?,
+        };
+        emitter.contract(nest, (&a_home, &a), (&b_home, &b), (&home, &c), bias.as_ref(), tail.relu, place)?;
+        let (kernel, args) = emitter.finish();
+        self.run(kernel, args);
+        match self.homes[tail.target].clone() {
+            // The given home did not suit.
+            Some(given) if !suits => {
+                self.homes[tail.target] = Some(home);
+                self.kernel(&[(tail.target, given.clone())], &[])?;
+                self.homes[tail.target] = Some(given);
+            }
+            _ => self.homes[tail.target] = Some(home),
+        }
+        Ok(true)
+    }
+}
+
+/// The loops of a contraction, each list outermost first.
+struct Nest {
+    batch: Vec<Axis>,
+    m: Vec<Run>,
+    n: Vec<Run>,
+    k: Vec<Run>,
+}
+
+fn factor_of(read: &Read, axis: Axis) -> Dim {
+    read.address.coefficient(&Atom::Axis(axis)).cloned().unwrap_or_else(|| Dim::constant(0))
+}
+
+fn factor(read: &(Home, Read), axis: Axis) -> Dim {
+    factor_of(&read.1, axis)
+}
+
+impl Emitter<'_, '_> {
+    /// Joins adjacent axes whose strides compose in these accesses.
+    fn merged(&self, axes: &[Axis], reads: &[&Read]) -> Result<Vec<Run>, LowerError> {
+        let mut runs: Vec<Run> = Vec::new();
+        for axis in axes {
+            let size = self.cx.size(*axis);
+            if let Some(run) = runs.last_mut() {
+                let outer = *run.axes.last().expect("a run has an axis");
+                let mut composes = true;
+                for read in reads {
+                    composes &= factor_of(read, outer) == factor_of(read, *axis).mul(&size)?;
+                }
+                if composes {
+                    run.extent = run.extent.mul(&size)?;
+                    run.axes.push(*axis);
+                    continue;
+                }
+            }
+            runs.push(Run { axes: vec![*axis], extent: size });
+        }
+        Ok(runs)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn contract(
+        &mut self,
+        nest: Nest,
+        a: (&Home, &Read),
+        b: (&Home, &Read),
+        c: (&Home, &Read),
+        bias: Option<&(Home, Read)>,
+        relu: bool,
+        mut place: Place,
+    ) -> Result<(), LowerError> {
+        let Nest { batch, mut m, mut n, mut k } = nest;
+        // The longest run of rows is m; n is contiguous, and k the innermost in B.
+        let length = |run: &Run| run.extent.as_const().unwrap_or(i64::MAX);
+        let longest = (0..m.len()).max_by_key(|i| length(&m[*i])).expect("a contraction has rows");
+        let rows = m.remove(longest);
+        let columns = n.pop().expect("a contraction has columns");
+        let steps = k.pop().expect("a contraction sums");
+        let batch: Vec<Run> = batch.into_iter().map(|axis| Run { axes: vec![axis], extent: self.cx.size(axis) }).collect();
+        for run in batch.iter().chain(&m).chain(&n) {
+            let var = self.grid(&run.extent);
+            self.spread(run, Ix::atom(Atom::Var(var)), &mut place)?;
+        }
+        for run in [&rows, &columns, &steps].into_iter().chain(&k) {
+            for axis in &run.axes {
+                place.set(*axis, Ix::zero());
+            }
+        }
+        let m = self.part(&rows, ROWS)?;
+        let n = self.part(&columns, COLUMNS)?;
+        let last = |run: &Run| *run.axes.last().expect("a run has an axis");
+        let (row, step) = (last(&rows), last(&steps));
+        let mut stride = |read: &Read, axis: Axis| self.b.size(&factor_of(read, axis));
+        let (a_m, a_k, b_k, c_m) = (stride(a.1, row), stride(a.1, step), stride(b.1, step), stride(c.1, row));
+        let mut blocks = Vec::new();
+        for run in &k {
+            let axis = last(run);
+            let (in_a, in_b) = (stride(a.1, axis), stride(b.1, axis));
+            blocks.push((run.extent.clone(), in_a, in_b));
+        }
+        let blocks = blocks.into_iter().map(|(extent, a, b)| (self.b.size(&extent), a, b)).collect();
+        let (c_arg, c_at) = self.operand_at(c, &place, true)?;
+        let (a_arg, a_at) = self.operand_at(a, &place, false)?;
+        let (b_arg, b_at) = self.operand_at(b, &place, false)?;
+        let bias = match bias {
+            Some((home, read)) => Some(self.operand_at((home, read), &place, false)?),
+            None => None,
+        };
+        let k = self.b.size(&steps.extent);
+        self.b.contract(Contract {
+            m,
+            n,
+            k,
+            a: a_at,
+            a_arg,
+            a_m,
+            a_k,
+            b: b_at,
+            b_arg,
+            b_k,
+            c: c_at,
+            c_arg,
+            c_m,
+            blocks,
+            accumulate: false,
+            bias,
+            relu,
+        });
+        Ok(())
+    }
+
+    /// A chunk of a run for each grid point, or all of it where it is short.
+    fn part(&mut self, run: &Run, by: i64) -> Result<Range, LowerError> {
+        let of = self.b.size(&run.extent);
+        if matches!(of, Size::Const(extent) if extent <= by) {
+            return Ok(Range::Full(of));
+        }
+        let chunks = run.extent.add(&Dim::constant(by - 1))?.div(&Dim::constant(by))?;
+        let index = self.grid(&chunks);
+        Ok(Range::Chunk { of, by, index })
+    }
+
+    fn operand_at(
+        &mut self,
+        (home, read): (&Home, &Read),
+        place: &Place,
+        write: bool,
+    ) -> Result<(Arg, Address), LowerError> {
+        let super::home::Storage::Buffer(buffer) = home.storage else {
+            unreachable!("contractions read buffers")
+        };
+        let (ix, turns) = split_turns(read.address.at(place, self)?);
+        Ok((self.arg(buffer, turns, write), self.address(&ix)?))
     }
 }

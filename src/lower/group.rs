@@ -6,11 +6,12 @@ use super::emit::Emitter;
 use super::home::{Home, Storage};
 use super::index::{Atom, Ix, Place};
 use super::nest::{Reads, Run};
-use super::{LowerError, Lowering, scalar};
+use super::{LowerError, Lowering};
 use crate::axes::Dim;
 use crate::base::Name;
 use crate::graph::{Axis, Node, Op, Region};
 use crate::kernel::Range;
+use crate::passes::scalar_cost;
 
 /// Entries of a grid point of an elementwise kernel.
 const CHUNK: i64 = 4096;
@@ -24,25 +25,45 @@ impl Lowering<'_> {
     pub(super) fn fused(&mut self, group: Node, region: Region) -> Result<(), LowerError> {
         let graph = self.graph;
         let data = &graph.regions[region];
-        if self.contraction_group(region)? {
+        if self.contraction_group(group, region)? {
             return Ok(());
         }
-        let mut roots = Vec::new();
-        let mut seen = HashSet::new();
+        let roots = self.results(group, region);
+        // Contractions of a group that has more than a bias behind them come first.
+        let mut inside = Vec::new();
+        for node in &data.nodes {
+            if self.feeds_contraction(*node) || self.contraction(*node, None)? {
+                continue;
+            }
+            inside.push(*node);
+        }
+        let mut homes = Vec::new();
+        for (node, _) in roots {
+            if inside.contains(&node) {
+                homes.push((node, self.home(node)?));
+            }
+        }
+        self.kernel(&homes, &inside)
+    }
+
+    /// The results of a group that somebody reads and that are computed in it, each once, with their indices.
+    pub(super) fn results(&self, group: Node, region: Region) -> Vec<(Node, usize)> {
         let read: HashSet<u32> = self.users[group]
             .iter()
-            .filter_map(|user| match graph.nodes[*user].op {
+            .filter_map(|user| match self.graph.nodes[*user].op {
                 Op::Project(index) => Some(index),
                 _ => None,
             })
             .collect();
-        for (i, result) in data.results.iter().enumerate() {
+        let mut results = Vec::new();
+        let mut seen = HashSet::new();
+        for (i, result) in self.graph.regions[region].results.iter().enumerate() {
             let node = self.resolve(*result);
             if read.contains(&(i as u32)) && self.has_kernel(node) && seen.insert(node) {
-                roots.push((node, self.home(node)?));
+                results.push((node, i));
             }
         }
-        self.kernel(&roots, &data.nodes)
+        results
     }
 
     /// Emits a kernel that puts values into homes and evaluates the nodes `inside` itself, and the step that runs it.
@@ -69,7 +90,7 @@ impl Lowering<'_> {
         let mut parts: Vec<Name> = Vec::new();
         for node in inside {
             let notable = match &self.graph.nodes[*node].op {
-                Op::Map(function) => scalar::cost(*function) > KEEP,
+                Op::Map(function) => scalar_cost(*function) > KEEP,
                 Op::Reduce { .. } | Op::Random { .. } | Op::Gather { .. } => true,
                 _ => false,
             };
@@ -96,7 +117,7 @@ impl Emitter<'_, '_> {
         let mut reads = Reads::default();
         for (node, home) in roots {
             self.reads(*node, &place, &mut reads)?;
-            reads.reads.push(self.read(home, &place)?);
+            reads.reads.push(self.cx.read(home, &place)?);
         }
         let first: HashSet<Axis> = self.free(roots[0].0).into_iter().collect();
         let same = |node: &Node| {
@@ -214,7 +235,7 @@ impl Emitter<'_, '_> {
             let mut reads = Reads::default();
             for (node, home) in &now {
                 self.reads(*node, &place, &mut reads)?;
-                reads.reads.push(self.read(home, &place)?);
+                reads.reads.push(self.cx.read(home, &place)?);
             }
             let runs = self.runs(&order, &reads)?;
             let mut inner = place.clone();
@@ -313,7 +334,7 @@ impl Emitter<'_, '_> {
     fn cost(&self, node: Node, shared: &[Axis]) -> u32 {
         let members = self.members(node, shared);
         let cost = |node: &Node| match &self.cx.graph.nodes[*node].op {
-            Op::Map(function) => scalar::cost(*function),
+            Op::Map(function) => scalar_cost(*function),
             Op::Reduce { .. } => 100,
             Op::Random { .. } => 60,
             _ => 0,

@@ -2,8 +2,7 @@
 //!
 //! This room decides what exists in memory and in which order loops run. It never knows machine instructions, threads, or layers.
 //! docs/architecture.md has the design; the files hold: `index` and `home` addresses, `emit` evaluation on demand, `nest` loops,
-//! `group` a kernel's shape, `contract` matrix products, `scatter` accumulation, `scan` loops of kernels, `layout` orders of axes,
-//! `in_place` updates.
+//! `group` a kernel's shape, `contract` matrix products, `scatter` accumulation, `scan` loops of kernels, `in_place` updates.
 
 mod contract;
 mod emit;
@@ -11,7 +10,6 @@ mod group;
 mod home;
 mod in_place;
 mod index;
-mod layout;
 mod nest;
 mod scalar;
 mod scan;
@@ -105,7 +103,7 @@ impl<'g> Lowering<'g> {
             graph,
             program: Program::default(),
             homes: SecondaryMap::new(),
-            orders: layout::orders(graph),
+            orders: crate::passes::layout::orders(graph),
             users,
             turns: Vec::new(),
             steps: vec![Vec::new()],

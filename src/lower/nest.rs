@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use smallvec::SmallVec;
 
-use super::LowerError;
 use super::emit::Emitter;
+use super::home::Home;
 use super::index::{Atom, Ix, Place};
+use super::{LowerError, Lowering};
 use crate::axes::{Dim, DimError};
 use crate::graph::{Axis, Node, Op, Outside, Reducer};
 use crate::kernel::{AccOp, Val};
@@ -98,6 +99,25 @@ pub struct Run {
     pub extent: Dim,
 }
 
+impl Lowering<'_> {
+    /// A load or store of a home.
+    pub fn read(&self, home: &Home, place: &Place) -> Result<Read, LowerError> {
+        let mut order = Vec::new();
+        for axis in &home.order {
+            let ix = place.of(*axis);
+            let mut axes: Vec<(Axis, i64)> = Vec::new();
+            for (atom, coefficient) in &ix.terms {
+                if let Atom::Axis(axis) = atom {
+                    axes.push((*axis, coefficient.as_const().unwrap_or(i64::MAX)));
+                }
+            }
+            axes.sort_by_key(|(_, coefficient)| std::cmp::Reverse(*coefficient));
+            order.extend(axes.into_iter().map(|(axis, _)| axis));
+        }
+        Ok(Read { address: home.address(place)?, order })
+    }
+}
+
 impl Emitter<'_, '_> {
     /// Collects what evaluating `node` at `place` reads.
     pub fn reads(&self, node: Node, place: &Place, out: &mut Reads) -> Result<(), LowerError> {
@@ -108,7 +128,7 @@ impl Emitter<'_, '_> {
             return Ok(());
         }
         if let Some(home) = self.readable(node) {
-            out.reads.push(self.read(home, place)?);
+            out.reads.push(self.cx.read(home, place)?);
             return Ok(());
         }
         match &data.op {
@@ -149,23 +169,6 @@ impl Emitter<'_, '_> {
             }
         }
         Ok(())
-    }
-
-    /// A load or store of a home.
-    pub fn read(&self, home: &super::home::Home, place: &Place) -> Result<Read, LowerError> {
-        let mut order = Vec::new();
-        for axis in &home.order {
-            let ix = place.of(*axis);
-            let mut axes: Vec<(Axis, i64)> = Vec::new();
-            for (atom, coefficient) in &ix.terms {
-                if let Atom::Axis(axis) = atom {
-                    axes.push((*axis, coefficient.as_const().unwrap_or(i64::MAX)));
-                }
-            }
-            axes.sort_by_key(|(_, coefficient)| std::cmp::Reverse(*coefficient));
-            order.extend(axes.into_iter().map(|(axis, _)| axis));
-        }
-        Ok(Read { address: home.address(place)?, order })
     }
 
     /// Joins adjacent axes of `order` wherever all reads allow it.

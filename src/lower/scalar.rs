@@ -43,17 +43,6 @@ pub fn expand(b: &mut BodyBuilder, function: ScalarFn, args: &[Val]) -> Val {
     }
 }
 
-/// The instructions of a function, roughly: what decides whether a value is kept or computed again.
-pub fn cost(function: ScalarFn) -> u32 {
-    use ScalarFn::*;
-    match function {
-        Exp | Log | Sin | Cos | Tanh | Sigmoid | Erf => 16,
-        Pow => 40,
-        Div | Rem | Sqrt => 4,
-        _ => 1,
-    }
-}
-
 /// Element `index` of the stream of a site.
 pub fn draw(b: &mut BodyBuilder, draw: Draw, dtype: DType, stream: philox::Stream, index: Val) -> Val {
     let value = match draw {

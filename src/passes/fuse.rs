@@ -1,0 +1,343 @@
+//! `fuse`: groups nodes that become one kernel. Nothing is computed twice but what is free.
+//!
+//! In order of execution, each map, reduction that is no contraction, gather or draw joins the groups of its producers, if
+//! - no path leaves the group and comes back;
+//! - the group has one domain; or all its values share outer axes that are outermost in memory (a row is then one point of the kernel's
+//!   grid, and its reductions are phases); or whatever its reductions combine is read by nobody else.
+//!
+//! Free are constants, positions, sizes and views: they are evaluated where they are read, so paths run through them.
+
+use std::collections::HashSet;
+
+use cranelift_entity::{EntityRef, EntitySet, SecondaryMap};
+use smallvec::SmallVec;
+
+use super::contraction::roles;
+use super::regroup::regroup;
+use super::{layout, scalar_cost};
+use crate::graph::sets::common;
+use crate::graph::{Axis, AxisSet, Graph, Node, Op, Region};
+
+/// Nodes of a group at most: compile time stays linear.
+const LARGEST: usize = 200;
+/// A value that is read at several places of a window is computed for each if it costs no more.
+const CHEAP: u32 = 4;
+
+/// Groups the nodes of every region.
+pub fn fuse(mut graph: Graph) -> Graph {
+    let orders = layout::orders(&graph);
+    let users = users(&graph);
+    let mut regions = Vec::new();
+    bodies(&graph, graph.root, &mut Vec::new(), &mut regions);
+    let mut groups = Vec::new();
+    for (region, bound) in &regions {
+        let mut grouping = Grouping::new(&graph, &orders, &users, bound);
+        for node in &graph.regions[*region].nodes {
+            grouping.add(*node);
+        }
+        groups.push((*region, grouping.finish()));
+    }
+    for (region, groups) in groups {
+        regroup(&mut graph, region, groups);
+    }
+    graph
+}
+
+/// The region and the bodies of its scans, with the axes that the scans around have bound.
+fn bodies(graph: &Graph, region: Region, bound: &mut Vec<Axis>, out: &mut Vec<(Region, Vec<Axis>)>) {
+    for node in &graph.regions[region].nodes {
+        if let Op::Scan(scan) = &graph.nodes[*node].op {
+            bound.push(scan.axis);
+            bodies(graph, scan.body, bound, out);
+            bound.pop();
+        }
+    }
+    out.push((region, bound.clone()));
+}
+
+/// Who reads a node; a result of a region is read by somebody, too.
+struct Users {
+    by: SecondaryMap<Node, Vec<Node>>,
+    results: EntitySet<Node>,
+}
+
+fn users(graph: &Graph) -> Users {
+    let mut users = Users { by: SecondaryMap::new(), results: EntitySet::new() };
+    for region in graph.regions.values() {
+        users.results.extend(region.results.iter().copied());
+        for node in &region.nodes {
+            for arg in &graph.nodes[*node].args {
+                users.by[*arg].push(*node);
+            }
+        }
+    }
+    users
+}
+
+/// Evaluated where it is read.
+pub(super) fn is_free(op: &Op) -> bool {
+    use Op::*;
+    matches!(op, Constant(_) | Position(_) | Size(_) | View(_) | Broadcast(_) | StopGradient | Alias)
+}
+
+/// What a node reads: a value that is computed by a step, and how.
+#[derive(Clone)]
+struct Dep {
+    node: Node,
+    /// The axes whose index changes on the way.
+    moved: AxisSet,
+    /// It must be in memory: the reader looks anywhere in it.
+    whole: bool,
+}
+
+struct Grouping<'a> {
+    graph: &'a Graph,
+    orders: &'a SecondaryMap<Node, Vec<Axis>>,
+    users: &'a Users,
+    bound: &'a [Axis],
+    /// The group of each node that is computed by a step.
+    of: SecondaryMap<Node, Option<usize>>,
+    groups: Vec<Group>,
+    here: EntitySet<Node>,
+}
+
+#[derive(Clone, Default)]
+struct Group {
+    nodes: Vec<Node>,
+    /// Whether other nodes may join.
+    open: bool,
+    /// The groups that must be executed before.
+    before: HashSet<usize>,
+}
+
+impl<'a> Grouping<'a> {
+    fn new(
+        graph: &'a Graph,
+        orders: &'a SecondaryMap<Node, Vec<Axis>>,
+        users: &'a Users,
+        bound: &'a [Axis],
+    ) -> Grouping<'a> {
+        let (of, groups, here) = (SecondaryMap::new(), Vec::new(), EntitySet::new());
+        Grouping { graph, orders, users, bound, of, groups, here }
+    }
+
+    fn finish(self) -> Vec<Vec<Node>> {
+        self.groups.into_iter().filter(|group| group.open && group.nodes.len() > 1).map(|group| group.nodes).collect()
+    }
+
+    fn free_axes(&self, node: Node) -> AxisSet {
+        self.graph.nodes[node].axes.iter().copied().filter(|axis| !self.bound.contains(axis)).collect()
+    }
+
+    fn is_contraction(&self, node: Node) -> bool {
+        roles(self.graph, node, &|axis| self.bound.contains(&axis)).is_some()
+    }
+
+    /// Whether a node may share a kernel: not a contraction, nor a product that only contractions read.
+    fn can_join(&self, node: Node) -> bool {
+        match &self.graph.nodes[node].op {
+            Op::Reduce { .. } => !self.is_contraction(node),
+            Op::Map(_) => {
+                let users = &self.users.by[node];
+                let product = !users.is_empty() && users.iter().all(|user| self.is_contraction(*user));
+                !product || self.users.results.contains(node)
+            }
+            Op::Gather { .. } | Op::Random { .. } => true,
+            _ => false,
+        }
+    }
+
+    fn add(&mut self, node: Node) {
+        self.here.insert(node);
+        let op = &self.graph.nodes[node].op;
+        if is_free(op) || matches!(op, Op::Project(_)) {
+            return;
+        }
+        let deps = self.deps(node);
+        let own = self.groups.len();
+        let before = self.closure(deps.iter().filter_map(|dep| self.of[dep.node]));
+        let open = self.can_join(node);
+        self.groups.push(Group { nodes: vec![node], open, before });
+        self.of[node] = Some(own);
+        if !open {
+            return;
+        }
+        let mut candidates: Vec<usize> = deps.iter().filter(|dep| !dep.whole).filter_map(|dep| self.of[dep.node]).collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        // The latest first: it is the one that most of the others come before.
+        for other in candidates.into_iter().rev() {
+            let own = self.of[node].expect("the node is in a group");
+            if other != own && self.groups[other].open && !self.groups[other].nodes.is_empty() && self.may_merge(other, own) {
+                self.merge(other, own);
+            }
+        }
+    }
+
+    /// The groups and all that must be executed before them.
+    fn closure(&self, groups: impl Iterator<Item = usize>) -> HashSet<usize> {
+        let mut all = HashSet::new();
+        for group in groups {
+            all.insert(group);
+            all.extend(self.groups[group].before.iter().copied());
+        }
+        all
+    }
+
+    fn merge(&mut self, into: usize, from: usize) {
+        let Group { nodes, before, .. } = std::mem::take(&mut self.groups[from]);
+        for node in &nodes {
+            self.of[*node] = Some(into);
+        }
+        self.groups[into].nodes.extend(nodes);
+        self.groups[into].nodes.sort_unstable_by_key(|node| node.index());
+        self.groups[into].before.extend(before);
+        self.groups[into].before.remove(&into);
+        // Whatever comes behind either comes behind what is before both.
+        let added = self.groups[into].before.clone();
+        for (at, group) in self.groups.iter_mut().enumerate() {
+            if at != into && (group.before.remove(&from) | group.before.contains(&into)) {
+                group.before.insert(into);
+                group.before.extend(added.iter().copied());
+            }
+        }
+    }
+
+    fn may_merge(&self, a: usize, b: usize) -> bool {
+        let between = |x: usize, y: usize| {
+            self.groups[y].before.iter().any(|mid| *mid != x && self.groups[*mid].before.contains(&x))
+        };
+        if between(a, b) || between(b, a) {
+            return false;
+        }
+        let nodes: Vec<Node> = [&self.groups[a].nodes[..], &self.groups[b].nodes].concat();
+        nodes.len() <= LARGEST && self.fits(&nodes)
+    }
+
+    /// Whether these nodes make one kernel.
+    fn fits(&self, nodes: &[Node]) -> bool {
+        let members: EntitySet<Node> = nodes.iter().copied().collect();
+        let axes: Vec<AxisSet> = nodes.iter().map(|node| self.free_axes(*node)).collect();
+        let shared = axes.iter().skip(1).fold(axes[0].clone(), |all, axes| common(&all, axes));
+        let reductions: Vec<Node> =
+            nodes.iter().copied().filter(|node| matches!(self.graph.nodes[*node].op, Op::Reduce { .. })).collect();
+        for node in nodes {
+            for dep in self.deps(*node).into_iter().filter(|dep| members.contains(dep.node)) {
+                let elsewhere = !common(&dep.moved, &shared).is_empty();
+                let dear = !dep.moved.is_empty() && self.cost(dep.node, &members) > CHEAP;
+                if dep.whole || elsewhere || dear {
+                    return false;
+                }
+            }
+        }
+        if reductions.is_empty() && axes.iter().all(|other| *other == axes[0]) {
+            return true;
+        }
+        let outermost = |order: &[Axis]| {
+            let order: Vec<Axis> = order.iter().copied().filter(|axis| !self.bound.contains(axis)).collect();
+            order.iter().take(shared.len()).all(|axis| shared.contains(axis))
+        };
+        let rows = !shared.is_empty()
+            && nodes.iter().all(|node| {
+                let arg = self.graph.nodes[*node].args.first().filter(|_| reductions.contains(node));
+                outermost(&self.orders[*node]) && arg.is_none_or(|arg| outermost(&self.orders[*arg]))
+            });
+        // Or everything is made for reductions of one domain, or from them.
+        let same = |node: &Node| self.free_axes(*node) == shared;
+        rows || (!reductions.is_empty()
+            && reductions.iter().all(same)
+            && nodes.iter().all(|node| same(node) || self.is_private(*node, &members)))
+    }
+
+    /// Whether only members read a node.
+    fn is_private(&self, node: Node, members: &EntitySet<Node>) -> bool {
+        if self.users.results.contains(node) {
+            return false;
+        }
+        self.users.by[node].iter().all(|user| {
+            members.contains(*user) || (is_free(&self.graph.nodes[*user].op) && self.is_private(*user, members))
+        })
+    }
+
+    /// The instructions to compute a value once more from what is not a member.
+    fn cost(&self, node: Node, members: &EntitySet<Node>) -> u32 {
+        let own = match &self.graph.nodes[node].op {
+            Op::Map(function) => scalar_cost(*function),
+            _ => 100,
+        };
+        let deps = self.deps(node);
+        let rest = deps.iter().filter(|dep| members.contains(dep.node)).map(|dep| self.cost_within(dep.node, members, CHEAP));
+        own + rest.sum::<u32>()
+    }
+
+    /// As `cost`, but stops at a limit.
+    fn cost_within(&self, node: Node, members: &EntitySet<Node>, limit: u32) -> u32 {
+        if limit == 0 {
+            return 1;
+        }
+        let own = match &self.graph.nodes[node].op {
+            Op::Map(function) => scalar_cost(*function),
+            _ => 100,
+        };
+        if own > limit {
+            return own;
+        }
+        let deps = self.deps(node);
+        own + deps.iter().filter(|dep| members.contains(dep.node)).map(|dep| self.cost_within(dep.node, members, limit - own)).sum::<u32>()
+    }
+
+    /// What a node reads, through what is free. A node with a body reads what the body reads.
+    fn deps(&self, node: Node) -> SmallVec<[Dep; 4]> {
+        let mut deps = SmallVec::new();
+        let data = &self.graph.nodes[node];
+        for (i, arg) in data.args.iter().enumerate() {
+            let whole = i == 0 && matches!(data.op, Op::Gather { .. });
+            self.trace(*arg, AxisSet::new(), whole, &mut deps);
+        }
+        if let Some(region) = data.op.region() {
+            for captured in captures(self.graph, region) {
+                self.trace(captured, AxisSet::new(), true, &mut deps);
+            }
+        }
+        deps
+    }
+
+    fn trace(&self, node: Node, moved: AxisSet, whole: bool, deps: &mut SmallVec<[Dep; 4]>) {
+        if !self.here.contains(node) {
+            return;
+        }
+        let data = &self.graph.nodes[node];
+        match &data.op {
+            Op::View(map) => {
+                let mut moved = moved;
+                moved.extend(map.at.iter().filter(|(axis, index)| index.as_axis() != Some(*axis)).map(|(axis, _)| *axis));
+                self.trace(data.args[0], moved, whole, deps);
+            }
+            op if is_free(op) => data.args.iter().for_each(|arg| self.trace(*arg, moved.clone(), whole, deps)),
+            Op::Project(_) => self.trace(data.args[0], moved, whole, deps),
+            _ => deps.push(Dep { node, moved, whole }),
+        }
+    }
+}
+
+/// The nodes that a region reads and does not make.
+pub(super) fn captures(graph: &Graph, region: Region) -> Vec<Node> {
+    let (mut made, mut read) = (HashSet::new(), Vec::new());
+    walk(graph, region, &mut made, &mut read);
+    let mut seen = HashSet::new();
+    read.retain(|node| !made.contains(node) && seen.insert(*node));
+    read
+}
+
+fn walk(graph: &Graph, region: Region, made: &mut HashSet<Node>, read: &mut Vec<Node>) {
+    let data = &graph.regions[region];
+    made.extend(data.params.iter().copied());
+    for node in &data.nodes {
+        made.insert(*node);
+        read.extend(graph.nodes[*node].args.iter().copied());
+        if let Some(inner) = graph.nodes[*node].op.region() {
+            walk(graph, inner, made, read);
+        }
+    }
+    read.extend(data.results.iter().copied());
+}

@@ -1,0 +1,26 @@
+//! Passes from graph to graph.
+
+mod contraction;
+mod fuse;
+pub mod layout;
+mod regroup;
+mod unfold;
+mod unify;
+
+pub use contraction::{Roles, roles};
+pub use fuse::fuse;
+pub use unfold::unfold;
+pub use unify::unify;
+
+use crate::ops::ScalarFn;
+
+/// The instructions of a function, roughly: what decides whether a value is kept or computed again.
+pub fn scalar_cost(function: ScalarFn) -> u32 {
+    use ScalarFn::*;
+    match function {
+        Exp | Log | Sin | Cos | Tanh | Sigmoid | Erf => 16,
+        Pow => 40,
+        Div | Rem | Sqrt => 4,
+        _ => 1,
+    }
+}
