@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod graph;
 pub mod ops;
 pub mod check;
+pub mod passes;
 pub mod lower;
 pub mod codegen;
 pub mod runtime;

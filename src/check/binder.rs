@@ -130,7 +130,10 @@ impl Checker<'_> {
         for compared in std::mem::take(&mut self.compared) {
             match (self.size_of(compared.left), self.size_of(compared.right)) {
                 (Some(left), Some(right)) if !self.same_dim(&left, &right) => {
-                    let (left, right) = (self.at_axis(compared.left, compared.span), self.at_axis(compared.right, compared.span));
+                    let (left, right) = (
+                        self.at_axis(compared.left, compared.span),
+                        self.at_axis(compared.right, compared.span),
+                    );
                     return self.fail(errors::compared_axes_differ(compared.span, &left.name, &right.name));
                 }
                 (Some(_), Some(_)) => {}
@@ -142,7 +145,14 @@ impl Checker<'_> {
     }
 
     /// Reduces over hidden or visible axes.
-    pub fn reduce(&mut self, op: Reducer, over: Vec<AxisVar>, guard: Option<Val>, body: Val, span: Span) -> Checking<Val> {
+    pub fn reduce(
+        &mut self,
+        op: Reducer,
+        over: Vec<AxisVar>,
+        guard: Option<Val>,
+        body: Val,
+        span: Span,
+    ) -> Checking<Val> {
         let elem = self.elem(body);
         let wrong = match op {
             Reducer::Any | Reducer::All => elem != Elem::Of(DType::Bool),
@@ -174,7 +184,13 @@ impl Checker<'_> {
     }
 
     /// `sum(x, over: N)`; without `over`, all axes.
-    pub fn reduce_call(&mut self, op: Reducer, value: Value, over: Option<(Value, Span)>, span: Span) -> Checking<Value> {
+    pub fn reduce_call(
+        &mut self,
+        op: Reducer,
+        value: Value,
+        over: Option<(Value, Span)>,
+        span: Span,
+    ) -> Checking<Value> {
         let val = self.to_tensor(value, span)?;
         let axes = match over {
             None => self.visible(val).to_vec(),
@@ -228,7 +244,8 @@ impl Checker<'_> {
     fn axis_named(&mut self, axis: AxisVar, val: Val, span: Span) -> Checking<AxisVar> {
         let visible = self.visible(val).to_vec();
         let size = self.size_of(axis);
-        let same: Vec<AxisVar> = visible.iter().copied().filter(|&other| self.size_of(other) == size).collect();
+        let same: Vec<AxisVar> =
+            visible.iter().copied().filter(|&other| self.size_of(other) == size).collect();
         let named = size.as_ref().is_some_and(|size| size.as_const().is_none());
         if visible.contains(&axis) && (same.len() == 1 || !named) {
             return Ok(axis);

@@ -75,7 +75,10 @@ impl Builtin {
 
     /// `random.normal`
     pub fn member(module: &str, name: &str) -> Option<Builtin> {
-        NAMED.iter().find(|(word, _)| word.split_once('.') == Some((module, name))).map(|(_, builtin)| *builtin)
+        NAMED
+            .iter()
+            .find(|(word, _)| word.split_once('.') == Some((module, name)))
+            .map(|(_, builtin)| *builtin)
     }
 
     pub fn name(self) -> &'static str {
@@ -92,7 +95,13 @@ impl Builtin {
 
 impl Checker<'_> {
     /// A call as it is written: some builtins take static and tensor arguments together.
-    pub fn call_builtin(&mut self, builtin: Builtin, args: &[ast::Arg], first: Option<(Value, Span)>, span: Span) -> Checking<Value> {
+    pub fn call_builtin(
+        &mut self,
+        builtin: Builtin,
+        args: &[ast::Arg],
+        first: Option<(Value, Span)>,
+        span: Span,
+    ) -> Checking<Value> {
         let mut args = self.args(args)?;
         if let Some(first) = first {
             args.positional.insert(0, first);
@@ -101,7 +110,12 @@ impl Checker<'_> {
     }
 
     /// A builtin that was passed as a value.
-    pub fn apply_builtin(&mut self, builtin: Builtin, args: Vec<(Value, Span)>, span: Span) -> Checking<Value> {
+    pub fn apply_builtin(
+        &mut self,
+        builtin: Builtin,
+        args: Vec<(Value, Span)>,
+        span: Span,
+    ) -> Checking<Value> {
         self.builtin(builtin, Args { positional: args, labelled: Vec::new() }, span)
     }
 
@@ -117,7 +131,10 @@ impl Checker<'_> {
             return self.fail(errors::unknown_argument(label, name, names.iter()));
         }
         let labelled = |args: &Args, word: &str| {
-            args.labelled.iter().find(|(label, _)| label.name == word).map(|(label, value)| (value.clone(), label.span))
+            args.labelled
+                .iter()
+                .find(|(label, _)| label.name == word)
+                .map(|(label, value)| (value.clone(), label.span))
         };
         let over = labelled(&args, "over");
         let wanted = match builtin {
@@ -136,7 +153,11 @@ impl Checker<'_> {
                 if let [(Value::Num(a), _), (Value::Num(b), _)] = args.positional.as_slice()
                     && let (Some(x), Some(y)) = (a.known(), b.known())
                 {
-                    return Ok(Value::Num(if (x >= y) == (function == ScalarFn::Max) { a.clone() } else { b.clone() }));
+                    return Ok(Value::Num(if (x >= y) == (function == ScalarFn::Max) {
+                        a.clone()
+                    } else {
+                        b.clone()
+                    }));
                 }
                 self.elementwise(function, args.positional, span)
             }
@@ -189,7 +210,9 @@ impl Checker<'_> {
             Builtin::Enumerate => match args.positional.remove(0) {
                 (Value::List(items), _) => {
                     let pairs = items.iter().enumerate();
-                    let pairs = pairs.map(|(index, item)| Value::tuple([Value::Num(Num::constant(index as i64)), item.clone()]));
+                    let pairs = pairs.map(|(index, item)| {
+                        Value::tuple([Value::Num(Num::constant(index as i64)), item.clone()])
+                    });
                     Ok(Value::List(pairs.collect()))
                 }
                 (other, place) => {
@@ -225,7 +248,11 @@ impl Checker<'_> {
             return self.fail(errors::negative_dim(*count_span, count));
         }
         let block = self.as_func(block, *block_span)?;
-        let block = if block.statics.is_none() { self.with_statics(&block, Args::default(), *block_span)? } else { block };
+        let block = if block.statics.is_none() {
+            self.with_statics(&block, Args::default(), *block_span)?
+        } else {
+            block
+        };
         let callable = Callable::Stack { count: count.clone(), block };
         Ok(self.function(callable, Some(Rc::new(Instance::default())), span))
     }
@@ -247,7 +274,9 @@ impl Checker<'_> {
                     let name = dim.to_string();
                     visible.push(self.fresh_axis(name, Some(dim), place));
                 }
-                Value::Pack(axes) => visible.extend(axes.iter().map(|&axis| self.fresh_like(axis)).collect::<Vec<_>>()),
+                Value::Pack(axes) => {
+                    visible.extend(axes.iter().map(|&axis| self.fresh_like(axis)).collect::<Vec<_>>())
+                }
                 other => {
                     let what = other.describe();
                     return self.fail(errors::not_a_dim(place, what));
@@ -278,7 +307,8 @@ impl Checker<'_> {
             None => visible.clone(),
             Some((over, place)) => self.axes_named(&over, val, place)?,
         };
-        let Some(start) = merged.first().and_then(|first| visible.iter().position(|axis| axis == first)) else {
+        let Some(start) = merged.first().and_then(|first| visible.iter().position(|axis| axis == first))
+        else {
             return self.fail(errors::flatten_nothing(span));
         };
         if visible.get(start..start + merged.len()) != Some(&merged[..]) {
@@ -343,7 +373,11 @@ impl Checker<'_> {
             size = self.dim(sum, span)?;
             let mut to = axes.clone();
             to[position] = visible[position];
-            vals.push(if to == visible { val } else { self.emit(Form::Rename { of: val, to: to.clone() }, elem.clone(), to, place) });
+            vals.push(if to == visible {
+                val
+            } else {
+                self.emit(Form::Rename { of: val, to: to.clone() }, elem.clone(), to, place)
+            });
         }
         let joined = self.fresh_axis(size.to_string(), Some(size), span);
         let mut visible = axes;
@@ -388,7 +422,9 @@ impl Checker<'_> {
             let offset = part.mul(&Dim::constant(index));
             let constant = self.dim(offset, span)?;
             let point = Point::Affine(AffinePoint { constant, terms: vec![(sliced, Dim::constant(1))] });
-            let at = (0..axes.len()).map(|axis| if axis == position { At::Point(point.clone()) } else { At::Keep }).collect();
+            let at = (0..axes.len())
+                .map(|axis| if axis == position { At::Point(point.clone()) } else { At::Keep })
+                .collect();
             let mut visible = axes.clone();
             visible[position] = sliced;
             let form = Form::Read { of: val, at, outside: Outside::Never };

@@ -22,7 +22,13 @@ pub struct Args {
 
 impl Checker<'_> {
     /// `callee(args)`, or `first |> callee(args)`.
-    pub fn call(&mut self, callee: &ast::Expr, args: &[ast::Arg], first: Option<(Value, Span)>, span: Span) -> Checking<Value> {
+    pub fn call(
+        &mut self,
+        callee: &ast::Expr,
+        args: &[ast::Arg],
+        first: Option<(Value, Span)>,
+        span: Span,
+    ) -> Checking<Value> {
         let func = self.eval(callee)?;
         let func = self.as_func(&func, callee.span)?;
         if let Callable::Builtin(builtin) = func.callable {
@@ -44,7 +50,13 @@ impl Checker<'_> {
         Ok(evaluated)
     }
 
-    fn call_func(&mut self, func: Rc<Func>, args: Args, first: Option<(Value, Span)>, span: Span) -> Checking<Value> {
+    fn call_func(
+        &mut self,
+        func: Rc<Func>,
+        args: Args,
+        first: Option<(Value, Span)>,
+        span: Span,
+    ) -> Checking<Value> {
         let Callable::Def(def, _) = &func.callable else {
             return self.apply(&func, Self::tensors(args, first), span);
         };
@@ -53,7 +65,9 @@ impl Checker<'_> {
         }
         if def.statics.is_empty() && def.head == Head::Fn {
             // A function with one group: its only arguments are tensors.
-            if let Some((label, _)) = args.labelled.iter().find(|(label, _)| !def.tensors.iter().any(|p| p.name.name == label.name)) {
+            if let Some((label, _)) =
+                args.labelled.iter().find(|(label, _)| !def.tensors.iter().any(|p| p.name.name == label.name))
+            {
                 let names = def.tensors.iter().map(|param| &param.name.name);
                 return self.fail(errors::unknown_argument(label, &def.name.name, names));
             }
@@ -62,13 +76,17 @@ impl Checker<'_> {
             return self.apply(&func, tensors, span);
         }
         // `cross_entropy(z, y, smoothing: 0.1)`: tensors first, keyword-only statics among them.
-        let tensors_given = args.positional.first().is_some_and(|(value, _)| matches!(value, Value::Tensor(_) | Value::Index(_)));
+        let tensors_given = args
+            .positional
+            .first()
+            .is_some_and(|(value, _)| matches!(value, Value::Tensor(_) | Value::Index(_)));
         if def.head == Head::Fn && tensors_given && def.statics.iter().all(|param| param.default.is_some()) {
             let (statics, rest): (Vec<_>, Vec<_>) = args
                 .labelled
                 .into_iter()
                 .partition(|(label, _)| def.statics.iter().any(|param| param.name.name == label.name));
-            let tensors = self.order_tensors(def, Args { positional: args.positional, labelled: rest }, first, span)?;
+            let tensors =
+                self.order_tensors(def, Args { positional: args.positional, labelled: rest }, first, span)?;
             let func = self.with_statics(&func, Args { positional: Vec::new(), labelled: statics }, span)?;
             return self.apply(&func, tensors, span);
         }
@@ -91,7 +109,13 @@ impl Checker<'_> {
     }
 
     /// Puts labelled tensor arguments where their parameters stand.
-    fn order_tensors(&mut self, def: &ast::Def, args: Args, first: Option<(Value, Span)>, span: Span) -> Checking<Vec<(Value, Span)>> {
+    fn order_tensors(
+        &mut self,
+        def: &ast::Def,
+        args: Args,
+        first: Option<(Value, Span)>,
+        span: Span,
+    ) -> Checking<Vec<(Value, Span)>> {
         let mut given: Vec<(Value, Span)> = first.into_iter().chain(args.positional).collect();
         for param in def.tensors.iter().skip(given.len()) {
             match args.labelled.iter().find(|(label, _)| label.name == param.name.name) {
@@ -109,7 +133,12 @@ impl Checker<'_> {
     pub fn with_statics(&mut self, func: &Rc<Func>, args: Args, span: Span) -> Checking<Rc<Func>> {
         let Callable::Def(def, scope) = &func.callable else { return Ok(func.clone()) };
         if args.positional.len() > def.statics.len() {
-            return self.fail(errors::too_many_statics(span, &def.name.name, def.statics.len(), args.positional.len()));
+            return self.fail(errors::too_many_statics(
+                span,
+                &def.name.name,
+                def.statics.len(),
+                args.positional.len(),
+            ));
         }
         let mut statics: Vec<(Name, Value)> = Vec::new();
         let mut positional = args.positional.into_iter();
@@ -126,7 +155,9 @@ impl Checker<'_> {
         for param in &def.statics {
             let labelled = args.labelled.iter().find(|(label, _)| label.name == param.name.name);
             let (value, place) = match (positional.next(), labelled) {
-                (Some(_), Some((label, _))) => return self.fail(errors::given_twice(label.span, &label.name)),
+                (Some(_), Some((label, _))) => {
+                    return self.fail(errors::given_twice(label.span, &label.name));
+                }
                 (Some((value, place)), None) => (value, place),
                 (None, Some((label, value))) => (value.clone(), label.span),
                 (None, None) => match &param.default {
@@ -246,7 +277,14 @@ impl Checker<'_> {
         frame
     }
 
-    fn apply_def(&mut self, func: &Rc<Func>, def: &Rc<ast::Def>, scope: super::program::Scope, args: Vec<(Value, Span)>, span: Span) -> Checking<Value> {
+    fn apply_def(
+        &mut self,
+        func: &Rc<Func>,
+        def: &Rc<ast::Def>,
+        scope: super::program::Scope,
+        args: Vec<(Value, Span)>,
+        span: Span,
+    ) -> Checking<Value> {
         if args.len() != def.tensors.len() {
             let missing_default = def.tensors.iter().skip(args.len()).any(|param| param.default.is_none());
             if args.len() > def.tensors.len() || missing_default {
@@ -300,7 +338,10 @@ impl Checker<'_> {
         let names: Vec<_> = longest.iter().map(|&axis| self.size_of(axis)).collect();
         let named = |index: usize| names[index].as_ref().is_some_and(|dim: &Dim| dim.as_const().is_none());
         for index in 1..names.len() {
-            if named(index) && names[..index].contains(&names[index]) && lists.iter().any(|(list, _)| list.len() < longest.len()) {
+            if named(index)
+                && names[..index].contains(&names[index])
+                && lists.iter().any(|(list, _)| list.len() < longest.len())
+            {
                 let axis = self.show_axis(longest[index]);
                 return self.fail(errors::mapped_twice(span, &axis));
             }
@@ -323,13 +364,20 @@ impl Checker<'_> {
     }
 
     /// Makes mapped axes visible again, under the ids of the caller's axes, in every tensor of a value.
-    pub fn tabulate_value(&mut self, value: Value, hidden: &[AxisVar], shown: &[AxisVar], span: Span) -> Checking<Value> {
+    pub fn tabulate_value(
+        &mut self,
+        value: Value,
+        hidden: &[AxisVar],
+        shown: &[AxisVar],
+        span: Span,
+    ) -> Checking<Value> {
         match value {
             Value::Tensor(body) => {
                 let mut visible = hidden.to_vec();
                 visible.extend(self.visible(body));
                 let elem = self.elem(body);
-                let val = self.emit(Form::Tabulate { axes: hidden.to_vec(), body }, elem.clone(), visible, span);
+                let val =
+                    self.emit(Form::Tabulate { axes: hidden.to_vec(), body }, elem.clone(), visible, span);
                 if hidden == shown {
                     return Ok(Value::Tensor(val));
                 }
@@ -377,7 +425,9 @@ impl Checker<'_> {
             }
             Value::Index(point) => Ok(Value::Tensor(self.index_to_val(&point, span))),
             Value::List(_) => Ok(Value::Tensor(self.to_tensor(value, span)?)),
-            Value::Bool(_) if name.is_some_and(|name| name.name == "bool") => Ok(Value::Tensor(self.to_tensor(value, span)?)),
+            Value::Bool(_) if name.is_some_and(|name| name.name == "bool") => {
+                Ok(Value::Tensor(self.to_tensor(value, span)?))
+            }
             Value::Tensor(val) => Ok(Value::Tensor(val)),
             other => {
                 let what = other.describe();
@@ -386,13 +436,21 @@ impl Checker<'_> {
         }
     }
 
-    fn apply_mapped(&mut self, func: &Rc<Func>, def: &Rc<ast::Def>, frame: &mut Frame, given: Vec<(Value, Span)>, span: Span) -> Checking<Value> {
+    fn apply_mapped(
+        &mut self,
+        func: &Rc<Func>,
+        def: &Rc<ast::Def>,
+        frame: &mut Frame,
+        given: Vec<(Value, Span)>,
+        span: Span,
+    ) -> Checking<Value> {
         let mut owner = None;
         match (def.head, &self.optimized) {
             (Head::Fn, _) => {}
             // An optimizer has states of its own for every parameter: `optim.m.linear_0.w`.
             (Head::Optimizer, Some(parameter)) => {
-                owner = Some(Owner { path: "optim".to_owned(), suffix: parameter.clone(), ..Owner::default() });
+                owner =
+                    Some(Owner { path: "optim".to_owned(), suffix: parameter.clone(), ..Owner::default() });
             }
             _ => {
                 let path = self.instance_path(func, span)?;
@@ -467,21 +525,36 @@ impl Checker<'_> {
                 let mut matched = Vec::new();
                 for (ty, field) in types.iter().zip(fields.iter()) {
                     let value = self.match_value(&ty.ty, field.value.clone(), span)?;
-                    let label = ty.label.as_ref().map(|label| label.name.clone()).or_else(|| field.label.clone());
+                    let label =
+                        ty.label.as_ref().map(|label| label.name.clone()).or_else(|| field.label.clone());
                     matched.push(Field { label, value });
                 }
                 Ok(Value::Tuple(matched.into()))
             }
-            (TypeKind::Named { .. } | TypeKind::Index { .. }, value @ (Value::Tensor(_) | Value::Num(_) | Value::Index(_) | Value::List(_) | Value::Bool(_))) => {
+            (
+                TypeKind::Named { .. } | TypeKind::Index { .. },
+                value
+                @ (Value::Tensor(_) | Value::Num(_) | Value::Index(_) | Value::List(_) | Value::Bool(_)),
+            ) => {
                 let (elem, axes) = self.read_type(ty)?;
                 let val = self.to_tensor_of(value, &elem, span)?;
                 // A scalar stands for a tensor of equal entries only where it says so: `zeros`, `0` as a first value.
                 let (visible, given) = (self.visible(val).to_vec(), self.elem(val));
                 if visible.is_empty() && !axes.is_empty() && self.expected.is_some() {
-                    return Ok(Value::Tensor(self.emit(Form::Tabulate { axes: axes.clone(), body: val }, given, axes, span)));
+                    return Ok(Value::Tensor(self.emit(
+                        Form::Tabulate { axes: axes.clone(), body: val },
+                        given,
+                        axes,
+                        span,
+                    )));
                 }
                 if !self.elem_fits(&elem, &given) {
-                    return self.fail(errors::wrong_elem(span, &self.show_elem(&elem), &self.show_elem(&given), ty.span));
+                    return self.fail(errors::wrong_elem(
+                        span,
+                        &self.show_elem(&elem),
+                        &self.show_elem(&given),
+                        ty.span,
+                    ));
                 }
                 if visible.len() != axes.len() {
                     let (want, given) = (self.show_axes(&axes), self.show_axes(&visible));
@@ -495,7 +568,12 @@ impl Checker<'_> {
                 }
                 // Declared axes that are bound names give their identity to the result.
                 if axes != visible && axes.iter().all(|axis| !self.ambient.contains(axis)) {
-                    return Ok(Value::Tensor(self.emit(Form::Rename { of: val, to: axes.clone() }, given, axes, span)));
+                    return Ok(Value::Tensor(self.emit(
+                        Form::Rename { of: val, to: axes.clone() },
+                        given,
+                        axes,
+                        span,
+                    )));
                 }
                 Ok(Value::Tensor(val))
             }
@@ -535,7 +613,11 @@ impl Checker<'_> {
         }
         let Some(owner) = self.frame.owner.as_mut() else { return };
         let used = owner.names.entry(name.clone()).or_insert(0);
-        let own = if *used == 0 { format!("{name}{}", owner.turns) } else { format!("{name}_{used}{}", owner.turns) };
+        let own = if *used == 0 {
+            format!("{name}{}", owner.turns)
+        } else {
+            format!("{name}_{used}{}", owner.turns)
+        };
         *used += 1;
         let path = owner.join(&own);
         *instance.path.borrow_mut() = Some(Name::new(path));

@@ -172,32 +172,72 @@ pub enum Form {
     /// A value of a static condition that is not decided: both arms are possible.
     Choice(Val, Val),
     /// One `At` for each visible axis.
-    Read { of: Val, at: Vec<At>, outside: Outside },
+    Read {
+        of: Val,
+        at: Vec<At>,
+        outside: Outside,
+    },
     /// The same value, its visible axes under other ids (of equal sizes).
-    Rename { of: Val, to: Vec<AxisVar> },
+    Rename {
+        of: Val,
+        to: Vec<AxisVar>,
+    },
     /// Integers from data, as positions.
     AsIndex(Val),
     /// Splits and merges: the entries in row-major order under other visible axes, with the same number of entries.
     Reshape(Val),
     /// Makes hidden axes visible, in front.
-    Tabulate { axes: Vec<AxisVar>, body: Val },
+    Tabulate {
+        axes: Vec<AxisVar>,
+        body: Val,
+    },
     /// Joins along the last-named axis: the result's axis at `position`; pieces follow each other.
-    Concat { parts: Vec<Val>, position: usize },
+    Concat {
+        parts: Vec<Val>,
+        position: usize,
+    },
     /// Over visible or hidden axes of the body.
-    Reduce { op: Reducer, over: Vec<AxisVar>, guard: Option<Val>, body: Val },
+    Reduce {
+        op: Reducer,
+        over: Vec<AxisVar>,
+        guard: Option<Val>,
+        body: Val,
+    },
     /// Draws anew for each entry of `visible` and each point of the hidden `ambient`.
-    Random { draw: Draw, site: u64, ambient: Vec<AxisVar> },
+    Random {
+        draw: Draw,
+        site: u64,
+        ambient: Vec<AxisVar>,
+    },
     /// The value as something to differentiate by; depends on all of `ambient`.
-    Alias { of: Val, ambient: Vec<AxisVar> },
+    Alias {
+        of: Val,
+        ambient: Vec<AxisVar>,
+    },
     StopGradient(Val),
     /// Derivatives of a scalar by aliases: a tuple.
-    Gradients { of: Val, wrt: Vec<Val> },
+    Gradients {
+        of: Val,
+        wrt: Vec<Val>,
+    },
     /// Component of a tuple form (`Gradients`, `Scan`).
-    Component { of: Val, index: usize },
+    Component {
+        of: Val,
+        index: usize,
+    },
     /// A loop along a hidden axis. Its components: the final carries, then the yields with the axis in front.
-    Scan { axis: AxisVar, reverse: bool, inits: Vec<Val>, body: BlockId },
+    Scan {
+        axis: AxisVar,
+        reverse: bool,
+        inits: Vec<Val>,
+        body: BlockId,
+    },
     /// The value; what its definition claims about `root` is taken as proved.
-    Assume { of: Val, property: Name, root: Root },
+    Assume {
+        of: Val,
+        property: Name,
+        root: Root,
+    },
 }
 
 #[derive(Clone, Debug, Default)]

@@ -109,7 +109,10 @@ impl Checker<'_> {
         }
         let program = self.program;
         let locals = self.frame.locals.iter().map(|(local, _)| local.clone());
-        let known: Vec<Name> = locals.chain(program.visible_names(scope).cloned()).chain(Builtin::names().map(Name::new)).collect();
+        let known: Vec<Name> = locals
+            .chain(program.visible_names(scope).cloned())
+            .chain(Builtin::names().map(Name::new))
+            .collect();
         let nearest = errors::nearest(&name.name, known.iter().map(Name::as_str));
         self.fail(errors::unknown_name(name, nearest))
     }
@@ -212,8 +215,12 @@ impl Checker<'_> {
 
     fn unary(&mut self, op: UnaryOp, value: Value, span: Span) -> Checking<Value> {
         match (op, value) {
-            (UnaryOp::Neg, Value::Num(num)) => self.static_binary(BinaryOp::Sub, &Num::constant(0), &num, span),
-            (UnaryOp::Neg, Value::Index(point)) => self.scale_point(&point, &Dim::constant(-1), span).map(Value::Index),
+            (UnaryOp::Neg, Value::Num(num)) => {
+                self.static_binary(BinaryOp::Sub, &Num::constant(0), &num, span)
+            }
+            (UnaryOp::Neg, Value::Index(point)) => {
+                self.scale_point(&point, &Dim::constant(-1), span).map(Value::Index)
+            }
             (UnaryOp::Neg, value) => self.elementwise(ScalarFn::Neg, vec![(value, span)], span),
             (UnaryOp::Not, Value::Bool(value) | Value::Training(value)) => Ok(Value::Bool(!value)),
             (UnaryOp::Not, value) => self.elementwise(ScalarFn::Not, vec![(value, span)], span),
@@ -294,18 +301,28 @@ impl Checker<'_> {
                 Real::Val(self.scalar(function, &[left, right], Elem::Of(DType::F64), span))
             }
         };
-        let by_zero = matches!(op, BinaryOp::Div | BinaryOp::Rem) && right.dim.as_ref().and_then(Dim::as_const) == Some(0);
+        let by_zero = matches!(op, BinaryOp::Div | BinaryOp::Rem)
+            && right.dim.as_ref().and_then(Dim::as_const) == Some(0);
         if by_zero && left.dim.is_some() {
             return self.fail(errors::division_by_zero(span));
         }
-        if left.dim.is_some() && right.dim.is_some() && dim.is_none() && matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul) {
+        if left.dim.is_some()
+            && right.dim.is_some()
+            && dim.is_none()
+            && matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul)
+        {
             return self.fail(errors::number_too_large(span));
         }
         Ok(Value::Num(Num { dim, real, axis: None }))
     }
 
     /// A scalar function on values of any kind; static numbers stay static.
-    pub fn elementwise(&mut self, function: ScalarFn, args: Vec<(Value, Span)>, span: Span) -> Checking<Value> {
+    pub fn elementwise(
+        &mut self,
+        function: ScalarFn,
+        args: Vec<(Value, Span)>,
+        span: Span,
+    ) -> Checking<Value> {
         if let [(Value::Num(num), _)] = args.as_slice()
             && let Some(value) = num.known()
             && let Some(result) = known_value(function, value)
@@ -334,7 +351,9 @@ impl Checker<'_> {
                     let val = self.index_to_val(&point, place);
                     self.cast(val, number, place)
                 }
-                Value::Tensor(val) if matches!(self.elem(val), Elem::Idx(..)) && matches!(elem, Some(Elem::Of(_))) => {
+                Value::Tensor(val)
+                    if matches!(self.elem(val), Elem::Idx(..)) && matches!(elem, Some(Elem::Of(_))) =>
+                {
                     let found = self.show_val(val);
                     return self.fail(errors::positions_are_no_numbers(place, &found));
                 }
@@ -373,8 +392,17 @@ impl Checker<'_> {
                 }
                 let transcendental = !matches!(
                     function,
-                    ScalarFn::Neg | ScalarFn::Abs | ScalarFn::Sign | ScalarFn::Add | ScalarFn::Sub | ScalarFn::Mul
-                        | ScalarFn::Div | ScalarFn::Rem | ScalarFn::Pow | ScalarFn::Max | ScalarFn::Min
+                    ScalarFn::Neg
+                        | ScalarFn::Abs
+                        | ScalarFn::Sign
+                        | ScalarFn::Add
+                        | ScalarFn::Sub
+                        | ScalarFn::Mul
+                        | ScalarFn::Div
+                        | ScalarFn::Rem
+                        | ScalarFn::Pow
+                        | ScalarFn::Max
+                        | ScalarFn::Min
                 );
                 if transcendental && !first.is_float() {
                     let shown = self.show_elem(&first);
@@ -387,7 +415,8 @@ impl Checker<'_> {
 
     /// Values entry by entry: the axes of each must be the last axes of the longest, by name. There is no other broadcasting.
     pub fn align(&mut self, vals: &[(Val, Span)], span: Span) -> Checking<Vec<Val>> {
-        let Some(&(longest, longest_span)) = vals.iter().max_by_key(|(val, _)| self.visible(*val).len()) else {
+        let Some(&(longest, longest_span)) = vals.iter().max_by_key(|(val, _)| self.visible(*val).len())
+        else {
             return Ok(Vec::new());
         };
         let to = self.visible(longest).to_vec();
@@ -436,7 +465,9 @@ impl Checker<'_> {
                 let dtype = self.float();
                 self.num_to_val(&num, dtype, span)
             }
-            Value::Bool(value) | Value::Training(value) => Ok(self.constant(Literal::Bool(value), DType::Bool, span)),
+            Value::Bool(value) | Value::Training(value) => {
+                Ok(self.constant(Literal::Bool(value), DType::Bool, span))
+            }
             Value::Index(point) => Ok(self.index_to_val(&point, span)),
             Value::List(items) => self.list_to_tensor(&items, span),
             other => {
@@ -449,7 +480,9 @@ impl Checker<'_> {
     /// A value as a tensor of a known element type, as far as numbers adapt to it.
     pub fn to_tensor_of(&mut self, value: Value, elem: &Elem, span: Span) -> Checking<Val> {
         match (value, elem) {
-            (Value::Num(num), Elem::Of(dtype)) if *dtype != DType::Bool => self.num_to_val(&num, *dtype, span),
+            (Value::Num(num), Elem::Of(dtype)) if *dtype != DType::Bool => {
+                self.num_to_val(&num, *dtype, span)
+            }
             (value, _) => self.to_tensor(value, span),
         }
     }
@@ -466,7 +499,8 @@ impl Checker<'_> {
         let rows = self.visible(parts[0].0).to_vec();
         for &(part, _) in &parts[1..] {
             let other = self.visible(part).to_vec();
-            let same = rows.len() == other.len() && rows.iter().zip(&other).all(|(&left, &right)| self.size_of(left) == self.size_of(right));
+            let same = rows.len() == other.len()
+                && rows.iter().zip(&other).all(|(&left, &right)| self.size_of(left) == self.size_of(right));
             if !same {
                 return self.fail(errors::ragged_list(span));
             }
@@ -516,11 +550,17 @@ impl Checker<'_> {
         let fresh: Vec<AxisVar> = rows.iter().map(|&axis| self.fresh_like(axis)).collect();
         let k = *fresh.last().expect("rows is not empty");
         let at = fresh.iter().map(|&axis| At::Point(Point::axis(axis))).collect();
-        let a = self.emit(Form::Read { of: left, at, outside: Outside::Never }, left_elem.clone(), Vec::new(), span);
+        let a = self.emit(
+            Form::Read { of: left, at, outside: Outside::Never },
+            left_elem.clone(),
+            Vec::new(),
+            span,
+        );
         let n = columns.get(1).map(|&axis| self.fresh_like(axis));
         let mut at = vec![At::Point(Point::axis(k))];
         at.extend(n.map(|n| At::Point(Point::axis(n))));
-        let b = self.emit(Form::Read { of: right, at, outside: Outside::Never }, right_elem, Vec::new(), span);
+        let b =
+            self.emit(Form::Read { of: right, at, outside: Outside::Never }, right_elem, Vec::new(), span);
         let product = self.scalar(ScalarFn::Mul, &[a, b], left_elem.clone(), span);
         let reduce = Form::Reduce { op: Reducer::Sum, over: vec![k], guard: None, body: product };
         let sum = self.emit(reduce, left_elem.clone(), Vec::new(), span);

@@ -26,7 +26,9 @@ impl Point {
     pub fn as_axis(&self) -> Option<AxisVar> {
         match self {
             Point::Affine(AffinePoint { constant, terms }) => match terms.as_slice() {
-                [(axis, factor)] if factor.as_const() == Some(1) && constant.as_const() == Some(0) => Some(*axis),
+                [(axis, factor)] if factor.as_const() == Some(1) && constant.as_const() == Some(0) => {
+                    Some(*axis)
+                }
                 _ => None,
             },
             _ => None,
@@ -47,7 +49,13 @@ impl Checker<'_> {
     // ---- arithmetic --------------------------------------------------------------------------
 
     /// Arithmetic that gives an index again; `None`: the result is an ordinary number.
-    pub fn point_binary(&mut self, op: BinaryOp, left: &Value, right: &Value, span: Span) -> Checking<Option<Point>> {
+    pub fn point_binary(
+        &mut self,
+        op: BinaryOp,
+        left: &Value,
+        right: &Value,
+        span: Span,
+    ) -> Checking<Option<Point>> {
         let point = |value: &Value| match value {
             Value::Index(point) => Some(point.clone()),
             Value::Num(Num { dim: Some(dim), .. }) => Some(Point::constant(dim.clone())),
@@ -145,7 +153,13 @@ impl Checker<'_> {
     }
 
     /// Comparisons in which an index or a position takes part; `None`: an ordinary comparison.
-    pub fn compare_positions(&mut self, op: CmpOp, a: &Value, b: &Value, span: Span) -> Checking<Option<Value>> {
+    pub fn compare_positions(
+        &mut self,
+        op: CmpOp,
+        a: &Value,
+        b: &Value,
+        span: Span,
+    ) -> Checking<Option<Value>> {
         // `dst[e] == n` gives a binder its range.
         for (index, other) in [(a, b), (b, a)] {
             if let (Value::Index(point), Value::Tensor(val)) = (index, other)
@@ -257,7 +271,12 @@ impl Checker<'_> {
         reads.extend(std::iter::repeat_n(At::Keep, visible.len() - at.len()));
         front.extend(&visible[at.len()..]);
         let elem = self.elem(val);
-        Ok(Value::Tensor(self.emit(Form::Read { of: val, at: reads, outside: Outside::Never }, elem, front, span)))
+        Ok(Value::Tensor(self.emit(
+            Form::Read { of: val, at: reads, outside: Outside::Never },
+            elem,
+            front,
+            span,
+        )))
     }
 
     fn static_entry(&mut self, items: &[Value], at: &[ast::Ix], span: Span) -> Checking<Value> {
@@ -347,7 +366,13 @@ impl Checker<'_> {
             let least = high.add(&Dim::constant(1));
             let least = self.dim(least, span)?;
             let text = format!("{size} >= {least}");
-            self.core.constraints.push(Constraint { text, left: least, op: ConstraintOp::Le, right: size, span });
+            self.core.constraints.push(Constraint {
+                text,
+                left: least,
+                op: ConstraintOp::Le,
+                right: size,
+                span,
+            });
             return Ok(());
         }
         let shown = self.show_axis(axis);
@@ -405,7 +430,14 @@ impl Checker<'_> {
     }
 
     /// `a..b` on one axis: a new axis of `b - a` entries.
-    fn slice(&mut self, axis: AxisVar, start: Option<&ast::Expr>, end: Option<&ast::Expr>, of: Val, span: Span) -> Checking<(At, AxisVar)> {
+    fn slice(
+        &mut self,
+        axis: AxisVar,
+        start: Option<&ast::Expr>,
+        end: Option<&ast::Expr>,
+        of: Val,
+        span: Span,
+    ) -> Checking<(At, AxisVar)> {
         let Some(size) = self.size_of(axis) else {
             return self.fail(errors::range_unknown(span, "this slice"));
         };
@@ -429,7 +461,8 @@ impl Checker<'_> {
         let count = self.dim(count, span)?;
         let room = size.sub(&high);
         let room = self.dim(room, span)?;
-        let fits = self.facts.at_least(&low, 0) && self.facts.at_least(&count, 0) && self.facts.at_least(&room, 0);
+        let fits =
+            self.facts.at_least(&low, 0) && self.facts.at_least(&count, 0) && self.facts.at_least(&room, 0);
         if !fits {
             let shown = self.show_val(of);
             return self.fail(errors::slice_not_in_range(span, &shown));

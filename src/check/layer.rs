@@ -39,7 +39,8 @@ impl Checker<'_> {
                 SlotKind::State => &self.core.states[index],
             };
             let (have, place) = (slot.axes[self.stacks.len().min(slot.axes.len())..].to_vec(), slot.span);
-            let same = have.len() == axes.len() && have.iter().zip(&axes).all(|(&have, &want)| self.unify(have, want));
+            let same = have.len() == axes.len()
+                && have.iter().zip(&axes).all(|(&have, &want)| self.unify(have, want));
             if !same || present != kind {
                 let (have, want) = (self.show_axes(&have), self.show_axes(&axes));
                 return self.fail(errors::slot_changes(span, &path, &have, &want, place));
@@ -47,7 +48,8 @@ impl Checker<'_> {
             return Ok(self.slot_value(kind, index, span));
         }
         // A parameter inside stacks is one array, with the stacks' axes in front.
-        let mut all: Vec<AxisVar> = self.stacks.clone().into_iter().map(|axis| self.fresh_like(axis)).collect();
+        let mut all: Vec<AxisVar> =
+            self.stacks.clone().into_iter().map(|axis| self.fresh_like(axis)).collect();
         let init = self.initial_of_slot(declare, &elem, &axes, &path)?;
         all.extend(&axes);
         let slot = Slot { path: path.clone(), elem, axes: all, init, span: declare.name.span, written: None };
@@ -62,7 +64,13 @@ impl Checker<'_> {
     }
 
     /// The slot's first value, computed in the block of initial values, once for each member of the stacks around.
-    fn initial_of_slot(&mut self, declare: &ast::Declare, elem: &Elem, axes: &[AxisVar], path: &Name) -> Checking<Val> {
+    fn initial_of_slot(
+        &mut self,
+        declare: &ast::Declare,
+        elem: &Elem,
+        axes: &[AxisVar],
+        path: &Name,
+    ) -> Checking<Val> {
         let init = self.core.init.expect("made with the checker");
         let stacks = self.stacks.clone();
         let fresh: Vec<AxisVar> = stacks.iter().map(|&axis| self.fresh_like(axis)).collect();
@@ -122,7 +130,11 @@ impl Checker<'_> {
                 return self.fail(errors::axis_mismatch(have, want));
             }
         }
-        Ok(if have == want { val } else { self.emit(Form::Rename { of: val, to: want.clone() }, elem, want, expr.span) })
+        Ok(if have == want {
+            val
+        } else {
+            self.emit(Form::Rename { of: val, to: want.clone() }, elem, want, expr.span)
+        })
     }
 
     /// A parameter, or a state's present value, as it is seen where it is used: one member of the stacks around.
@@ -176,7 +188,8 @@ impl Checker<'_> {
         let slot = self.core.states[index].clone();
         let val = self.to_tensor_of(value, &slot.elem, place)?;
         let (have, elem) = (self.visible(val).to_vec(), self.elem(val));
-        let same = have.len() == slot.axes.len() && have.iter().zip(&slot.axes).all(|(&have, &want)| self.unify(want, have));
+        let same = have.len() == slot.axes.len()
+            && have.iter().zip(&slot.axes).all(|(&have, &want)| self.unify(want, have));
         if !same || !self.elem_fits(&slot.elem, &elem) {
             let (have, want) = (self.show_val(val), self.show_axes(&slot.axes));
             return self.fail(errors::state_type(place, &name.name, &have, &want, slot.span));
@@ -201,7 +214,14 @@ impl Checker<'_> {
     // ---- stacks --------------------------------------------------------------------------------
 
     /// `stack(count, block)` applied: `count` instances of the block, one after the other, compiled once.
-    pub fn apply_stack(&mut self, func: &Rc<Func>, count: &Dim, block: &Rc<Func>, args: Vec<(Value, Span)>, span: Span) -> Checking<Value> {
+    pub fn apply_stack(
+        &mut self,
+        func: &Rc<Func>,
+        count: &Dim,
+        block: &Rc<Func>,
+        args: Vec<(Value, Span)>,
+        span: Span,
+    ) -> Checking<Value> {
         let [(value, place)] = args.as_slice() else {
             return self.fail(errors::wrong_count(span, "stack", 1, args.len()));
         };
@@ -226,7 +246,8 @@ impl Checker<'_> {
         let result = self.apply(&block, vec![(Value::Tensor(carry), *place)], span);
         let result = result.and_then(|value| self.to_tensor(value, span)).and_then(|val| {
             let have = self.visible(val).to_vec();
-            let same = have.len() == visible.len() && have.iter().zip(&visible).all(|(&have, &want)| self.unify(have, want));
+            let same = have.len() == visible.len()
+                && have.iter().zip(&visible).all(|(&have, &want)| self.unify(have, want));
             let given = self.elem(val);
             if !same || !self.elem_fits(&elem, &given) {
                 let (before, after) = (self.show_val(carry), self.show_val(val));
@@ -308,7 +329,8 @@ impl Checker<'_> {
         }
         let mapped = wrt.iter().all(|&arg| {
             let axes = self.visible(arg);
-            visible.len() <= axes.len() && visible.iter().zip(axes).all(|(left, right)| self.size_of(*left) == self.size_of(*right))
+            visible.len() <= axes.len()
+                && visible.iter().zip(axes).all(|(left, right)| self.size_of(*left) == self.size_of(*right))
         });
         if !mapped {
             let shown = self.show_val(of);
@@ -320,7 +342,8 @@ impl Checker<'_> {
     /// The derivatives of a scalar by values, as one value or a tuple.
     pub fn gradients(&mut self, of: Val, wrt: Vec<Val>, span: Span) -> Checking<Value> {
         let count = wrt.len();
-        let tuple = self.emit(Form::Gradients { of, wrt: wrt.clone() }, Elem::Of(self.float()), Vec::new(), span);
+        let tuple =
+            self.emit(Form::Gradients { of, wrt: wrt.clone() }, Elem::Of(self.float()), Vec::new(), span);
         let mut fields = Vec::new();
         for (index, arg) in wrt.into_iter().enumerate() {
             let (elem, visible) = (self.elem(arg), self.visible(arg).to_vec());

@@ -141,7 +141,8 @@ impl Program {
     /// The file in which a place lies belongs to the library.
     pub fn is_library_file(&self, file: FileId) -> bool {
         self.files.iter().any(|names| {
-            names.library && names.items.iter().any(|item| matches!(item, Entry::Def(def) if def.span.file == file))
+            names.library
+                && names.items.iter().any(|item| matches!(item, Entry::Def(def) if def.span.file == file))
         })
     }
 }

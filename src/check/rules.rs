@@ -40,8 +40,16 @@ pub fn free_axes(core: &Core, val: Val) -> BTreeSet<AxisVar> {
 /// The values that a value is made of.
 pub fn arguments(core: &Core, val: Val) -> Vec<Val> {
     match &core.vals[val].form {
-        Form::Input(_) | Form::Param(_) | Form::State(_) | Form::Carry(..) | Form::Seed | Form::Step | Form::Steps => Vec::new(),
-        Form::Const(_) | Form::Size(_) | Form::Position(_) | Form::Number(_) | Form::Random { .. } => Vec::new(),
+        Form::Input(_)
+        | Form::Param(_)
+        | Form::State(_)
+        | Form::Carry(..)
+        | Form::Seed
+        | Form::Step
+        | Form::Steps => Vec::new(),
+        Form::Const(_) | Form::Size(_) | Form::Position(_) | Form::Number(_) | Form::Random { .. } => {
+            Vec::new()
+        }
         Form::Scalar(_, args) => args.clone(),
         Form::Choice(then, otherwise) => vec![*then, *otherwise],
         Form::Read { of, at, .. } => {
@@ -62,6 +70,8 @@ pub fn arguments(core: &Core, val: Val) -> Vec<Val> {
         Form::Concat { parts, .. } => parts.clone(),
         Form::Reduce { guard, body, .. } => guard.iter().copied().chain([*body]).collect(),
         Form::Gradients { of, wrt } => std::iter::once(*of).chain(wrt.iter().copied()).collect(),
-        Form::Scan { inits, body, .. } => inits.iter().copied().chain(core.blocks[*body].results.iter().copied()).collect(),
+        Form::Scan { inits, body, .. } => {
+            inits.iter().copied().chain(core.blocks[*body].results.iter().copied()).collect()
+        }
     }
 }

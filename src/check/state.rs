@@ -206,7 +206,14 @@ impl<'p> Checker<'p> {
         self.emit_in(block, form, elem, visible, span)
     }
 
-    pub fn emit_in(&mut self, block: BlockId, form: Form, elem: Elem, visible: Vec<AxisVar>, span: Span) -> Val {
+    pub fn emit_in(
+        &mut self,
+        block: BlockId,
+        form: Form,
+        elem: Elem,
+        visible: Vec<AxisVar>,
+        span: Span,
+    ) -> Val {
         let path = self.path.clone();
         let val = self.core.vals.push(ValData { form, elem, visible, span, path });
         self.core.blocks[block].vals.push(val);

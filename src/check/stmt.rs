@@ -149,12 +149,14 @@ impl Checker<'_> {
                 Ok(())
             }
             (PatKind::Ignore, _) => Ok(()),
-            (PatKind::Tuple(parts), Value::Tuple(fields)) if parts.len() == fields.len() => {
-                parts.iter().zip(fields.iter()).try_for_each(|(part, field)| self.bind_pattern(part, field.value.clone()))
-            }
-            (PatKind::Tuple(parts), Value::List(items)) if parts.len() == items.len() => {
-                parts.iter().zip(items.iter()).try_for_each(|(part, item)| self.bind_pattern(part, item.clone()))
-            }
+            (PatKind::Tuple(parts), Value::Tuple(fields)) if parts.len() == fields.len() => parts
+                .iter()
+                .zip(fields.iter())
+                .try_for_each(|(part, field)| self.bind_pattern(part, field.value.clone())),
+            (PatKind::Tuple(parts), Value::List(items)) if parts.len() == items.len() => parts
+                .iter()
+                .zip(items.iter())
+                .try_for_each(|(part, item)| self.bind_pattern(part, item.clone())),
             (PatKind::Tuple(parts), other) => {
                 self.poison(pat);
                 let (count, shown) = (parts.len(), self.show_value(&other));
@@ -174,7 +176,11 @@ impl Checker<'_> {
                 return self.fail(errors::not_a_list(list.span, what));
             }
         };
-        let start = self.frame.owner.as_ref().map(|owner| (owner.turns.clone(), owner.counters.clone(), owner.names.clone()));
+        let start = self
+            .frame
+            .owner
+            .as_ref()
+            .map(|owner| (owner.turns.clone(), owner.counters.clone(), owner.names.clone()));
         for (turn, item) in items.iter().enumerate() {
             self.check_work(body.span)?;
             if let (Some(owner), Some((turns, counters, names))) = (&mut self.frame.owner, &start) {
@@ -255,12 +261,20 @@ impl Checker<'_> {
         }
     }
 
-    fn choose(&mut self, condition: Val, undecided: bool, then: Value, otherwise: Value, span: Span) -> Checking<Value> {
+    fn choose(
+        &mut self,
+        condition: Val,
+        undecided: bool,
+        then: Value,
+        otherwise: Value,
+        span: Span,
+    ) -> Checking<Value> {
         match (then, otherwise) {
             (Value::Tuple(then), Value::Tuple(otherwise)) if then.len() == otherwise.len() => {
                 let mut fields = Vec::new();
                 for (then, otherwise) in then.iter().zip(otherwise.iter()) {
-                    let value = self.choose(condition, undecided, then.value.clone(), otherwise.value.clone(), span)?;
+                    let value =
+                        self.choose(condition, undecided, then.value.clone(), otherwise.value.clone(), span)?;
                     fields.push(Field { label: then.label.clone(), value });
                 }
                 Ok(Value::Tuple(fields.into()))
@@ -314,12 +328,11 @@ impl Checker<'_> {
         let frame = self.frame.scan.replace(ScanFrame::default());
         let walked = self.statements(&scan.body);
         let finished = std::mem::replace(&mut self.frame.scan, frame).unwrap_or_default();
-        let next: Vec<Option<Value>> = scan.carries.iter().map(|carry| self.lookup(&carry.name.name)).collect();
+        let next: Vec<Option<Value>> =
+            scan.carries.iter().map(|carry| self.lookup(&carry.name.name)).collect();
         self.frame.locals.truncate(mark);
         self.ambient.truncate(outer);
-        let results = walked.and_then(|value| {
-            self.scan_results(scan, &inits, next, finished, value)
-        });
+        let results = walked.and_then(|value| self.scan_results(scan, &inits, next, finished, value));
         self.close_block();
         let (results, yields) = results?;
         if self.core.axes[axis].size.is_none() {
@@ -350,7 +363,14 @@ impl Checker<'_> {
         Ok(val)
     }
 
-    fn scan_results(&mut self, scan: &ast::Scan, inits: &[Val], next: Vec<Option<Value>>, frame: ScanFrame, value: Value) -> Checking<(Vec<Val>, usize)> {
+    fn scan_results(
+        &mut self,
+        scan: &ast::Scan,
+        inits: &[Val],
+        next: Vec<Option<Value>>,
+        frame: ScanFrame,
+        value: Value,
+    ) -> Checking<(Vec<Val>, usize)> {
         if !matches!(&value, Value::Tuple(fields) if fields.is_empty()) {
             let span = scan.body.tail.as_ref().map_or(scan.body.span, |tail| tail.span);
             return self.fail(errors::scan_value(span));
@@ -361,7 +381,8 @@ impl Checker<'_> {
             let elem = self.elem(init);
             let val = self.to_tensor_of(value, &elem, carry.span)?;
             let (have, want) = (self.visible(val).to_vec(), self.visible(init).to_vec());
-            let same = have.len() == want.len() && have.iter().zip(&want).all(|(&have, &want)| self.unify(have, want));
+            let same = have.len() == want.len()
+                && have.iter().zip(&want).all(|(&have, &want)| self.unify(have, want));
             let elem_of = self.elem(val);
             if !same || !self.elem_fits(&elem, &elem_of) {
                 let (before, after) = (self.show_val(init), self.show_val(val));
@@ -396,7 +417,9 @@ impl Checker<'_> {
                 return self.fail(errors::constraint_form(conjunct.span));
             };
             let divides = match (&left.kind, op) {
-                (ast::ExprKind::Binary { op: ast::BinaryOp::Rem, left, right: by }, ast::CmpOp::Eq) => Some((left, by)),
+                (ast::ExprKind::Binary { op: ast::BinaryOp::Rem, left, right: by }, ast::CmpOp::Eq) => {
+                    Some((left, by))
+                }
                 _ => None,
             };
             let (a, b) = (self.dim_expr(left)?, self.dim_expr(right)?);
@@ -439,11 +462,14 @@ impl Checker<'_> {
             if let Err(error) = fact {
                 return self.fail(errors::dim_arithmetic(conjunct.span, &error));
             }
-            let text = format!("{left} {} {right}", match op {
-                ConstraintOp::Eq => "==",
-                ConstraintOp::Le => "<=",
-                ConstraintOp::Lt => "<",
-            });
+            let text = format!(
+                "{left} {} {right}",
+                match op {
+                    ConstraintOp::Eq => "==",
+                    ConstraintOp::Le => "<=",
+                    ConstraintOp::Lt => "<",
+                }
+            );
             self.core.constraints.push(Constraint { text, left, op, right, span: conjunct.span });
         }
         Ok(())
@@ -475,7 +501,13 @@ impl Checker<'_> {
     }
 
     /// `assume invariant(N) { … }`
-    pub fn assume(&mut self, property: &ast::Ident, axes: &[ast::Expr], body: &ast::Block, span: Span) -> Checking<Value> {
+    pub fn assume(
+        &mut self,
+        property: &ast::Ident,
+        axes: &[ast::Expr],
+        body: &ast::Block,
+        span: Span,
+    ) -> Checking<Value> {
         let mut roots = BTreeSet::new();
         for axis in axes {
             match self.eval(axis)? {

@@ -150,7 +150,14 @@ struct TrainWalk<'a> {
 }
 
 impl<'a> TrainWalk<'a> {
-    fn new(program: &'a Program, train: &Rc<ast::Train>, scope: Scope, headers: &'a dyn Headers, overrides: &'a Overrides, mode: Mode) -> TrainWalk<'a> {
+    fn new(
+        program: &'a Program,
+        train: &Rc<ast::Train>,
+        scope: Scope,
+        headers: &'a dyn Headers,
+        overrides: &'a Overrides,
+        mode: Mode,
+    ) -> TrainWalk<'a> {
         let mut cx = Checker::new(program, mode);
         cx.frame = Frame { scope: Some(scope), owner: Some(Owner::default()), ..Frame::default() };
         TrainWalk {
@@ -232,7 +239,12 @@ impl<'a> TrainWalk<'a> {
         matches!(named, Some(Named::Def(def, _)) if def.head != ast::Head::Fn)
     }
 
-    fn clause(&mut self, clause: &ast::Clause, one_model: bool, optimizer: &mut Option<Rc<Func>>) -> Checking<()> {
+    fn clause(
+        &mut self,
+        clause: &ast::Clause,
+        one_model: bool,
+        optimizer: &mut Option<Rc<Func>>,
+    ) -> Checking<()> {
         match &clause.kind {
             ClauseKind::Let(binding) => {
                 let value = self.cx.eval(&binding.value)?;
@@ -251,7 +263,13 @@ impl<'a> TrainWalk<'a> {
         }
     }
 
-    fn word(&mut self, word: &ast::Ident, name: Option<&ast::Ident>, value: &ast::Expr, optimizer: &mut Option<Rc<Func>>) -> Checking<()> {
+    fn word(
+        &mut self,
+        word: &ast::Ident,
+        name: Option<&ast::Ident>,
+        value: &ast::Expr,
+        optimizer: &mut Option<Rc<Func>>,
+    ) -> Checking<()> {
         match &*word.name {
             "data" => self.data(name, value),
             "split" => self.split(value),
@@ -275,7 +293,9 @@ impl<'a> TrainWalk<'a> {
                 let label = match name {
                     Some(name) => name.name.clone(),
                     None => match &value.kind {
-                        ExprKind::Call { callee, .. } => callee.as_name().map_or(Name::new("metric"), |name| name.name.clone()),
+                        ExprKind::Call { callee, .. } => {
+                            callee.as_name().map_or(Name::new("metric"), |name| name.name.clone())
+                        }
                         _ => Name::new("metric"),
                     },
                 };
@@ -287,7 +307,8 @@ impl<'a> TrainWalk<'a> {
                 }
                 let func = self.cx.eval(value)?;
                 let func = self.cx.as_func(&func, value.span)?;
-                let is_optimizer = matches!(&func.callable, Callable::Def(def, _) if def.head == ast::Head::Optimizer);
+                let is_optimizer =
+                    matches!(&func.callable, Callable::Def(def, _) if def.head == ast::Head::Optimizer);
                 if !is_optimizer {
                     return self.cx.fail(errors::not_an_optimizer(value.span, &func.name()));
                 }
@@ -355,7 +376,12 @@ impl<'a> TrainWalk<'a> {
             }
         };
         let source = self.sources.len();
-        self.sources.push(DataSource { binding: name.name.clone(), format: format.name.clone(), path, span: place });
+        self.sources.push(DataSource {
+            binding: name.name.clone(),
+            format: format.name.clone(),
+            path,
+            span: place,
+        });
         let mut fields = Vec::new();
         for (field, dtype, shape) in header {
             if shape.first() != Some(&count) {
@@ -385,7 +411,9 @@ impl<'a> TrainWalk<'a> {
             Value::Tuple(fields) => fields,
             _ => return self.cx.fail(errors::split_form(value.span)),
         };
-        let field = |name: &str| fields.iter().find(|field| field.label.as_deref() == Some(name)).map(|field| field.value.clone());
+        let field = |name: &str| {
+            fields.iter().find(|field| field.label.as_deref() == Some(name)).map(|field| field.value.clone())
+        };
         for given in fields.iter() {
             if !matches!(given.label.as_deref(), Some("train" | "test" | "seed")) {
                 return self.cx.fail(errors::split_form(value.span));
@@ -411,7 +439,9 @@ impl<'a> TrainWalk<'a> {
             Some(Value::Num(test)) => {
                 let seed = match field("seed") {
                     None => Some(0),
-                    Some(Value::Num(seed)) => seed.dim.and_then(|dim| dim.as_const()).and_then(|seed| u64::try_from(seed).ok()),
+                    Some(Value::Num(seed)) => {
+                        seed.dim.and_then(|dim| dim.as_const()).and_then(|seed| u64::try_from(seed).ok())
+                    }
                     Some(_) => None,
                 };
                 let train = match field("train") {
@@ -420,7 +450,9 @@ impl<'a> TrainWalk<'a> {
                     Some(_) => None,
                 };
                 match (test.known(), train, seed) {
-                    (Some(test), Some(train), Some(seed)) if test >= 0.0 && train > 0.0 && test + train <= 1.0 + 1e-9 => {
+                    (Some(test), Some(train), Some(seed))
+                        if test >= 0.0 && train > 0.0 && test + train <= 1.0 + 1e-9 =>
+                    {
                         self.split = Split::Fraction { test, seed };
                         Ok(())
                     }

@@ -155,10 +155,21 @@ impl Checker<'_> {
     }
 
     /// Checks what is given against a parameter's type whose names are all bound.
-    pub fn match_type(&mut self, ty: &ast::Type, elem: &Elem, actual: &[AxisVar], span: Span) -> Checking<()> {
+    pub fn match_type(
+        &mut self,
+        ty: &ast::Type,
+        elem: &Elem,
+        actual: &[AxisVar],
+        span: Span,
+    ) -> Checking<()> {
         let (wanted, axes) = self.read_type(ty)?;
         if !self.elem_fits(&wanted, elem) {
-            return self.fail(errors::wrong_elem(span, &self.show_elem(&wanted), &self.show_elem(elem), ty.span));
+            return self.fail(errors::wrong_elem(
+                span,
+                &self.show_elem(&wanted),
+                &self.show_elem(elem),
+                ty.span,
+            ));
         }
         if axes.len() != actual.len() {
             let (wanted, given) = (self.show_axes(&axes), self.show_axes(actual));

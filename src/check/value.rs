@@ -82,7 +82,10 @@ pub enum Callable {
     Lambda(Rc<ast::Lambda>, Scope),
     Builtin(Builtin),
     /// `stack(count, block)`
-    Stack { count: Dim, block: Rc<Func> },
+    Stack {
+        count: Dim,
+        block: Rc<Func>,
+    },
     /// `grad(f)`
     Grad(Rc<Func>),
 }

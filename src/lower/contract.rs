@@ -38,7 +38,9 @@ impl Lowering<'_> {
     /// Whether a product is never needed itself: everything that reads it is a contraction.
     pub(super) fn feeds_contraction(&self, node: Node) -> bool {
         let users = &self.users[node];
-        self.homes[node].is_none() && !users.is_empty() && users.iter().all(|user| self.roles(*user).is_some())
+        self.homes[node].is_none()
+            && !users.is_empty()
+            && users.iter().all(|user| self.roles(*user).is_some())
     }
 
     /// Lowers a group that is a contraction with a bias or a relu behind it, or anything else: then the contractions in it come first.
@@ -65,7 +67,9 @@ impl Lowering<'_> {
         let mut tail = Tail { target: node, bias: None, relu: false };
         loop {
             let [user] = self.users[tail.target][..] else { return tail };
-            if !graph.regions[region].nodes.contains(&user) || graph.regions[region].results.contains(&tail.target) {
+            if !graph.regions[region].nodes.contains(&user)
+                || graph.regions[region].results.contains(&tail.target)
+            {
                 return tail;
             }
             let args = &graph.nodes[user].args;
@@ -113,14 +117,16 @@ impl Lowering<'_> {
         loop {
             if let Some(home) = &self.homes[node] {
                 let read = self.read(home, &place)?;
-                let plain = read.address.terms.iter().all(|(atom, _)| matches!(atom, Atom::Axis(_) | Atom::Turn(_)));
+                let plain =
+                    read.address.terms.iter().all(|(atom, _)| matches!(atom, Atom::Axis(_) | Atom::Turn(_)));
                 return Ok(plain.then(|| (home.clone(), read)));
             }
             let data = &self.graph.nodes[node];
             match &data.op {
                 Op::View(map) => {
                     let (inner, checks) = self.view_place(map, &place, self)?;
-                    if map.outside == Outside::Zero && !checks.iter().all(|(ix, size)| ix.lies_in(size, self)) {
+                    if map.outside == Outside::Zero && !checks.iter().all(|(ix, size)| ix.lies_in(size, self))
+                    {
                         return Ok(None);
                     }
                     place = inner;
@@ -178,7 +184,9 @@ impl Lowering<'_> {
             std::mem::swap(&mut roles.a, &mut roles.b);
             std::mem::swap(&mut roles.m, &mut roles.n);
         }
-        let by_order = |axes: &[Axis]| -> Vec<Axis> { order.iter().copied().filter(|axis| axes.contains(axis)).collect() };
+        let by_order = |axes: &[Axis]| -> Vec<Axis> {
+            order.iter().copied().filter(|axis| axes.contains(axis)).collect()
+        };
         let (batch, m, n) = (by_order(&roles.batch), by_order(&roles.m), by_order(&roles.n));
         let packed = [&batch[..], &roles.k, &n].concat();
         let (b_home, b) = self.operand(roles.b, &packed, Some(inner))?;
@@ -275,7 +283,8 @@ impl Emitter<'_, '_> {
         let rows = m.remove(longest);
         let columns = n.pop().expect("a contraction has columns");
         let steps = k.pop().expect("a contraction sums");
-        let batch: Vec<Run> = batch.into_iter().map(|axis| Run { axes: vec![axis], extent: self.cx.size(axis) }).collect();
+        let batch: Vec<Run> =
+            batch.into_iter().map(|axis| Run { axes: vec![axis], extent: self.cx.size(axis) }).collect();
         for run in batch.iter().chain(&m).chain(&n) {
             let var = self.grid(&run.extent);
             self.spread(run, Ix::atom(Atom::Var(var)), &mut place)?;

@@ -122,7 +122,11 @@ impl<'a> Grouping<'a> {
     }
 
     fn finish(self) -> Vec<Vec<Node>> {
-        self.groups.into_iter().filter(|group| group.open && group.nodes.len() > 1).map(|group| group.nodes).collect()
+        self.groups
+            .into_iter()
+            .filter(|group| group.open && group.nodes.len() > 1)
+            .map(|group| group.nodes)
+            .collect()
     }
 
     fn free_axes(&self, node: Node) -> AxisSet {
@@ -162,13 +166,18 @@ impl<'a> Grouping<'a> {
         if !open {
             return;
         }
-        let mut candidates: Vec<usize> = deps.iter().filter(|dep| !dep.whole).filter_map(|dep| self.of[dep.node]).collect();
+        let mut candidates: Vec<usize> =
+            deps.iter().filter(|dep| !dep.whole).filter_map(|dep| self.of[dep.node]).collect();
         candidates.sort_unstable();
         candidates.dedup();
         // The latest first: it is the one that most of the others come before.
         for other in candidates.into_iter().rev() {
             let own = self.of[node].expect("the node is in a group");
-            if other != own && self.groups[other].open && !self.groups[other].nodes.is_empty() && self.may_merge(other, own) {
+            if other != own
+                && self.groups[other].open
+                && !self.groups[other].nodes.is_empty()
+                && self.may_merge(other, own)
+            {
                 self.merge(other, own);
             }
         }
@@ -216,11 +225,15 @@ impl<'a> Grouping<'a> {
 
     /// Whether these nodes make one kernel.
     fn fits(&self, nodes: &[Node]) -> bool {
-        let members: EntitySet<Node> = nodes.iter().copied().collect();
+        let mut members: EntitySet<Node> = EntitySet::new();
+        members.extend(nodes.iter().copied());
         let axes: Vec<AxisSet> = nodes.iter().map(|node| self.free_axes(*node)).collect();
         let shared = axes.iter().skip(1).fold(axes[0].clone(), |all, axes| common(&all, axes));
-        let reductions: Vec<Node> =
-            nodes.iter().copied().filter(|node| matches!(self.graph.nodes[*node].op, Op::Reduce { .. })).collect();
+        let reductions: Vec<Node> = nodes
+            .iter()
+            .copied()
+            .filter(|node| matches!(self.graph.nodes[*node].op, Op::Reduce { .. }))
+            .collect();
         for node in nodes {
             for dep in self.deps(*node).into_iter().filter(|dep| members.contains(dep.node)) {
                 let elsewhere = !common(&dep.moved, &shared).is_empty();
@@ -255,7 +268,8 @@ impl<'a> Grouping<'a> {
             return false;
         }
         self.users.by[node].iter().all(|user| {
-            members.contains(*user) || (is_free(&self.graph.nodes[*user].op) && self.is_private(*user, members))
+            members.contains(*user)
+                || (is_free(&self.graph.nodes[*user].op) && self.is_private(*user, members))
         })
     }
 
@@ -266,7 +280,10 @@ impl<'a> Grouping<'a> {
             _ => 100,
         };
         let deps = self.deps(node);
-        let rest = deps.iter().filter(|dep| members.contains(dep.node)).map(|dep| self.cost_within(dep.node, members, CHEAP));
+        let rest = deps
+            .iter()
+            .filter(|dep| members.contains(dep.node))
+            .map(|dep| self.cost_within(dep.node, members, CHEAP));
         own + rest.sum::<u32>()
     }
 
@@ -283,7 +300,11 @@ impl<'a> Grouping<'a> {
             return own;
         }
         let deps = self.deps(node);
-        own + deps.iter().filter(|dep| members.contains(dep.node)).map(|dep| self.cost_within(dep.node, members, limit - own)).sum::<u32>()
+        own + deps
+            .iter()
+            .filter(|dep| members.contains(dep.node))
+            .map(|dep| self.cost_within(dep.node, members, limit - own))
+            .sum::<u32>()
     }
 
     /// What a node reads, through what is free. A node with a body reads what the body reads.
@@ -310,10 +331,17 @@ impl<'a> Grouping<'a> {
         match &data.op {
             Op::View(map) => {
                 let mut moved = moved;
-                moved.extend(map.at.iter().filter(|(axis, index)| index.as_axis() != Some(*axis)).map(|(axis, _)| *axis));
+                moved.extend(
+                    map.at
+                        .iter()
+                        .filter(|(axis, index)| index.as_axis() != Some(*axis))
+                        .map(|(axis, _)| *axis),
+                );
                 self.trace(data.args[0], moved, whole, deps);
             }
-            op if is_free(op) => data.args.iter().for_each(|arg| self.trace(*arg, moved.clone(), whole, deps)),
+            op if is_free(op) => {
+                data.args.iter().for_each(|arg| self.trace(*arg, moved.clone(), whole, deps))
+            }
             Op::Project(_) => self.trace(data.args[0], moved, whole, deps),
             _ => deps.push(Dep { node, moved, whole }),
         }

@@ -23,10 +23,21 @@ pub fn regroup(graph: &mut Graph, region: Region, groups: Vec<Vec<Node>>) {
         }
     }
     let nodes = graph.regions[region].nodes.clone();
-    let here: EntitySet<Node> = nodes.iter().copied().collect();
-    let inner: Vec<Vec<Node>> = groups.iter().enumerate().map(|(i, group)| with_free(graph, group, i, &of)).collect();
+    let mut here: EntitySet<Node> = EntitySet::new();
+    here.extend(nodes.iter().copied());
+    let inner: Vec<Vec<Node>> =
+        groups.iter().enumerate().map(|(i, group)| with_free(graph, group, i, &of)).collect();
     let read_outside = read_outside(graph, region, &nodes, &of, &inner);
-    let mut placing = Placing { graph, of, inner, read_outside, here, placed: EntitySet::new(), order: Vec::new(), components: HashMap::new() };
+    let mut placing = Placing {
+        graph,
+        of,
+        inner,
+        read_outside,
+        here,
+        placed: EntitySet::new(),
+        order: Vec::new(),
+        components: HashMap::new(),
+    };
     for node in nodes {
         placing.place(node);
     }
@@ -36,7 +47,12 @@ pub fn regroup(graph: &mut Graph, region: Region, groups: Vec<Vec<Node>>) {
 }
 
 /// The members of a group and copies of the free nodes between them, in order.
-fn with_free(graph: &mut Graph, group: &[Node], index: usize, of: &SecondaryMap<Node, Option<usize>>) -> Vec<Node> {
+fn with_free(
+    graph: &mut Graph,
+    group: &[Node],
+    index: usize,
+    of: &SecondaryMap<Node, Option<usize>>,
+) -> Vec<Node> {
     let mut copies: HashMap<Node, Option<Node>> = HashMap::new();
     let mut list = Vec::new();
     for node in group {
@@ -103,8 +119,20 @@ fn read_outside(
     }
     for (i, group) in inner.iter().enumerate() {
         for node in group {
-            todo.extend(graph.nodes[*node].args.iter().copied().filter(|arg| of[*arg] != Some(i) && !copied.contains(arg)));
-            todo.extend(graph.nodes[*node].args.iter().copied().filter(|arg| of[*arg].is_some_and(|other| other != i)));
+            todo.extend(
+                graph.nodes[*node]
+                    .args
+                    .iter()
+                    .copied()
+                    .filter(|arg| of[*arg] != Some(i) && !copied.contains(arg)),
+            );
+            todo.extend(
+                graph.nodes[*node]
+                    .args
+                    .iter()
+                    .copied()
+                    .filter(|arg| of[*arg].is_some_and(|other| other != i)),
+            );
         }
     }
     while let Some(node) = todo.pop() {
@@ -165,11 +193,15 @@ impl Placing<'_> {
                 self.place(read);
             }
         }
-        let results: Vec<Node> =
-            nodes.iter().copied().filter(|n| self.of[*n].is_some() && self.read_outside.contains(*n)).collect();
+        let results: Vec<Node> = nodes
+            .iter()
+            .copied()
+            .filter(|n| self.of[*n].is_some() && self.read_outside.contains(*n))
+            .collect();
         let last = *results.last().or(nodes.last()).expect("a group has members");
         let span = self.graph.nodes[last].span;
-        let inner = self.graph.regions.push(RegionData { params: Vec::new(), nodes, results: results.clone() });
+        let inner =
+            self.graph.regions.push(RegionData { params: Vec::new(), nodes, results: results.clone() });
         let Shape { axes, dtype } = Shape::tuple();
         let tuple = NodeData { op: Op::Fused(inner), args: Default::default(), dtype, axes, span };
         let fused = self.graph.nodes.push(tuple);
@@ -186,9 +218,7 @@ impl Placing<'_> {
 
 /// Makes everything in the region but the groups themselves read components instead of members.
 fn redirect(graph: &mut Graph, region: Region, components: &HashMap<Node, Node>) {
-    let own: HashSet<Node> = graph.regions[region].nodes.iter().copied().collect();
     let mut todo: Vec<(Region, HashSet<Node>)> = vec![(region, HashSet::new())];
-    drop(own);
     while let Some((region, members)) = todo.pop() {
         let nodes = graph.regions[region].nodes.clone();
         for node in nodes {

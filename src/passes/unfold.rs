@@ -4,8 +4,8 @@
 //! `i = h*E + e`); the other axes that vanish are summed. What does not divide or lies outside reads as zero.
 
 use crate::axes::{Dim, DimError};
-use crate::graph::{Affine, Axis, Graph, Index, IndexMap, Node, NodeData, Op, Outside, Reducer, Region};
 use crate::graph::sets::{set, union, without};
+use crate::graph::{Affine, Axis, Graph, Index, IndexMap, Node, NodeData, Op, Outside, Reducer, Region};
 
 /// Far beyond every axis: what does not divide is read there.
 const FAR: i64 = 1 << 40;
@@ -64,7 +64,10 @@ fn gather_form(graph: &Graph, node: Node, map: &IndexMap) -> Result<Option<Gathe
     let mut at: Vec<(Axis, Index)> = Vec::new();
     for (i, equation) in equations.iter().enumerate() {
         let elsewhere = |axis: Axis| {
-            equations.iter().enumerate().any(|(j, other)| j != i && other.sum.terms.iter().any(|(a, _)| *a == axis))
+            equations
+                .iter()
+                .enumerate()
+                .any(|(j, other)| j != i && other.sum.terms.iter().any(|(a, _)| *a == axis))
         };
         let Some(digits) = digits(&equation.sum, &size, &elsewhere)? else { return Ok(None) };
         // The rest of the equation, divided by the last digit's factor.
@@ -119,7 +122,8 @@ fn equations(map: &IndexMap, size: &dyn Fn(Axis) -> Dim) -> Result<Option<Vec<Eq
                 });
                 let (Some(partner), Index::Affine(sum)) = (partner, &**inner) else { return Ok(None) };
                 used[partner] = true;
-                let parts = [(by.clone(), Index::axis(*axis)), (Dim::constant(1), Index::axis(map.at[partner].0))];
+                let parts =
+                    [(by.clone(), Index::axis(*axis)), (Dim::constant(1), Index::axis(map.at[partner].0))];
                 equations.push(Equation { made: Index::sum(parts)?, sum: sum.clone() });
             }
             Index::Rem(..) => continue,
@@ -160,7 +164,10 @@ fn digits(
         let (first, factor) = digits[0].clone();
         let mut above = None;
         for (axis, larger) in free.iter().copied() {
-            if !digits.iter().any(|(digit, _)| digit == axis) && factor.mul(&size(first))? == *larger && factor.at_least(1) {
+            if !digits.iter().any(|(digit, _)| digit == axis)
+                && factor.mul(&size(first))? == *larger
+                && factor.at_least(1)
+            {
                 above = Some((*axis, larger.clone()));
             }
         }

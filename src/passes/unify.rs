@@ -186,7 +186,8 @@ mod tests {
         let results = [output(&b, "y", plain), output(&b, "z", outer)];
         let graph = unify(b.finish(results));
         verify(&graph).unwrap();
-        let views = graph.regions[graph.root].nodes.iter().filter(|n| matches!(graph.nodes[**n].op, Op::View(_)));
+        let views =
+            graph.regions[graph.root].nodes.iter().filter(|n| matches!(graph.nodes[**n].op, Op::View(_)));
         assert_eq!(views.count(), 1, "{graph}");
     }
 }

@@ -17,7 +17,10 @@ pub fn axis_mismatch(given: AxisAt, wanted: AxisAt) -> Diagnostic {
 pub fn too_few_axes(span: Span, wanted: usize, given: &str, place: Span) -> Diagnostic {
     let axes = if wanted == 1 { "axis" } else { "axes" };
     Diagnostic::error(Code(202), format!("a value with at least {wanted} {axes} is wanted"))
-        .label(span, if given == "[]" { "this is a scalar".to_owned() } else { format!("this has the axes {given}") })
+        .label(
+            span,
+            if given == "[]" { "this is a scalar".to_owned() } else { format!("this has the axes {given}") },
+        )
         .label(place, "as declared here")
 }
 
@@ -26,9 +29,12 @@ pub fn shapes_differ(span: Span, have: AxisAt, want: AxisAt, left: &str, right: 
     let diagnostic = Diagnostic::error(Code(203), format!("axes `{}` and `{}` differ", want.name, have.name))
         .label(span, format!("`{left}` and `{right}` do not fit"));
     if have.name == "1" || want.name == "1" {
-        return diagnostic.help("an axis of size 1 is not stretched; leave it out, and the value is mapped over the other's axes");
+        return diagnostic.help(
+            "an axis of size 1 is not stretched; leave it out, and the value is mapped over the other's axes",
+        );
     }
-    diagnostic.help("the axes of one must be the last axes of the other, name by name; nothing else is broadcast")
+    diagnostic
+        .help("the axes of one must be the last axes of the other, name by name; nothing else is broadcast")
 }
 
 pub fn wrong_rank(span: Span, wanted: &str, given: &str, place: Span) -> Diagnostic {
@@ -62,7 +68,8 @@ pub fn cannot_solve(span: Span, name: &str, pattern: &Dim, target: &Dim) -> Diag
 
 /// `over: N` where the value has no N.
 pub fn axis_not_there(span: Span, name: &str, value: &str, hidden: bool) -> Diagnostic {
-    let diagnostic = Diagnostic::error(Code(209), format!("there is no axis `{name}` in {value}")).label(span, "not an axis of the value");
+    let diagnostic = Diagnostic::error(Code(209), format!("there is no axis `{name}` in {value}"))
+        .label(span, "not an axis of the value");
     if hidden {
         return diagnostic.help(format!(
             "the function is mapped over `{name}`, so it sees one entry at a time; a function that needs the whole axis names it in its type"
@@ -84,11 +91,13 @@ pub fn not_an_axis(span: Span, what: &str) -> Diagnostic {
 }
 
 pub fn not_a_dim(span: Span, what: &str) -> Diagnostic {
-    Diagnostic::error(Code(212), "a dim is wanted here: a whole number, or a name for one").label(span, format!("this is {what}"))
+    Diagnostic::error(Code(212), "a dim is wanted here: a whole number, or a name for one")
+        .label(span, format!("this is {what}"))
 }
 
 pub fn negative_dim(span: Span, dim: &Dim) -> Diagnostic {
-    Diagnostic::error(Code(213), format!("a dim cannot be negative, and this is {dim}")).label(span, "negative")
+    Diagnostic::error(Code(213), format!("a dim cannot be negative, and this is {dim}"))
+        .label(span, "negative")
 }
 
 pub fn reshape_count(span: Span, value: &str, have: &Dim, want: &Dim, place: Span) -> Diagnostic {
@@ -134,7 +143,8 @@ pub fn constraint_form(span: Span) -> Diagnostic {
 }
 
 pub fn matmul_of_scalars(span: Span, left: &str, right: &str) -> Diagnostic {
-    Diagnostic::error(Code(223), format!("`@` multiplies vectors and matrices, not {left} and {right}")).label(span, "at least one axis each is wanted")
+    Diagnostic::error(Code(223), format!("`@` multiplies vectors and matrices, not {left} and {right}"))
+        .label(span, "at least one axis each is wanted")
 }
 
 pub fn matmul_rank(span: Span, right: &str) -> Diagnostic {

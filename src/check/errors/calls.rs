@@ -13,7 +13,8 @@ pub fn not_a_function(span: Span, what: &str) -> Diagnostic {
 
 pub fn wrong_count(span: Span, callee: &str, wanted: usize, given: usize) -> Diagnostic {
     let arguments = if wanted == 1 { "argument" } else { "arguments" };
-    Diagnostic::error(Code(331), format!("`{callee}` takes {wanted} {arguments}, and {given} are given")).label(span, "called here")
+    Diagnostic::error(Code(331), format!("`{callee}` takes {wanted} {arguments}, and {given} are given"))
+        .label(span, "called here")
 }
 
 pub fn too_many_statics(span: Span, callee: &str, wanted: usize, given: usize) -> Diagnostic {
@@ -22,9 +23,14 @@ pub fn too_many_statics(span: Span, callee: &str, wanted: usize, given: usize) -
         .help(format!("the first group holds what is known when compiling, the second the tensors: {callee}(…)(x), or x |> {callee}(…)"))
 }
 
-pub fn unknown_argument<'a>(label: &ast::Ident, callee: &str, known: impl Iterator<Item = &'a Name>) -> Diagnostic {
+pub fn unknown_argument<'a>(
+    label: &ast::Ident,
+    callee: &str,
+    known: impl Iterator<Item = &'a Name>,
+) -> Diagnostic {
     let known: Vec<&str> = known.map(Name::as_str).collect();
-    let diagnostic = Diagnostic::error(Code(333), format!("`{callee}` has no argument `{label}`")).label(label.span, "not an argument");
+    let diagnostic = Diagnostic::error(Code(333), format!("`{callee}` has no argument `{label}`"))
+        .label(label.span, "not an argument");
     match nearest(&label.name, known.iter().copied()) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None if known.is_empty() => diagnostic,
@@ -61,22 +67,32 @@ pub fn parameter_in_function(span: Span, name: &ast::Ident) -> Diagnostic {
 }
 
 pub fn slot_changes(span: Span, path: &str, have: &str, want: &str, first: Span) -> Diagnostic {
-    Diagnostic::error(Code(339), format!("`{path}` has the axes {have}, and this use of the same instance needs {want}"))
-        .label(span, format!("{want} here"))
-        .label(first, format!("made with {have} here"))
-        .help("an instance that is applied twice shares its parameters; make two instances where the shapes differ")
+    Diagnostic::error(
+        Code(339),
+        format!("`{path}` has the axes {have}, and this use of the same instance needs {want}"),
+    )
+    .label(span, format!("{want} here"))
+    .label(first, format!("made with {have} here"))
+    .help(
+        "an instance that is applied twice shares its parameters; make two instances where the shapes differ",
+    )
 }
 
 pub fn state_type(span: Span, name: &str, given: &str, wanted: &str, place: Span) -> Diagnostic {
-    Diagnostic::error(Code(340), format!("state `{name}` has the axes {wanted}, and {given} is written to it"))
-        .label(span, format!("this is {given}"))
-        .label(place, "declared here")
+    Diagnostic::error(
+        Code(340),
+        format!("state `{name}` has the axes {wanted}, and {given} is written to it"),
+    )
+    .label(span, format!("this is {given}"))
+    .label(place, "declared here")
 }
 
 pub fn state_of_a_sample(span: Span, name: &str) -> Diagnostic {
     Diagnostic::error(Code(341), format!("`{name}` would get a different value from each sample"))
         .label(span, "depends on an axis that is mapped over")
-        .help("a layer that must see the batch names it: layer batch_norm(batch: axis)(x: f32[batch, ..S, C])")
+        .help(
+            "a layer that must see the batch names it: layer batch_norm(batch: axis)(x: f32[batch, ..S, C])",
+        )
 }
 
 pub fn stack_changes_shape(span: Span, before: &str, after: &str) -> Diagnostic {
@@ -85,7 +101,8 @@ pub fn stack_changes_shape(span: Span, before: &str, after: &str) -> Diagnostic 
 }
 
 pub fn carry_without_value(name: &ast::Ident) -> Diagnostic {
-    Diagnostic::error(Code(343), format!("the carry `{name}` needs a first value")).label(name.span, "write: name: type = value")
+    Diagnostic::error(Code(343), format!("the carry `{name}` needs a first value"))
+        .label(name.span, "write: name: type = value")
 }
 
 pub fn carry_changes(span: Span, name: &str, before: &str, after: &str) -> Diagnostic {

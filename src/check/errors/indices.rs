@@ -25,7 +25,8 @@ pub fn read_not_in_range(span: Span, axis: &str) -> Diagnostic {
 }
 
 pub fn slice_not_in_range(span: Span, value: &str) -> Diagnostic {
-    Diagnostic::error(Code(233), format!("the slice does not provably lie inside of {value}")).label(span, "may reach outside")
+    Diagnostic::error(Code(233), format!("the slice does not provably lie inside of {value}"))
+        .label(span, "may reach outside")
 }
 
 pub fn too_many_indices(span: Span, value: &str, given: usize) -> Diagnostic {
@@ -33,7 +34,8 @@ pub fn too_many_indices(span: Span, value: &str, given: usize) -> Diagnostic {
 }
 
 pub fn cannot_index(span: Span, what: &str) -> Diagnostic {
-    Diagnostic::error(Code(235), format!("{what} has no entries to index")).label(span, format!("this is {what}"))
+    Diagnostic::error(Code(235), format!("{what} has no entries to index"))
+        .label(span, format!("this is {what}"))
 }
 
 pub fn not_an_index(span: Span, what: &str) -> Diagnostic {
@@ -41,29 +43,37 @@ pub fn not_an_index(span: Span, what: &str) -> Diagnostic {
 }
 
 pub fn index_must_be_positions(span: Span, given: &str, axis: &str) -> Diagnostic {
-    Diagnostic::error(Code(237), format!("an index by values must be of type Idx[{axis}], so that it lies in range"))
-        .label(span, format!("this is {given}"))
-        .help(format!("declare where it comes from as Idx[{axis}]: it is checked once, where data enters"))
+    Diagnostic::error(
+        Code(237),
+        format!("an index by values must be of type Idx[{axis}], so that it lies in range"),
+    )
+    .label(span, format!("this is {given}"))
+    .help(format!("declare where it comes from as Idx[{axis}]: it is checked once, where data enters"))
 }
 
 pub fn entry_of_other_axis(span: Span, entry: &str, value: &str, axis: &Dim) -> Diagnostic {
-    Diagnostic::error(Code(238), format!("{entry} does not index the axis `{axis}` of {value}")).label(span, format!("this is {entry}"))
+    Diagnostic::error(Code(238), format!("{entry} does not index the axis `{axis}` of {value}"))
+        .label(span, format!("this is {entry}"))
 }
 
 pub fn positions_of_other_axis(span: Span, given: &str, axis: &Dim) -> Diagnostic {
-    Diagnostic::error(Code(239), format!("{given} is compared with an index over `{axis}`")).label(span, "different axes")
+    Diagnostic::error(Code(239), format!("{given} is compared with an index over `{axis}`"))
+        .label(span, "different axes")
 }
 
 pub fn compared_axes_differ(span: Span, left: &str, right: &str) -> Diagnostic {
-    Diagnostic::error(Code(240), format!("indices over different axes are compared: `{left}` and `{right}`")).label(span, "different axes")
+    Diagnostic::error(Code(240), format!("indices over different axes are compared: `{left}` and `{right}`"))
+        .label(span, "different axes")
 }
 
 pub fn list_index(span: Span, index: i64, length: usize) -> Diagnostic {
-    Diagnostic::error(Code(241), format!("there is no entry {index} among {length}")).label(span, "out of range")
+    Diagnostic::error(Code(241), format!("there is no entry {index} among {length}"))
+        .label(span, "out of range")
 }
 
 pub fn list_index_not_static(span: Span) -> Diagnostic {
-    Diagnostic::error(Code(242), "a list or tuple is indexed by one number that is known when compiling").label(span, "not such a number")
+    Diagnostic::error(Code(242), "a list or tuple is indexed by one number that is known when compiling")
+        .label(span, "not such a number")
 }
 
 pub fn guard_on_for(span: Span) -> Diagnostic {

@@ -6,7 +6,8 @@ use crate::diag::{Code, Diagnostic, Fault};
 
 /// Parsed, but no later stage knows it.
 pub fn not_yet(span: Span, what: &str) -> Diagnostic {
-    Diagnostic::error(Code(600), format!("{what} is not compiled yet")).label(span, "part of the language, but nnc cannot compile it so far")
+    Diagnostic::error(Code(600), format!("{what} is not compiled yet"))
+        .label(span, "part of the language, but nnc cannot compile it so far")
 }
 
 pub fn too_much_unrolling(span: Span, limit: usize) -> Diagnostic {
@@ -18,11 +19,15 @@ pub fn too_much_unrolling(span: Span, limit: usize) -> Diagnostic {
 
 pub fn dim_arithmetic(span: Span, error: &DimError) -> Diagnostic {
     let fault = if matches!(error, DimError::TooLarge) { Fault::Limit } else { Fault::Program };
-    Diagnostic::error(Code(603), format!("the size of an axis cannot be computed: {error}")).label(span, "computed here").fault(fault)
+    Diagnostic::error(Code(603), format!("the size of an axis cannot be computed: {error}"))
+        .label(span, "computed here")
+        .fault(fault)
 }
 
 pub fn number_too_large(span: Span) -> Diagnostic {
-    Diagnostic::error(Code(604), "this whole number is too large").label(span, "beyond 64 bits").help("write it as a float: 1e30")
+    Diagnostic::error(Code(604), "this whole number is too large")
+        .label(span, "beyond 64 bits")
+        .help("write it as a float: 1e30")
 }
 
 pub fn division_by_zero(span: Span) -> Diagnostic {

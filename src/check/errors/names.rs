@@ -50,7 +50,9 @@ pub fn unknown_parameter(name: &ast::Ident, layer: &str) -> Diagnostic {
 }
 
 pub fn unknown_type(span: Span, name: &str) -> Diagnostic {
-    let known = ["f32", "f64", "bf16", "f16", "i32", "i64", "u8", "bool", "Idx", "float", "num", "any", "dim", "axis"];
+    let known = [
+        "f32", "f64", "bf16", "f16", "i32", "i64", "u8", "bool", "Idx", "float", "num", "any", "dim", "axis",
+    ];
     let message = format!("`{name}` is no type");
     with_nearest(Diagnostic::error(Code(105), message).label(span, "not a type"), nearest(name, known))
 }
@@ -72,10 +74,13 @@ pub fn unknown_pack(span: Span, name: &str) -> Diagnostic {
 }
 
 pub fn unknown_reducer(name: &ast::Ident, nearest: Option<String>) -> Diagnostic {
-    let diagnostic = Diagnostic::error(Code(108), format!("`{name}` is no reducer")).label(name.span, "before binders stands a reducer");
+    let diagnostic = Diagnostic::error(Code(108), format!("`{name}` is no reducer"))
+        .label(name.span, "before binders stands a reducer");
     match nearest {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-        None => diagnostic.help("the reducers are sum, prod, mean, max, min, any, all, argmax, argmin, logsumexp and softmax"),
+        None => diagnostic.help(
+            "the reducers are sum, prod, mean, max, min, any, all, argmax, argmin, logsumexp and softmax",
+        ),
     }
 }
 
@@ -106,7 +111,8 @@ pub fn write_of_no_state(name: &ast::Ident) -> Diagnostic {
 
 /// A user's definition that has a library name.
 pub fn shadows_library(name: &str, span: Span) -> Diagnostic {
-    Diagnostic::warning(Code(113), format!("`{name}` hides the library's `{name}` in this file")).label(span, "defined here")
+    Diagnostic::warning(Code(113), format!("`{name}` hides the library's `{name}` in this file"))
+        .label(span, "defined here")
 }
 
 /// A definition that the file does not have.

@@ -10,10 +10,13 @@ use super::nearest;
 const CLAUSES: [&str; 9] = ["data", "split", "loss", "metric", "optim", "batch", "epochs", "init", "let"];
 
 pub fn unknown_clause(word: &ast::Ident) -> Diagnostic {
-    let diagnostic = Diagnostic::error(Code(401), format!("`{word}` is no clause of a train block")).label(word.span, "not a clause");
+    let diagnostic = Diagnostic::error(Code(401), format!("`{word}` is no clause of a train block"))
+        .label(word.span, "not a clause");
     match nearest(&word.name, CLAUSES) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-        None => diagnostic.help("the clauses are data, split, let, loss, metric, optim, batch, epochs and init"),
+        None => {
+            diagnostic.help("the clauses are data, split, let, loss, metric, optim, batch, epochs and init")
+        }
     }
 }
 
@@ -30,7 +33,9 @@ pub fn data_form(span: Span) -> Diagnostic {
 }
 
 pub fn data_without_samples(span: Span, path: &str) -> Diagnostic {
-    Diagnostic::error(Code(404), format!("`{path}` holds no array with an axis of samples")).label(span, "no samples").fault(crate::diag::Fault::File)
+    Diagnostic::error(Code(404), format!("`{path}` holds no array with an axis of samples"))
+        .label(span, "no samples")
+        .fault(crate::diag::Fault::File)
 }
 
 pub fn data_counts_differ(span: Span, before: usize, count: usize) -> Diagnostic {
@@ -46,11 +51,14 @@ pub fn split_form(span: Span) -> Diagnostic {
 }
 
 pub fn split_before_data(span: Span) -> Diagnostic {
-    Diagnostic::error(Code(407), "`split` stands before `data`").label(span, "how many samples are there?").help("move it behind the data")
+    Diagnostic::error(Code(407), "`split` stands before `data`")
+        .label(span, "how many samples are there?")
+        .help("move it behind the data")
 }
 
 pub fn not_a_count(span: Span) -> Diagnostic {
-    Diagnostic::error(Code(408), "a whole number of at least 1 is wanted here").label(span, "not such a number")
+    Diagnostic::error(Code(408), "a whole number of at least 1 is wanted here")
+        .label(span, "not such a number")
 }
 
 pub fn not_a_measure(span: Span, given: &str) -> Diagnostic {
@@ -60,7 +68,9 @@ pub fn not_a_measure(span: Span, given: &str) -> Diagnostic {
 }
 
 pub fn not_an_optimizer(span: Span, name: &str) -> Diagnostic {
-    Diagnostic::error(Code(410), format!("`{name}` is no optimizer")).label(span, "not an optimizer").help("for example: optim adam(1e-3)")
+    Diagnostic::error(Code(410), format!("`{name}` is no optimizer"))
+        .label(span, "not an optimizer")
+        .help("for example: optim adam(1e-3)")
 }
 
 pub fn nothing_to_train(span: Span) -> Diagnostic {
@@ -68,7 +78,8 @@ pub fn nothing_to_train(span: Span) -> Diagnostic {
 }
 
 pub fn optimizer_result(span: Span, have: &str, want: &str) -> Diagnostic {
-    Diagnostic::error(Code(412), format!("the optimizer gives {have} for a parameter that is {want}")).label(span, "applied here")
+    Diagnostic::error(Code(412), format!("the optimizer gives {have} for a parameter that is {want}"))
+        .label(span, "applied here")
 }
 
 /// `--set` of a name that the train block does not have.
@@ -77,6 +88,9 @@ pub fn unknown_setting(name: &str, block: &str, known: &[Name]) -> Diagnostic {
     match nearest(name, known.iter().map(Name::as_str)) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None if known.is_empty() => diagnostic,
-        None => diagnostic.help(format!("it has {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))),
+        None => diagnostic.help(format!(
+            "it has {}",
+            known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        )),
     }
 }

@@ -15,7 +15,14 @@ pub fn wrong_elem(span: Span, wanted: &str, given: &str, place: Span) -> Diagnos
 
 pub fn dtypes_differ(left: Span, left_type: &str, right: Span, right_type: &str) -> Diagnostic {
     Diagnostic::error(Code(302), format!("{left_type} and {right_type} do not mix"))
-        .label(left, if left == right { format!("{left_type} and {right_type}") } else { format!("this is {left_type}") })
+        .label(
+            left,
+            if left == right {
+                format!("{left_type} and {right_type}")
+            } else {
+                format!("this is {left_type}")
+            },
+        )
         .label(right, format!("this is {right_type}"))
         .help("a conversion is written: x as f32")
 }
@@ -37,7 +44,9 @@ pub fn not_a_float(span: Span, given: &str) -> Diagnostic {
 }
 
 pub fn fraction_as_integer(span: Span, value: f64, dtype: DType) -> Diagnostic {
-    Diagnostic::error(Code(306), format!("{value} is no {dtype}")).label(span, "the other side is an integer").help("convert the other side: x as f32")
+    Diagnostic::error(Code(306), format!("{value} is no {dtype}"))
+        .label(span, "the other side is an integer")
+        .help("convert the other side: x as f32")
 }
 
 pub fn positions_are_no_numbers(span: Span, given: &str) -> Diagnostic {
@@ -54,7 +63,11 @@ pub fn numbers_are_no_positions(span: Span, given: &str, param: &ast::Param) -> 
 }
 
 pub fn two_bounds(span: Span, name: &str, first: &crate::axes::Dim, second: &crate::axes::Dim) -> Diagnostic {
-    Diagnostic::error(Code(309), format!("`{name}` is used as positions on an axis of {first} and of {second} entries")).label(span, "used again here")
+    Diagnostic::error(
+        Code(309),
+        format!("`{name}` is used as positions on an axis of {first} and of {second} entries"),
+    )
+    .label(span, "used again here")
 }
 
 pub fn not_a_tensor(span: Span, what: &str, param: &ast::Param) -> Diagnostic {
@@ -68,7 +81,9 @@ pub fn expected_tensor(span: Span, what: &str) -> Diagnostic {
 }
 
 pub fn not_a_tensor_type(span: Span) -> Diagnostic {
-    Diagnostic::error(Code(312), "a tensor type is wanted here").label(span, "not a tensor type").help("for example: f32[N, D] or Idx[C]")
+    Diagnostic::error(Code(312), "a tensor type is wanted here")
+        .label(span, "not a tensor type")
+        .help("for example: f32[N, D] or Idx[C]")
 }
 
 pub fn wrong_value(span: Span, given: &str, place: Span) -> Diagnostic {
@@ -78,7 +93,8 @@ pub fn wrong_value(span: Span, given: &str, place: Span) -> Diagnostic {
 }
 
 pub fn arms_differ(span: Span, then: &str, otherwise: &str) -> Diagnostic {
-    Diagnostic::error(Code(314), format!("one arm of `if` is {then}, the other {otherwise}")).label(span, "the arms must agree")
+    Diagnostic::error(Code(314), format!("one arm of `if` is {then}, the other {otherwise}"))
+        .label(span, "the arms must agree")
 }
 
 pub fn if_without_else(span: Span) -> Diagnostic {
@@ -106,7 +122,8 @@ pub fn ragged_list(span: Span) -> Diagnostic {
 }
 
 pub fn not_a_list(span: Span, what: &str) -> Diagnostic {
-    Diagnostic::error(Code(320), "a list that is known when compiling is wanted here").label(span, format!("this is {what}"))
+    Diagnostic::error(Code(320), "a list that is known when compiling is wanted here")
+        .label(span, format!("this is {what}"))
 }
 
 pub fn gradient_of_non_scalar(span: Span, given: &str) -> Diagnostic {
@@ -116,5 +133,6 @@ pub fn gradient_of_non_scalar(span: Span, given: &str) -> Diagnostic {
 }
 
 pub fn gradient_of_nothing(span: Span) -> Diagnostic {
-    Diagnostic::error(Code(322), "no argument of this gradient is a float tensor").label(span, "nothing to differentiate by")
+    Diagnostic::error(Code(322), "no argument of this gradient is a float tensor")
+        .label(span, "nothing to differentiate by")
 }
