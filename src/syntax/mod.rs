@@ -8,7 +8,9 @@ mod expected;
 mod layout;
 mod mistakes;
 mod parse;
+mod print;
 
 pub use nn_grammar::ast;
 pub use nn_grammar::tokens::Comment;
 pub use parse::{Parsed, parse};
+pub use print::format;
