@@ -9,6 +9,7 @@ pub mod tiles;
 pub mod kernel;
 pub mod graph;
 pub mod ops;
+pub mod autodiff;
 pub mod check;
 pub mod passes;
 pub mod lower;

@@ -106,6 +106,10 @@ impl Builder {
         &self.graph.nodes[node].axes
     }
 
+    pub fn args(&self, node: Node) -> SmallVec<[Node; 3]> {
+        self.graph.nodes[node].args.clone()
+    }
+
     pub fn op(&self, node: Node) -> &Op {
         &self.graph.nodes[node].op
     }
@@ -163,10 +167,9 @@ impl Builder {
         self.broadcast(scalar, axes)
     }
 
-    /// Zeros of the type of another value.
+    /// Zeros of the type of another value, without the axes that are bound.
     pub fn zeros_like(&mut self, node: Node) -> Node {
-        let NodeData { dtype, axes, .. } = &self.graph.nodes[node];
-        let (dtype, axes) = (*dtype, axes.clone());
+        let (dtype, axes) = (self.dtype(node), without(self.axes(node), &self.bound()));
         self.filled(0.0, dtype, &axes)
     }
 
@@ -308,6 +311,18 @@ impl Builder {
 
     pub fn project(&mut self, tuple: Node, index: usize) -> Node {
         self.push(Op::Project(index as u32), &[tuple], DType::Bool)
+    }
+
+    /// A group of the nodes that `body` appends; gives the group's results from those of `body`.
+    pub fn fused(&mut self, body: impl FnOnce(&mut Builder) -> Vec<Node>) -> Vec<Node> {
+        let region = self.graph.regions.push(RegionData::default());
+        self.open.push(Open { region, bound: None, sealed: true });
+        let results = body(self);
+        let count = results.len();
+        self.graph.regions[region].results = results;
+        self.open.pop();
+        let group = self.push(Op::Fused(region), &[], DType::Bool);
+        (0..count).map(|k| self.project(group, k)).collect()
     }
 
     /// Opens the body of a scan along `axis` and gives the carries inside, which have the types of their first values.

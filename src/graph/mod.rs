@@ -2,12 +2,15 @@
 
 mod build;
 mod index;
+mod interpret;
 mod ir;
 mod print;
 pub mod sets;
 mod verify;
+pub mod walk;
 
 pub use build::{Builder, ScanResults};
+pub use interpret::interpret;
 pub use ir::*;
 pub use print::Names;
 pub use verify::{Defect, verify};

@@ -4,7 +4,9 @@
 //! Must never know the language, nor how values are laid out or computed by machine code.
 
 mod alias;
+mod array;
 mod broadcast;
+mod derivative;
 mod fold;
 mod fused;
 mod gather;
@@ -17,11 +19,17 @@ mod scan;
 mod scatter;
 mod source;
 mod stop_gradient;
+mod value;
 mod view;
 
+pub use array::{Array, EvalCx, EvalError};
+pub use derivative::Derivative;
 pub use scalar::{DTypeRule, ScalarDef, ScalarFn};
+pub use value::{Value, saturate};
 
-use crate::graph::{AxisSet, Graph, Node, NodeData, Op, Reducer};
+use smallvec::SmallVec;
+
+use crate::graph::{AxisSet, Builder, Graph, Node, NodeData, Op, Reducer};
 use crate::tensor::DType;
 
 /// What is known of an operator: no field is optional, so that a primitive without a rule does not compile.
@@ -30,6 +38,72 @@ pub struct OpDef {
     pub name: &'static str,
     /// The axes and the dtype of its value, or what is wrong with its arguments.
     pub shape: fn(&Typing) -> Result<Shape, String>,
+    pub jvp: Jvp,
+    pub transpose: Transpose,
+    pub eval: Eval,
+    /// A use of the operator and the entries of its value, row-major in ascending order of axes.
+    pub example: fn(&mut Builder) -> (Node, Vec<f64>),
+}
+
+/// The forward derivative.
+pub enum Jvp {
+    /// No derivative passes.
+    Zero,
+    /// The value's tangent from the arguments' (`None` is zero; not all are). What it appends is linear in the tangents.
+    /// The tangent may lack axes of the value, along which it is then constant.
+    Rule(fn(&mut Builder, Node, &[Option<Node>]) -> Option<Node>),
+    /// The operator has a body, or is part of one that has: `autodiff` does it.
+    Body,
+}
+
+/// The transpose in those arguments in which the operator is linear.
+pub enum Transpose {
+    /// No rule for a derivative makes the operator of tangents.
+    Never,
+    /// The arguments' cotangents. They may have more axes than the argument, over which they are then summed.
+    Rule(fn(&mut Builder, &Pullback) -> Pulled),
+    /// As for `Jvp`.
+    Body,
+}
+
+/// The value for values of the arguments.
+pub enum Eval {
+    Rule(fn(&EvalCx, &NodeData, &[Array]) -> Result<Array, EvalError>),
+    /// The operator has a body, or its value is given: the interpreter does it.
+    Body,
+}
+
+/// What a transpose rule sees.
+pub struct Pullback<'a> {
+    /// The node that is transposed.
+    pub node: &'a NodeData,
+    /// For each argument its value, or `None` where the operator is linear in it.
+    pub known: &'a [Option<Node>],
+    pub cotangent: Cotangent,
+    /// Whether the argument is a product that is summed up: a contraction, in which nothing is masked.
+    pub contraction: bool,
+}
+
+/// A cotangent. Where the mask (a bool, if there is one) is false, a selection has left the value out: the cotangent is 0 there, and a factor
+/// that is infinite or NaN must not count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cotangent {
+    pub value: Node,
+    pub mask: Option<Node>,
+}
+
+/// One cotangent for each argument; `None` for those that are no tangents.
+pub type Pulled = SmallVec<[Option<Cotangent>; 3]>;
+
+impl Cotangent {
+    pub fn plain(value: Node) -> Cotangent {
+        Cotangent { value, mask: None }
+    }
+
+    /// For the only argument.
+    fn alone(self) -> Pulled {
+        std::iter::once(Some(self)).collect()
+    }
 }
 
 /// What a shape rule sees.
