@@ -28,7 +28,10 @@ pub fn jvp(b: &mut Builder, y: Node, wrt: &[Node], tangents: &[Node]) -> Node {
 /// As `jvp`, of several values.
 pub fn jvps(b: &mut Builder, ys: &[Node], wrt: &[Node], tangents: &[Node]) -> Vec<Node> {
     let mut known = Tangents::default();
-    for (x, tangent) in wrt.iter().zip(tangents).filter(|(x, _)| b.dtype(**x).is_float()) {
+    for (x, tangent) in wrt.iter().zip(tangents) {
+        if !b.dtype(*x).is_float() {
+            continue;
+        }
         let axes = b.axes(*x).clone();
         let tangent = b.fit(*tangent, &axes);
         // As a value of its own, a tangent is told from the values that it may happen to be.
