@@ -84,6 +84,8 @@ pub(super) fn linearise(b: &mut Builder, node: Node, tangents: &Tangents) -> Vec
         b.set_home(node, body);
         b.graph_mut().regions[body].nodes.push(node);
     }
+    // What was a carry's may be a residual now, which has the axis.
+    b.infer_again(body);
     let mut next = Vec::new();
     for (k, carry) in active.iter().zip(&carries) {
         let tangent = inside.get(results[*k]).map(|tangent| residuals.here(b, tangent, &linear));
@@ -122,7 +124,8 @@ fn active_carries(
         depends.extend(params.iter().zip(&active).filter(|(_, active)| **active).map(|(param, _)| *param));
         for (node, reads) in &all {
             let data = &graph.nodes[*node];
-            let passes = !matches!(data.op.def().jvp, Jvp::Zero) && (data.dtype.is_float() || data.op.is_tuple());
+            let passes =
+                !matches!(data.op.def().jvp, Jvp::Zero) && (data.dtype.is_float() || data.op.is_tuple());
             if passes && reads.iter().any(|read| depends.contains(read)) {
                 depends.insert(*node);
             }

@@ -41,7 +41,15 @@ fn numbers(seed: u64, count: usize) -> Vec<f64> {
 }
 
 fn size(names: &str) -> usize {
-    names.chars().map(|name| match name { 'i' => 3, 'j' => 2, 'k' => 4, _ => 5 }).product()
+    names
+        .chars()
+        .map(|name| match name {
+            'i' => 3,
+            'j' => 2,
+            'k' => 4,
+            _ => 5,
+        })
+        .product()
 }
 
 fn shape(names: &str) -> Vec<usize> {
@@ -60,7 +68,8 @@ fn run(graph: &Graph, inputs: &[Tensor]) -> Vec<Vec<f64>> {
     if let Err(defect) = verify(graph) {
         panic!("{defect}\n{graph}");
     }
-    let outputs = interpret(graph, inputs, &HashMap::new()).unwrap_or_else(|error| panic!("{error}\n{graph}"));
+    let outputs =
+        interpret(graph, inputs, &HashMap::new()).unwrap_or_else(|error| panic!("{error}\n{graph}"));
     outputs.iter().map(numbers_of).collect()
 }
 
@@ -85,13 +94,14 @@ fn near(what: &str, actual: f64, expected: f64, graph: &Graph) {
 }
 
 /// Checks both modes of a function of arguments that have these axes.
-fn first_order(types: &[&str], function: Function) {
+fn first_order(types: &[&str], random: bool, function: Function) {
     let points: Vec<Vec<f64>> =
         types.iter().enumerate().map(|(n, names)| numbers(n as u64, size(names))).collect();
     let directions: Vec<Vec<f64>> =
         types.iter().enumerate().map(|(n, names)| numbers(n as u64 + 17, size(names))).collect();
-    let tensors =
-        |values: &[Vec<f64>]| -> Vec<Tensor> { types.iter().zip(values).map(|(n, v)| tensor(n, v)).collect() };
+    let tensors = |values: &[Vec<f64>]| -> Vec<Tensor> {
+        types.iter().zip(values).map(|(n, v)| tensor(n, v)).collect()
+    };
 
     let mut b = Builder::new();
     let all = axes(&mut b);
@@ -127,18 +137,29 @@ fn first_order(types: &[&str], function: Function) {
     let backward = finish(b, &gradients);
 
     let at = |offset: f64| {
-        let moved = points.iter().zip(&directions).map(|(p, d)| p.iter().zip(d).map(|(p, d)| p + offset * d).collect());
+        let moved = points
+            .iter()
+            .zip(&directions)
+            .map(|(p, d)| p.iter().zip(d).map(|(p, d)| p + offset * d).collect());
         run(&plain, &tensors(&moved.collect::<Vec<_>>()))
     };
     let dot = |x: &[Vec<f64>], y: &[Vec<f64>]| -> f64 {
         x.iter().flatten().zip(y.iter().flatten()).map(|(x, y)| x * y).sum()
     };
-    let (before, after) = (at(-1e-4), at(1e-4));
+    // Differences of the fourth order.
+    let difference = |step: f64| -> Vec<f64> {
+        let around = [-2.0, -1.0, 1.0, 2.0].map(|n| at(n * step).concat());
+        let [a, b, c, d] = around;
+        (0..a.len()).map(|n| (a[n] - 8.0 * b[n] + 8.0 * c[n] - d[n]) / (12.0 * step)).collect()
+    };
+    let (coarse, fine) = (difference(2e-4), difference(1e-4));
     let tangents = run(&forward, &[tensors(&points), tensors(&directions)].concat());
-    for ((before, after), tangent) in
-        before.iter().flatten().zip(after.iter().flatten()).zip(tangents.iter().flatten())
-    {
-        near("jvp", *tangent, (after - before) / 2e-4, &forward);
+    for (n, tangent) in tangents.iter().flatten().enumerate() {
+        // A random function may be too wild, or have a kink here.
+        let wild = random && (coarse[n] - fine[n]).abs() > 1e-7 * (1.0 + fine[n].abs());
+        if !wild {
+            near("jvp", *tangent, fine[n], &forward);
+        }
     }
     let gradients = run(&backward, &[tensors(&points), cotangent_tensors].concat());
     near("vjp", dot(&gradients, &directions), dot(&cotangents, &tangents), &backward);
@@ -146,8 +167,12 @@ fn first_order(types: &[&str], function: Function) {
 
 /// Checks a function and the function that gives its gradients for some fixed cotangents, which takes both modes through both modes.
 fn both_orders(types: &[&str], function: Function) {
-    first_order(types, function);
-    first_order(types, &|b, x| {
+    to_second_order(types, false, function);
+}
+
+fn to_second_order(types: &[&str], random: bool, function: Function) {
+    first_order(types, random, function);
+    first_order(types, random, &|b, x| {
         let x: Vec<Node> = x.iter().map(|x| b.alias(*x)).collect();
         let y = function(b, &x);
         let mut pairs = Vec::new();
@@ -164,7 +189,7 @@ fn both_orders(types: &[&str], function: Function) {
         }
         vjps(b, &pairs, &x)
     });
-    first_order(types, &|b, x| {
+    first_order(types, random, &|b, x| {
         let x: Vec<Node> = x.iter().map(|x| b.alias(*x)).collect();
         let y = function(b, &x);
         let v: Vec<Node> = x.iter().map(|x| b.map1(ScalarFn::Cos, *x)).collect();
@@ -201,7 +226,9 @@ fn negative_arguments() {
     both_orders(&["i"], &|b, x| {
         let one = b.constant(1.0, F64);
         let x = b.sub(x[0], one);
-        [ScalarFn::Abs, ScalarFn::Neg, ScalarFn::Tanh, ScalarFn::Erf, ScalarFn::Sigmoid].map(|f| b.map1(f, x)).to_vec()
+        [ScalarFn::Abs, ScalarFn::Neg, ScalarFn::Tanh, ScalarFn::Erf, ScalarFn::Sigmoid]
+            .map(|f| b.map1(f, x))
+            .to_vec()
     });
 }
 
@@ -244,7 +271,7 @@ fn softmax() {
 
 #[test]
 fn views_and_folds() {
-    both_orders(&["ki", "t"], &|b, x| {
+    both_orders(&["ik", "t"], &|b, x| {
         let [i, j, k] = ids(b, 3)[..] else { unreachable!() };
         let t = ids(b, 4)[3];
         let index = Index::axis(j).times(&2.into()).unwrap().plus(&Index::axis(i)).unwrap();
@@ -263,7 +290,7 @@ fn views_and_folds() {
 #[test]
 fn gathers_and_scatters() {
     for op in [Reducer::Sum, Reducer::Max, Reducer::Min, Reducer::Prod] {
-        both_orders(&["ki", "ti"], &|b, x| {
+        both_orders(&["ik", "it"], &|b, x| {
             let [i, _, k, t] = ids(b, 4)[..] else { unreachable!() };
             let (place, row) = (b.position(t, I32), b.position(i, I32));
             let (three, four) = (b.constant(3.0, I32), b.constant(4.0, I32));
@@ -284,36 +311,11 @@ fn gathers_and_scatters() {
     }
 }
 
-/// A recurrence with all that can occur: a captured sequence, captured weights, two carries of which one has no derivative to start with.
-fn recurrence(b: &mut Builder, x: &[Node], reverse: bool) -> Vec<Node> {
-    let [i, _, _, t] = ids(b, 4)[..] else { unreachable!() };
-    let (sequence, weights, first) = (x[0], x[1], x[2]);
-    let zero = b.constant(0.0, F64);
-    let carries = b.begin_scan(t, &[first, zero]);
-    let j = b.fresh(i);
-    let turned = b.rename(carries[0], &[(i, j)]);
-    let turned_weights = b.rename(weights, &[(ids(b, 3)[2], j)]);
-    let product = b.mul(turned, turned_weights);
-    let three = b.constant(3.0, F64);
-    let near = b.position(j, I32);
-    let near = b.cast(near, F64);
-    let kept = b.map2(ScalarFn::Lt, near, three);
-    let product = b.select(kept, product, zero);
-    let product = b.sum(product, &[j]);
-    let sum = b.add(product, sequence);
-    let next = b.map1(ScalarFn::Tanh, sum);
-    let squared = b.mul(next, next);
-    let count = b.add(carries[1], squared);
-    let yielded = b.mul(count, carries[0]);
-    let scan = b.end_scan(reverse, &[first, zero], &[next, count], &[yielded, next]);
-    vec![scan.carries[0], scan.carries[1], scan.yields[0]]
-}
-
 #[test]
 fn scans() {
     for reverse in [false, true] {
-        both_orders(&["ti", "i", "i"], &|b, x| {
-            let [i, _, k, _] = ids(b, 4)[..] else { unreachable!() };
+        both_orders(&["it", "i", "i"], &|b, x| {
+            let k = ids(b, 3)[2];
             // A matrix of weights [i, k].
             let position = b.position(k, I32);
             let position = b.cast(position, F64);
@@ -321,14 +323,20 @@ fn scans() {
             let weights = b.map1(ScalarFn::Sin, weights);
             let shorter = b.axis("k", 3.into());
             let weights = b.view(weights, IndexMap::new([(k, Index::axis(shorter))], Outside::Never));
-            let _ = i;
-            recurrence_of(b, x[0], weights, shorter, x[2], reverse)
+            recurrence(b, x[0], weights, shorter, x[2], reverse)
         });
     }
-    let _ = recurrence;
 }
 
-fn recurrence_of(b: &mut Builder, sequence: Node, weights: Node, column: Axis, first: Node, reverse: bool) -> Vec<Node> {
+/// A recurrence with captured sequence and weights, and two carries of which one has no derivative to start with.
+fn recurrence(
+    b: &mut Builder,
+    sequence: Node,
+    weights: Node,
+    column: Axis,
+    first: Node,
+    reverse: bool,
+) -> Vec<Node> {
     let [i, _, _, t] = ids(b, 4)[..] else { unreachable!() };
     let zero = b.constant(0.0, F64);
     let carries = b.begin_scan(t, &[first, zero]);
@@ -346,7 +354,7 @@ fn recurrence_of(b: &mut Builder, sequence: Node, weights: Node, column: Axis, f
 
 #[test]
 fn nested_scans() {
-    both_orders(&["ti", "k", "i"], &|b, x| {
+    both_orders(&["it", "k", "i"], &|b, x| {
         let [_, _, k, t] = ids(b, 4)[..] else { unreachable!() };
         let outer = b.begin_scan(t, &[x[2]]);
         let start = b.map1(ScalarFn::Sin, outer[0]);
@@ -368,7 +376,7 @@ fn nested_scans() {
 #[test]
 fn a_stack_of_blocks() {
     // Parameters with the scan's axis, a carry of more axes.
-    both_orders(&["tik", "ti", "ji"], &|b, x| {
+    both_orders(&["ikt", "it", "ij"], &|b, x| {
         let [i, _, k, t] = ids(b, 4)[..] else { unreachable!() };
         let carries = b.begin_scan(t, &[x[2]]);
         let product = b.mul(carries[0], x[0]);
@@ -504,7 +512,10 @@ fn integers_bools_and_stopped_values_have_no_gradient() {
     let graph = finish(b, &gradients);
     let values = run(
         &graph,
-        &[Tensor::from_vec(&[3], vec![1.0, 2.0, 3.0]).unwrap(), Tensor::from_vec(&[3], vec![1i32, 2, 3]).unwrap()],
+        &[
+            Tensor::from_vec(&[3], vec![1.0, 2.0, 3.0]).unwrap(),
+            Tensor::from_vec(&[3], vec![1i32, 2, 3]).unwrap(),
+        ],
     );
     assert_eq!(values, vec![vec![0.0; 3]; 2]);
 }
@@ -539,7 +550,10 @@ fn random_function(choices: &[u8]) -> impl Fn(&mut Builder, &[Node]) -> Vec<Node
             let free = axis.filter(|axis| !b.bound().contains(axis));
             let value = match (choice[0] % 12, free) {
                 (0, _) => b.add(x, y),
-                (1, _) => b.mul(x, y),
+                (1, _) => {
+                    let bounded = b.map1(ScalarFn::Sin, y);
+                    b.mul(x, bounded)
+                }
                 (2, _) => b.map1(ScalarFn::Sin, x),
                 (3, _) => b.map1(ScalarFn::Tanh, x),
                 (4, _) => {
@@ -607,13 +621,13 @@ proptest::proptest! {
     #[test]
     fn random_graphs(choices in proptest::collection::vec(proptest::num::u8::ANY, 3..36)) {
         let function = random_function(&choices);
-        both_orders(&["ij", "jt"], &function);
+        to_second_order(&["ij", "jt"], true, &function);
     }
 }
 
 #[test]
 fn bools_pass_through_a_loop() {
-    first_order(&["ti"], &|b, x| {
+    first_order(&["it"], false, &|b, x| {
         let t = ids(b, 4)[3];
         let (one, no) = (b.constant(1.0, F64), b.constant(0.0, Bool));
         let zero = b.constant(0.0, F64);

@@ -25,7 +25,13 @@ impl Transposer {
     pub fn new(b: &Builder, region: Region, mark: usize, placeholders: &[Node]) -> Transposer {
         let mut linear: HashSet<Node> = placeholders.iter().copied().collect();
         let nodes = linear_nodes(b, &b.graph().regions[region].nodes[mark..], &mut linear);
-        Transposer { nodes, linear, cotangents: HashMap::new(), of_tuple: HashMap::new(), known: HashMap::new() }
+        Transposer {
+            nodes,
+            linear,
+            cotangents: HashMap::new(),
+            of_tuple: HashMap::new(),
+            known: HashMap::new(),
+        }
     }
 
     /// For the body of a scan, whose parameters are linear; what is linear around is so inside.

@@ -402,8 +402,8 @@ impl Builder {
         }
     }
 
-    /// Applies the shape rules of a region once more, after its parameters have got more axes.
-    fn infer_again(&mut self, region: Region) {
+    /// Applies the shape rules of a region once more, after what it reads has got more axes.
+    pub(crate) fn infer_again(&mut self, region: Region) {
         for at in 0..self.graph.regions[region].nodes.len() {
             let node = self.graph.regions[region].nodes[at];
             let data = &self.graph.nodes[node];

@@ -18,7 +18,11 @@ use crate::tensor::{DType, Element, Number, Tensor};
 ///
 /// # Errors
 /// A size that has no value, an input of another type than the graph's, an index out of range, a value of more than 2^28 elements.
-pub fn interpret(graph: &Graph, inputs: &[Tensor], dims: &HashMap<DimVar, i64>) -> Result<Vec<Tensor>, EvalError> {
+pub fn interpret(
+    graph: &Graph,
+    inputs: &[Tensor],
+    dims: &HashMap<DimVar, i64>,
+) -> Result<Vec<Tensor>, EvalError> {
     let dim = |var: &DimVar| dims.get(var).copied();
     let cx = EvalCx { graph, dims: &dim, bound: SecondaryMap::new() };
     let mut interpreter = Interpreter { cx, values: SecondaryMap::new(), tuples: HashMap::new(), inputs };
@@ -122,9 +126,10 @@ impl<'a> Interpreter<'a> {
             for (k, result) in yields.iter().enumerate() {
                 rows[k][step] = Some(self.with_axes(&self.read(*result), &stacked[k])?.values);
             }
-            let new = next.iter().zip(&body.params).map(|(next, param)| {
-                self.with_axes(&self.read(*next), &graph.nodes[*param].axes)
-            });
+            let new = next
+                .iter()
+                .zip(&body.params)
+                .map(|(next, param)| self.with_axes(&self.read(*next), &graph.nodes[*param].axes));
             carries = new.collect::<Result<_, _>>()?;
         }
         self.cx.bound[scan.axis] = None;
@@ -178,7 +183,8 @@ impl Array {
     fn from_tensor(tensor: &Tensor, order: &[Axis]) -> Array {
         let axes = set(order.iter().copied());
         let numbers = tensor.numbers().map(|number| crate::ops::saturate(number, tensor.dtype())).collect();
-        let given = ArrayD::from_shape_vec(IxDyn(tensor.shape()), numbers).expect("as many as the shape says");
+        let given =
+            ArrayD::from_shape_vec(IxDyn(tensor.shape()), numbers).expect("as many as the shape says");
         let places: Vec<usize> =
             axes.iter().filter_map(|axis| order.iter().position(|own| own == axis)).collect();
         Array { axes, dtype: tensor.dtype(), values: given.permuted_axes(places) }

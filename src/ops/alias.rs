@@ -4,8 +4,14 @@ use super::array::{Array, EvalCx, EvalError};
 use super::{Cotangent, Eval, Jvp, OpDef, Pullback, Pulled, Shape, Transpose, Typing};
 use crate::graph::{Builder, Node, NodeData};
 
-pub static OP: OpDef =
-    OpDef { name: "alias", shape, jvp: Jvp::Rule(jvp), transpose: Transpose::Rule(transpose), eval: Eval::Rule(eval), example };
+pub static OP: OpDef = OpDef {
+    name: "alias",
+    shape,
+    jvp: Jvp::Rule(jvp),
+    transpose: Transpose::Rule(transpose),
+    eval: Eval::Rule(eval),
+    example,
+};
 
 fn shape(node: &Typing) -> Result<Shape, String> {
     let [arg] = node.args()?;

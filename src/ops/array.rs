@@ -94,8 +94,7 @@ impl EvalCx<'_> {
                 Index::Affine(resolved)
             }
             Index::Sum(parts) => {
-                let parts =
-                    parts.iter().map(|(f, part)| Ok((Dim::from(self.dim(f)?), self.resolve(part)?)));
+                let parts = parts.iter().map(|(f, part)| Ok((Dim::from(self.dim(f)?), self.resolve(part)?)));
                 Index::Sum(parts.collect::<Result<_, DimError>>()?)
             }
             Index::Div(index, by) => Index::Div(Box::new(self.resolve(index)?), self.dim(by)?.into()),
@@ -182,7 +181,13 @@ pub fn combine(op: Reducer, dtype: DType, entries: impl Iterator<Item = Number>)
             let mut best: Option<(usize, Number)> = None;
             for (at, entry) in entries.enumerate() {
                 let better = best.is_none_or(|(_, best)| match (entry, best) {
-                    (Number::Int(x), Number::Int(y)) => if op == Reducer::ArgMax { x > y } else { x < y },
+                    (Number::Int(x), Number::Int(y)) => {
+                        if op == Reducer::ArgMax {
+                            x > y
+                        } else {
+                            x < y
+                        }
+                    }
                     (x, y) => {
                         let (x, y) = (x.as_f64(), y.as_f64());
                         !y.is_nan() && (x.is_nan() || if op == Reducer::ArgMax { x > y } else { x < y })

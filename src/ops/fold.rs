@@ -8,8 +8,14 @@ use crate::graph::sets::{common, union, without};
 use crate::graph::{Builder, Index, IndexMap, Node, NodeData, Op, Outside, Reducer};
 use crate::tensor::{DType, Number};
 
-pub static OP: OpDef =
-    OpDef { name: "fold", shape, jvp: Jvp::Rule(jvp), transpose: Transpose::Rule(transpose), eval: Eval::Rule(eval), example };
+pub static OP: OpDef = OpDef {
+    name: "fold",
+    shape,
+    jvp: Jvp::Rule(jvp),
+    transpose: Transpose::Rule(transpose),
+    eval: Eval::Rule(eval),
+    example,
+};
 
 fn shape(node: &Typing) -> Result<Shape, String> {
     let [arg] = node.args()?;

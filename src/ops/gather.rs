@@ -7,8 +7,14 @@ use crate::graph::sets::{union, without};
 use crate::graph::{AxisSet, Builder, Node, NodeData, Op, Reducer};
 use crate::tensor::{DType, Number};
 
-pub static OP: OpDef =
-    OpDef { name: "gather", shape, jvp: Jvp::Rule(jvp), transpose: Transpose::Rule(transpose), eval: Eval::Rule(eval), example };
+pub static OP: OpDef = OpDef {
+    name: "gather",
+    shape,
+    jvp: Jvp::Rule(jvp),
+    transpose: Transpose::Rule(transpose),
+    eval: Eval::Rule(eval),
+    example,
+};
 
 fn shape(node: &Typing) -> Result<Shape, String> {
     let [x, index] = node.args()?;
@@ -46,7 +52,9 @@ fn eval(cx: &EvalCx, node: &NodeData, args: &[Array]) -> Result<Array, EvalError
         .collect();
     let mut next = indices.iter();
     Array::from_fn(cx, axes, node.dtype, |at| {
-        let Some(Number::Int(index)) = next.next().copied() else { unreachable!("an integer for each entry") };
+        let Some(Number::Int(index)) = next.next().copied() else {
+            unreachable!("an integer for each entry")
+        };
         let index = cx.check(axis, index)?;
         let place: Vec<usize> = places.iter().map(|place| place.map_or(index, |place| at[place])).collect();
         Ok(x.number(&place))

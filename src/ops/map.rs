@@ -6,8 +6,14 @@ use crate::graph::sets::union;
 use crate::graph::{AxisSet, Builder, Node, NodeData, Op};
 use crate::tensor::DType;
 
-pub static OP: OpDef =
-    OpDef { name: "map", shape, jvp: Jvp::Rule(jvp), transpose: Transpose::Rule(transpose), eval: Eval::Rule(eval), example };
+pub static OP: OpDef = OpDef {
+    name: "map",
+    shape,
+    jvp: Jvp::Rule(jvp),
+    transpose: Transpose::Rule(transpose),
+    eval: Eval::Rule(eval),
+    example,
+};
 
 fn shape(node: &Typing) -> Result<Shape, String> {
     let Op::Map(function) = node.op else { unreachable!("a map") };

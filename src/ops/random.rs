@@ -8,8 +8,14 @@ use crate::graph::{Builder, Draw, Node, NodeData, Op};
 use crate::tensor::random::Key;
 use crate::tensor::{DType, Number};
 
-pub static OP: OpDef =
-    OpDef { name: "random", shape, jvp: Jvp::Zero, transpose: Transpose::Never, eval: Eval::Rule(eval), example };
+pub static OP: OpDef = OpDef {
+    name: "random",
+    shape,
+    jvp: Jvp::Zero,
+    transpose: Transpose::Never,
+    eval: Eval::Rule(eval),
+    example,
+};
 
 fn shape(node: &Typing) -> Result<Shape, String> {
     let args: [_; 2] = node.args()?;

@@ -9,11 +9,17 @@
 use super::array::{Array, EvalCx, EvalError, combine};
 use super::{Cotangent, Eval, Jvp, OpDef, Pullback, Pulled, ScalarFn, Shape, Transpose, Typing};
 use crate::graph::sets::{is_set, without};
-use crate::graph::{AxisSet, Axis, Builder, Node, NodeData, Op, Reducer};
+use crate::graph::{Axis, AxisSet, Builder, Node, NodeData, Op, Reducer};
 use crate::tensor::{DType, Number};
 
-pub static OP: OpDef =
-    OpDef { name: "reduce", shape, jvp: Jvp::Rule(jvp), transpose: Transpose::Rule(transpose), eval: Eval::Rule(eval), example };
+pub static OP: OpDef = OpDef {
+    name: "reduce",
+    shape,
+    jvp: Jvp::Rule(jvp),
+    transpose: Transpose::Rule(transpose),
+    eval: Eval::Rule(eval),
+    example,
+};
 
 fn shape(node: &Typing) -> Result<Shape, String> {
     let [arg] = node.args()?;

@@ -8,8 +8,14 @@ use crate::graph::sets::{is_set, union, without};
 use crate::graph::{Axis, Builder, Node, NodeData, Op, Reducer};
 use crate::tensor::{DType, Number};
 
-pub static OP: OpDef =
-    OpDef { name: "scatter", shape, jvp: Jvp::Rule(jvp), transpose: Transpose::Rule(transpose), eval: Eval::Rule(eval), example };
+pub static OP: OpDef = OpDef {
+    name: "scatter",
+    shape,
+    jvp: Jvp::Rule(jvp),
+    transpose: Transpose::Rule(transpose),
+    eval: Eval::Rule(eval),
+    example,
+};
 
 fn shape(node: &Typing) -> Result<Shape, String> {
     let [values, index] = node.args()?;

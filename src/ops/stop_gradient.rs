@@ -4,8 +4,14 @@ use super::array::{Array, EvalCx, EvalError};
 use super::{Eval, Jvp, OpDef, Shape, Transpose, Typing};
 use crate::graph::{Builder, Node, NodeData};
 
-pub static OP: OpDef =
-    OpDef { name: "stop_gradient", shape, jvp: Jvp::Zero, transpose: Transpose::Never, eval: Eval::Rule(eval), example };
+pub static OP: OpDef = OpDef {
+    name: "stop_gradient",
+    shape,
+    jvp: Jvp::Zero,
+    transpose: Transpose::Never,
+    eval: Eval::Rule(eval),
+    example,
+};
 
 fn shape(node: &Typing) -> Result<Shape, String> {
     let [arg] = node.args()?;

@@ -3,13 +3,19 @@
 
 use super::array::{Array, EvalCx, EvalError};
 use super::{Cotangent, Eval, Jvp, OpDef, Pullback, Pulled, ScalarFn, Shape, Transpose, Typing};
-use crate::graph::sets::{common, union, without};
 use crate::axes::Dim;
+use crate::graph::sets::{common, union, without};
 use crate::graph::{Axis, AxisSet, Builder, Index, IndexMap, Node, NodeData, Op, Outside};
 use crate::tensor::{DType, Number};
 
-pub static OP: OpDef =
-    OpDef { name: "view", shape, jvp: Jvp::Rule(jvp), transpose: Transpose::Rule(transpose), eval: Eval::Rule(eval), example };
+pub static OP: OpDef = OpDef {
+    name: "view",
+    shape,
+    jvp: Jvp::Rule(jvp),
+    transpose: Transpose::Rule(transpose),
+    eval: Eval::Rule(eval),
+    example,
+};
 
 fn shape(node: &Typing) -> Result<Shape, String> {
     let [arg] = node.args()?;
