@@ -2,7 +2,14 @@
 //!
 //! This room knows machine code only as functions to call: nothing of graphs or operators.
 
+mod array;
+mod bind;
+mod exec;
+pub mod memory;
 pub mod pool;
 
 pub use crate::tensor::random;
+pub use array::{Array, OutOfMemory};
+pub use bind::{BindError, Bound, Dims};
+pub use exec::{Executable, Observer, RunError, Slot};
 pub use pool::Pool;
