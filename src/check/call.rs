@@ -464,6 +464,10 @@ impl Checker<'_> {
                 self.bind_names(frame, &param.ty, &visible, &elem);
             }
         }
+        // An initialiser's type is the one that its parameter declares: `fn zeros() -> float[..S]`.
+        if let (Some(expected), Some(result), true) = (self.expected.clone(), &def.result, def.tensors.is_empty()) {
+            self.bind_names(frame, result, &expected.axes, &expected.elem);
+        }
         let frame = std::mem::take(frame);
         let def = def.clone();
         self.in_call(span, def.name.name.clone(), frame, |cx| {

@@ -15,16 +15,19 @@ use super::value::{Field, Func, Value};
 impl Checker<'_> {
     /// `param w: f32[I, O] = init`
     pub fn declare_param(&mut self, declare: &ast::Declare, span: Span) -> Checking<()> {
-        let val = self.declare(SlotKind::Param, declare, span)?;
-        self.bind(declare.name.name.clone(), Value::Tensor(val));
-        Ok(())
+        self.declare_slot(SlotKind::Param, declare, span)
     }
 
     /// `state m: f32[C] = init`
     pub fn declare_state(&mut self, declare: &ast::Declare, span: Span) -> Checking<()> {
-        let val = self.declare(SlotKind::State, declare, span)?;
-        self.bind(declare.name.name.clone(), Value::Tensor(val));
-        Ok(())
+        self.declare_slot(SlotKind::State, declare, span)
+    }
+
+    fn declare_slot(&mut self, kind: SlotKind, declare: &ast::Declare, span: Span) -> Checking<()> {
+        let declared = self.declare(kind, declare, span);
+        let value = declared.map_or(Value::Poison, Value::Tensor);
+        self.bind(declare.name.name.clone(), value);
+        declared.map(|_| ())
     }
 
     fn declare(&mut self, kind: SlotKind, declare: &ast::Declare, span: Span) -> Checking<Val> {

@@ -29,3 +29,6 @@ pub use program::{Entry, Named, Program, Scope};
 pub use show::{show_axis, show_elem, show_type, show_val};
 pub use state::{Checker, Mode, Reported};
 pub use value::{Num, Value};
+
+#[cfg(test)]
+mod tests;

@@ -301,6 +301,8 @@ impl<'a> TrainWalk<'a> {
                 };
                 self.measure(label, measured, value.span)
             }
+            // Rates may follow the training step, which an evaluation does not have.
+            "optim" if !self.cx.mode.training => Ok(()),
             "optim" => {
                 if optimizer.is_some() {
                     return self.cx.fail(errors::not_yet(word.span, "a second optimizer"));
