@@ -104,6 +104,12 @@ impl Checker<'_> {
     ) -> Checking<Value> {
         let mut args = self.args(args)?;
         if let Some(first) = first {
+            // These give a function, to which what is piped is the argument.
+            if matches!(builtin, Builtin::Stack | Builtin::Grad) {
+                let value = self.builtin(builtin, args, span)?;
+                let func = self.as_func(&value, span)?;
+                return self.apply(&func, vec![first], span);
+            }
             args.positional.insert(0, first);
         }
         self.builtin(builtin, args, span)

@@ -7,6 +7,7 @@
 mod binder;
 mod builtin;
 mod call;
+pub mod certificate;
 pub mod core;
 pub mod errors;
 mod eval;

@@ -9,6 +9,7 @@ use crate::tensor::DType;
 
 use super::core::Core;
 use super::train::{Header, Headers, Overrides, TrainPlan, check_train};
+use super::certificate::{Property, certify};
 use super::{Alone, Checker, Entry, Mode, Program, can_be_checked_alone, show_type, show_val};
 
 const LIBRARY: [(&str, &str); 6] = [
@@ -155,5 +156,102 @@ fn errors_are_in_the_users_terms() {
     ] {
         let shown = load(source).item("f").err().unwrap_or_else(|| panic!("{source} was accepted"));
         assert!(shown.contains(wanted), "{shown}");
+    }
+}
+
+/// The properties that are proved of an axis of the only definition in `source`.
+#[track_caller]
+fn holds(source: &str, name: &str, axis: &str) -> Vec<&'static str> {
+    let core = load(source).item(name).unwrap_or_else(|shown| panic!("{shown}"));
+    let (certificate, _) = certify(name, &core, &core);
+    let theorem = certificate.axes.iter().find(|theorem| theorem.name == axis).expect("the axis has a theorem");
+    theorem.holds.iter().copied().map(Property::as_str).filter(|word| !word.contains("shift") && !word.contains("translation")).collect()
+}
+
+#[track_caller]
+fn refused(source: &str, name: &str, wanted: &str) {
+    let loaded = load(source);
+    let core = loaded.item(name).unwrap_or_else(|shown| panic!("{shown}"));
+    let (_, diagnostics) = certify(name, &core, &core);
+    let shown = loaded.show(&diagnostics);
+    assert!(shown.contains(wanted), "wanted {wanted:?} in:\n{shown}");
+}
+
+#[track_caller]
+fn accepted(source: &str, name: &str) {
+    let loaded = load(source);
+    let core = loaded.item(name).unwrap_or_else(|shown| panic!("{shown}"));
+    let (_, diagnostics) = certify(name, &core, &core);
+    assert!(diagnostics.is_empty(), "{}", loaded.show(&diagnostics));
+}
+
+const SETS: &str = "model deep_sets(H: dim = 64, C: dim = 10)(x: f32[set N, D]) -> f32[C] {
+  let h = x |> linear(H) |> relu |> linear(H)
+  sum(h, over: N) |> linear(C)
+}";
+
+#[test]
+fn deep_sets_is_invariant() {
+    assert_eq!(holds(SETS, "deep_sets", "N"), ["permutation-invariant"]);
+    assert_eq!(holds(SETS, "deep_sets", "D"), Vec::<&str>::new());
+    accepted(SETS, "deep_sets");
+}
+
+#[test]
+fn attention_is_causal_and_no_more() {
+    let source = "fn attention(q: f32[causal T, D], k: f32[T, D], v: f32[T, E]) -> f32[T, E] {
+  for t => {
+    let a = softmax s where s <= t => (sum d => q[t, d] * k[s, d]) / sqrt(D)
+    for e => sum s where s <= t => a[s] * v[s, e]
+  }
+}";
+    assert_eq!(holds(source, "attention", "T"), ["causal"]);
+    assert_eq!(holds(source, "attention", "D"), ["permutation-invariant"]);
+    assert_eq!(holds(source, "attention", "E"), ["pointwise", "permutation-equivariant", "causal"]);
+    accepted(source, "attention");
+}
+
+#[test]
+fn what_breaks_a_kind_is_refused() {
+    for (body, wanted) in [
+        ("fn f(x: f32[set N, H]) -> f32[N * H] = flatten(x)", "axis `N` is a set, but `flatten` or a reshape depends on its order"),
+        ("layer f(x: f32[set N]) -> f32[N] { param w: f32[N] = zeros
+  x * w }", "the parameter `w` sizes a parameter by it"),
+        ("layer f(x: f32[set N]) -> f32[10] = linear(10)(x)", "the parameter `linear_0.w`"),
+        ("fn f(x: f32[set N]) -> f32[N] = for i => x[i] * position(i)", "uses the number of a position"),
+        ("fn f(x: f32[set N]) -> f32[2 * N] = concat(x, x)", "joins along `N`"),
+        ("fn f(x: f32[set N]) -> f32[N] = for i => sum j where j <= i => x[j]", "comes first"),
+        ("fn f(x: f32[set N]) -> Idx[N] = argmax(x)", "the first is taken"),
+        ("fn f(x: f32[set N]) -> f32[N] = scan t (h: f32 = 0) { h = h + x[t]
+  yield h }", "`scan` depends on its order"),
+        ("fn f(x: f32[batch B, D]) -> f32[B, D] = x - mean(x, over: B)", "reads other samples"),
+        ("fn f(x: f32[batch B]) -> f32 = sum(x)", "all samples at once"),
+        ("fn f(x: f32[causal T]) -> f32[T] = for t => sum s where s <= t + 1 => x[s]", "the future"),
+        ("fn f(x: f32[causal T]) -> f32[T] = x - mean(x)", "the future"),
+        ("fn f(x: f32[causal T]) -> f32[T] = softmax(x)", "the future"),
+        ("fn f(x: f32[causal T]) -> f32[T] = scan reverse t (h: f32 = 0) { h = h + x[t]
+  yield h }", "the future"),
+    ] {
+        refused(body, "f", wanted);
+    }
+}
+
+#[test]
+fn what_keeps_a_kind_is_accepted() {
+    for body in [
+        "fn f(x: f32[set N, H]) -> f32[H] = max(x, over: N)",
+        "fn f(x: f32[set N, N]) -> f32[N, N] = for i, j => x[j, i]",
+        "fn f(x: f32[set N]) -> f32[N] = for i => sum j where i == j => x[j]",
+        "fn f(x: f32[set N, D], src: Idx[N][set E]) -> f32[E, D] = for e => x[src[e]]",
+        "fn f(x: f32[set E, D], dst: Idx[N][E], y: f32[set N]) -> f32[N, D] = for n => sum e where dst[e] == n => x[e]",
+        "fn f(x: f32[batch B, D]) -> f32[B, D] = softmax(x, over: D)",
+        "fn f(x: f32[causal T]) -> f32[T] = for t => sum s where s <= t => x[s]",
+        "fn f(x: f32[causal T]) -> f32 = mean(x)",
+        "fn f(x: f32[causal T]) -> f32[T] = scan t (h: f32 = 0) { h = 0.5 * h + x[t]
+  yield h }",
+        "layer f(x: f32[set N, D]) -> f32[N, D] { x |> stack(3, g()) }
+layer g(x: f32[D]) -> f32[D] = relu(linear(D)(x))",
+    ] {
+        accepted(body, "f");
     }
 }
