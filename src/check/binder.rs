@@ -9,7 +9,7 @@ use crate::tensor::DType;
 
 use super::core::*;
 use super::errors;
-use super::state::{Checker, Checking};
+use super::state::{Checker, Checking, Compared};
 use super::value::{Num, Value};
 
 impl Reducer {
@@ -69,6 +69,7 @@ impl Checker<'_> {
         self.frame.locals.truncate(mark);
         self.ambient.truncate(outer);
         let (guard, body) = result?;
+        self.resolve_compared();
         for (&axis, bind) in axes.iter().zip(&binder.binds) {
             if self.core.axes[axis].size.is_none() {
                 return self.fail(errors::range_unknown(bind.span, &bind.name.name));
@@ -122,6 +123,18 @@ impl Checker<'_> {
             }
         };
         Ok((guard, self.eval(&binder.body)?))
+    }
+
+    /// An index variable that is only compared runs over the axis of what it is compared with.
+    fn resolve_compared(&mut self) {
+        for index in 0..self.compared.len() {
+            let Compared { left, right, .. } = self.compared[index];
+            match (self.size_of(left), self.size_of(right)) {
+                (None, Some(_)) => self.resolve_range(left, right),
+                (Some(_), None) => self.resolve_range(right, left),
+                _ => {}
+            }
+        }
     }
 
     /// Index variables that were compared must run over one axis.

@@ -35,6 +35,15 @@ impl Point {
         }
     }
 
+    /// Whether a division or remainder stands in it.
+    pub fn divides(&self) -> bool {
+        match self {
+            Point::Affine(_) => false,
+            Point::Div(..) | Point::Rem(..) => true,
+            Point::Sum(parts) => parts.iter().any(|(_, part)| part.divides()),
+        }
+    }
+
     /// Every variable in it.
     pub fn axes(&self) -> Vec<AxisVar> {
         match self {
@@ -135,6 +144,15 @@ impl Checker<'_> {
             }
             other => Ok(Point::Sum(vec![(factor.clone(), other.clone())])),
         }
+    }
+
+    /// An index as a number of arithmetic. Division is floor division in an index and exact in numbers, so it must be written out.
+    pub fn index_as_number(&mut self, point: &Point, dtype: DType, span: Span) -> Checking<Val> {
+        if point.divides() {
+            return self.fail(errors::division_of_index(span));
+        }
+        let val = self.index_to_val(point, span);
+        Ok(self.cast(val, dtype, span))
     }
 
     /// An index as a value: a position on its axis where it is a plain binder, an integer otherwise.
@@ -357,15 +375,11 @@ impl Checker<'_> {
         if self.facts.at_least(&low, 0) && self.facts.at_least(&room, 0) {
             return Ok(());
         }
-        // A fixed entry needs only that the axis is long enough: `x[0]` on an axis of unknown size.
-        if let Point::Affine(AffinePoint { terms, .. }) = point
-            && terms.is_empty()
-            && self.facts.at_least(&low, 0)
-            && room.as_const().is_none()
-        {
+        // Where only the sizes are open, the condition on them becomes a `where` of the definition: `x[0]`, `pe[position(t)]`.
+        if self.facts.at_least(&low, 0) && room.as_const().is_none() {
             let least = high.add(&Dim::constant(1));
             let least = self.dim(least, span)?;
-            let text = format!("{size} >= {least}");
+            let text = format!("{least} <= {size}");
             self.core.constraints.push(Constraint {
                 text,
                 left: least,

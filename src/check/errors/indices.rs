@@ -91,3 +91,10 @@ pub fn argmax_over_several(span: Span, reducer: &str) -> Diagnostic {
         .label(span, "not one axis")
         .help(format!("name it: {reducer}(x, over: C)"))
 }
+
+/// `i / 2` in arithmetic with numbers.
+pub fn division_of_index(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(246), "an index divides with a remainder, a number without: which is meant?")
+        .label(span, "an index with a division, used as a number")
+        .help("divide by a float for the exact quotient, as in position(i) / 2.0, or floor it: floor(position(i) / 2.0)")
+}
