@@ -11,6 +11,7 @@ pub mod graph;
 pub mod ops;
 pub mod autodiff;
 pub mod check;
+pub mod elaborate;
 pub mod passes;
 pub mod lower;
 pub mod codegen;
