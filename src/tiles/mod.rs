@@ -94,3 +94,5 @@ impl FromStr for Isa {
 
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(test)]
+pub(crate) mod speed;

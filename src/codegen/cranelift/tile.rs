@@ -362,8 +362,10 @@ mod tests {
     use super::*;
     use crate::tiles::Contraction;
     use crate::tiles::conformance::check;
+    use crate::tiles::speed::report;
 
-    fn check_on(tiles: Isa, isa: cranelift_codegen::isa::Builder) {
+    /// Calls `inspect` with the contraction in a module, and whether its multiply-adds round once.
+    fn with_code(tiles: Isa, isa: cranelift_codegen::isa::Builder, inspect: impl FnOnce(Contraction, bool)) {
         let mut flags = settings::builder();
         flags.set("opt_level", "speed").expect("a setting");
         let isa = isa.finish(settings::Flags::new(flags)).expect("a host");
@@ -371,23 +373,45 @@ mod tests {
         let mut module = JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()));
         let id = define(&mut module, tiles).expect("a contraction");
         module.finalize_definitions().expect("memory");
-        // SAFETY: the function obeys the law of `Tile`, this machine can run it, and the module is not used afterwards.
-        unsafe {
-            check(std::mem::transmute::<*const u8, Contraction>(module.get_finalized_function(id)), fused);
-            module.free_memory();
-        }
+        // SAFETY: the function has this signature.
+        inspect(
+            unsafe { std::mem::transmute::<*const u8, Contraction>(module.get_finalized_function(id)) },
+            fused,
+        );
+        // SAFETY: nothing in the module is used any more.
+        unsafe { module.free_memory() };
+    }
+
+    fn supported() -> impl Iterator<Item = Isa> {
+        Isa::ALL.into_iter().filter(|tiles| tiles.is_supported())
     }
 
     #[test]
     fn every_contraction_is_exact_and_within_bounds() {
-        for tiles in Isa::ALL.into_iter().filter(|tiles| tiles.is_supported()) {
-            check_on(tiles, cranelift_native::builder().expect("a host"));
+        for tiles in supported() {
+            // SAFETY: this machine can run it.
+            with_code(tiles, cranelift_native::builder().expect("a host"), |code, fused| unsafe {
+                check(code, fused)
+            });
         }
     }
 
     #[test]
     fn without_a_fused_multiply_add_the_order_is_the_same() {
         let host = cranelift_native::builder().expect("a host").triple().clone();
-        check_on(Isa::Portable, cranelift_codegen::isa::lookup(host).expect("a host"));
+        let plain = cranelift_codegen::isa::lookup(host).expect("a host");
+        // SAFETY: this machine can run it.
+        with_code(Isa::Portable, plain, |code, fused| unsafe { check(code, fused) });
+    }
+
+    #[test]
+    #[ignore = "prints speeds, a minute long"]
+    fn speed() {
+        for tiles in supported() {
+            // SAFETY: this machine can run it.
+            with_code(tiles, cranelift_native::builder().expect("a host"), |code, _| unsafe {
+                report(tiles, code)
+            });
+        }
     }
 }
