@@ -69,13 +69,15 @@ impl Blocking {
         let most = if aliased && !pack { STEPS / 2 } else { STEPS };
         let steps = k.map_or(most, |k| cut(k, most, 1));
         let rows = m.map_or(ROWS, |m| cut(m, ROWS, 1));
-        let columns = WORK / (rows * k.unwrap_or(STEPS / 2));
-        let columns = n.map_or((columns / PANEL).max(1) * PANEL, |n| cut(n, columns, PANEL));
+        let depth = k.unwrap_or(STEPS / 2);
+        // Long runs of rows of B again, where they come from afar.
+        let near = pack || n.is_some_and(|n| 4 * n * depth <= L2);
+        let least = if near { PANEL } else { 4 * PANEL };
+        let columns = (WORK / (rows * depth) / PANEL * PANEL).max(least);
+        let columns = n.map_or(columns, |n| cut(n, columns, PANEL));
         // Few columns take more rows, up to half of L2.
-        let taller = n
-            .map_or(1, |n| WORK / (ROWS * columns.min(n) * k.unwrap_or(STEPS / 2)))
-            .clamp(1, L2 / 2 / (4 * ROWS * steps));
-        let rows = if taller > 1 { m.map_or(ROWS * taller, |m| cut(m, ROWS * taller, 1)) } else { rows };
+        let taller = (WORK / (ROWS * columns * depth)).clamp(1, L2 / 2 / (4 * ROWS * steps));
+        let rows = m.map_or(ROWS * taller, |m| cut(m, ROWS * taller, 1));
         Blocking { rows, columns, steps, pack }
     }
 }
@@ -114,6 +116,7 @@ mod tests {
     fn only_matrices_whose_rows_alias_are_packed() {
         assert!(known(512, 1024, 1024).pack && known(512, 3072, 768).pack);
         assert!(!known(512, 768, 3072).pack && !known(64, 1024, 1024).pack);
+        assert_eq!(known(512, 768, 3072).columns, 128);
         assert_eq!(known(64, 1024, 1024).steps, 256);
     }
 
