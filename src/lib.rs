@@ -17,3 +17,5 @@ pub mod lower;
 pub mod codegen;
 pub mod runtime;
 pub mod formats;
+pub mod train;
+pub mod session;

@@ -79,6 +79,12 @@ impl Checker<'_> {
         self.output(&name, value, def.body.span)
     }
 
+    /// Walks a test block; its assertions are the core's. Layers in it own parameters, as in a model.
+    pub fn test(&mut self, test: &ast::Test, scope: Scope) -> Checking<()> {
+        self.frame = Frame { scope: Some(scope), owner: Some(Owner::default()), ..Frame::default() };
+        self.block(&test.body).map(|_| ())
+    }
+
     /// A static parameter without a value: a dim stays a variable, a number becomes an input.
     fn symbolic(&mut self, param: &ast::Param, open: &mut Vec<(Name, Span)>) -> Checking<Value> {
         let TypeKind::Named { name, .. } = &param.ty.kind else { return Ok(Value::Poison) };

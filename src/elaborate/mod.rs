@@ -65,7 +65,8 @@ pub fn elaborate(core: &Core, part: Part, dims: &BTreeMap<DimVar, i64>) -> Graph
     let mut walk = Walk::new(core, dims);
     walk.find_needed(outputs.iter().map(|(_, val, _)| *val));
     // An argument is an input even where no output depends on it; an unused parameter is kept for its file.
-    if part == Part::Body {
+    // A test's layers own parameters, too.
+    if part != Part::Init {
         walk.declare_inputs();
     }
     walk.ordered();

@@ -1,0 +1,237 @@
+//! Checks all items of a program, each by itself.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use nn_grammar::ast::{Def, Head};
+
+use crate::axes::DimVar;
+use crate::base::{Name, Span};
+use crate::check::certificate::{Certificate, certify};
+use crate::check::core::Core;
+use crate::check::train::{TrainPlan, check_train};
+use crate::check::{
+    Alone, Checker, Entry, Mode, Num, Scope, Value, can_be_checked_alone, errors as check_errors,
+};
+use crate::diag::Diagnostic;
+
+use super::compile::Settings;
+use super::{Session, errors, name_of};
+
+/// What an item is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Fn,
+    Layer,
+    Model,
+    Optimizer,
+    Train,
+    Test,
+}
+
+impl What {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            What::Fn => "fn",
+            What::Layer => "layer",
+            What::Model => "model",
+            What::Optimizer => "optimizer",
+            What::Train => "train block",
+            What::Test => "test",
+        }
+    }
+}
+
+/// An item after checking.
+#[derive(Debug)]
+pub struct Checked {
+    pub name: Name,
+    pub what: What,
+    pub span: Span,
+    pub scope: Scope,
+    /// The inference core; of a test block its only one. `None`: rejected, or checked only where it is used.
+    pub core: Option<Core>,
+    /// The training core of a layer or model.
+    pub training: Option<Core>,
+    /// What is proved of its axes.
+    pub certificate: Option<Certificate>,
+    pub plan: Option<Box<TrainPlan>>,
+    /// It has a static parameter without a value.
+    pub when_used: bool,
+    /// A static dim stayed a variable: nothing can be compiled.
+    pub open: bool,
+}
+
+/// All items, and everything that was found, sorted by place.
+#[derive(Debug, Default)]
+pub struct Check {
+    pub items: Vec<Checked>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Check {
+    pub fn ok(&self) -> bool {
+        !self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        crate::diag::exit_code(&self.diagnostics)
+    }
+}
+
+impl Session {
+    /// Checks the items that `wanted` accepts.
+    pub fn check(&mut self, settings: &Settings, wanted: &dyn Fn(&Entry) -> bool) -> Check {
+        let mut timings = self.timings;
+        let check = timings.check(|| self.check_items(settings, wanted));
+        self.timings = timings;
+        check
+    }
+
+    fn check_items(&self, settings: &Settings, wanted: &dyn Fn(&Entry) -> bool) -> Check {
+        let mut found = Found::default();
+        found.all(self.diagnostics.clone());
+        let mut items = Vec::new();
+        for (scope, entry) in self.items() {
+            if self.user.is_some()
+                && let Entry::Def(def) = &entry
+                && self.program.resolve(Scope(0), &def.name.name).is_some()
+            {
+                found.all(vec![check_errors::shadows_library(&def.name.name, def.name.span)]);
+            }
+            if wanted(&entry) {
+                items.push(self.item(scope, &entry, settings, &mut found));
+            }
+        }
+        let mut diagnostics = found.diagnostics;
+        diagnostics.sort_by_key(Diagnostic::primary);
+        Check { items, diagnostics }
+    }
+
+    fn item(&self, scope: Scope, entry: &Entry, settings: &Settings, found: &mut Found) -> Checked {
+        let (name, span) = name_of(entry);
+        let mut item = Checked {
+            name,
+            what: What::Test,
+            span,
+            scope,
+            core: None,
+            training: None,
+            certificate: None,
+            plan: None,
+            when_used: false,
+            open: false,
+        };
+        match entry {
+            Entry::Def(def) => {
+                item.what = match def.head {
+                    Head::Fn => What::Fn,
+                    Head::Layer => What::Layer,
+                    Head::Model => What::Model,
+                    Head::Optimizer => What::Optimizer,
+                };
+                self.def(def, settings, &mut item, found);
+            }
+            Entry::Train(train, span) => {
+                item.what = What::Train;
+                let headers = self.on_disk();
+                let (plan, diagnostics) =
+                    check_train(&self.program, train, *span, scope, &headers, &settings.overrides, settings.wide);
+                found.all(diagnostics);
+                if let Some(plan) = plan {
+                    found.all(same_slots(&plan.step, &plan.evaluate, true));
+                    item.plan = Some(Box::new(plan));
+                }
+            }
+            Entry::Test(test) => {
+                let mut checker = Checker::new(&self.program, self.mode(settings, false));
+                let done = checker.test(test, scope);
+                found.all(std::mem::take(&mut checker.diagnostics));
+                item.core = done.is_ok().then_some(checker.core);
+            }
+        }
+        item
+    }
+
+    fn def(&self, def: &Rc<Def>, settings: &Settings, item: &mut Checked, found: &mut Found) {
+        let given = given_dims(def, settings);
+        if can_be_checked_alone(def, &given) == Alone::WhenUsed {
+            item.when_used = true;
+            return;
+        }
+        let mut walk = |training| {
+            let mut checker = Checker::new(&self.program, self.mode(settings, training));
+            let done = checker.item(def, item.scope, &given);
+            found.all(std::mem::take(&mut checker.diagnostics));
+            item.open |= checker.open;
+            done.is_ok().then_some(checker.core)
+        };
+        item.core = walk(def.head == Head::Optimizer);
+        if matches!(def.head, Head::Layer | Head::Model) {
+            item.training = walk(true);
+        }
+        let Some(core) = &item.core else { return };
+        if let Some(training) = &item.training {
+            found.all(same_slots(training, core, false));
+        }
+        if def.head != Head::Optimizer {
+            let (certificate, broken) = certify(&item.name, item.training.as_ref().unwrap_or(core), core);
+            found.all(broken);
+            item.certificate = Some(certificate);
+        }
+    }
+
+    fn mode(&self, settings: &Settings, training: bool) -> Mode {
+        Mode { training, dims: settings.dims.clone(), wide: settings.wide }
+    }
+}
+
+/// The static dims of a definition that `--dim` gives.
+pub fn given_dims(def: &Def, settings: &Settings) -> Vec<(Name, Value)> {
+    let given = |param: &nn_grammar::ast::Param| {
+        let value = settings.dims.get(&DimVar::new(param.name.as_str()))?;
+        Some((param.name.name.clone(), Value::Num(Num::constant(*value))))
+    };
+    def.statics.iter().filter_map(given).collect()
+}
+
+/// Both compilations of one source must own the same parameters and states; an optimizer's states are the step's alone.
+fn same_slots(training: &Core, inference: &Core, train: bool) -> Vec<Diagnostic> {
+    let paths = |core: &Core| -> HashSet<Name> {
+        core.params.iter().chain(&core.states).map(|slot| slot.path.clone()).collect()
+    };
+    let (here, there) = (paths(training), paths(inference));
+    let mut found = Vec::new();
+    for slot in training.params.iter().chain(&training.states) {
+        let optimizer = train && slot.path.starts_with("optim.");
+        if !there.contains(&slot.path) && !optimizer {
+            found.push(errors::modes_differ(slot.span, &slot.path, true));
+        }
+    }
+    for slot in inference.params.iter().chain(&inference.states) {
+        if !here.contains(&slot.path) {
+            found.push(errors::modes_differ(slot.span, &slot.path, false));
+        }
+    }
+    found
+}
+
+/// Diagnostics, each code at each place once.
+#[derive(Default)]
+struct Found {
+    seen: HashSet<(u16, Option<Span>, Option<String>)>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Found {
+    fn all(&mut self, diagnostics: Vec<Diagnostic>) {
+        for diagnostic in diagnostics {
+            let place = diagnostic.primary();
+            // Without a place the text tells two apart.
+            let text = place.is_none().then(|| diagnostic.message.clone());
+            if self.seen.insert((diagnostic.code.0, place, text)) {
+                self.diagnostics.push(diagnostic);
+            }
+        }
+    }
+}

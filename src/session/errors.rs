@@ -1,0 +1,135 @@
+//! Messages about source files, data files and requests: E05xx.
+
+use std::path::Path;
+
+use crate::base::{Name, Span};
+use crate::check::errors::nearest;
+use crate::diag::{Code, Diagnostic, Fault};
+use crate::formats::FormatError;
+
+fn in_file(code: u16, message: String) -> Diagnostic {
+    Diagnostic::error(Code(code), message).fault(Fault::File)
+}
+
+/// A source file that cannot be read; the place is that of the `use`, where there is one.
+pub fn unreadable_source(path: &Path, error: &std::io::Error, used: Option<Span>) -> Diagnostic {
+    let why = match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::IsADirectory => "this is a folder".to_owned(),
+        _ => error.to_string(),
+    };
+    let diagnostic = in_file(501, format!("cannot read {}: {why}", path.display()));
+    match used {
+        Some(span) => diagnostic.label(span, "used here"),
+        None => diagnostic,
+    }
+}
+
+pub fn not_utf8(at: Span) -> Diagnostic {
+    in_file(502, "a source file is text in UTF-8".into()).label(at, "these bytes are not")
+}
+
+pub fn source_too_long(at: Span) -> Diagnostic {
+    in_file(503, "the file is longer than 4 GiB".into()).label(at, "not read").fault(Fault::Limit)
+}
+
+/// `use "../../secret.nn"`: files lie in the folder of the program or below it.
+pub fn use_escapes(span: Span, folder: &Path) -> Diagnostic {
+    in_file(504, "a program uses only files of its own folder".into())
+        .label(span, format!("this lies outside of {}", folder.display()))
+}
+
+pub fn use_cycle(span: Span, path: &str) -> Diagnostic {
+    Diagnostic::error(Code(505), format!("`{path}` uses itself, directly or through others"))
+        .label(span, "closes the cycle")
+        .help("move what both files need to a third one")
+}
+
+/// The same name for two files.
+pub fn used_twice(span: Span, alias: &str) -> Diagnostic {
+    Diagnostic::error(Code(506), format!("two files are used as `{alias}`"))
+        .label(span, "the second one")
+        .help("give it another name: use \"…\" as other")
+}
+
+pub const DATA_FORMATS: [&str; 1] = ["npz"];
+
+pub fn unknown_data_format(span: Span, format: &str) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code(507), format!("`{format}` is no format of data"))
+        .label(span, "in this data clause");
+    match nearest(format, DATA_FORMATS) {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None => diagnostic.help("write: data d = npz(\"data/digits.npz\")"),
+    }
+}
+
+/// A data file that cannot be read, at the place where the program names it.
+pub fn unreadable_data(span: Span, error: &FormatError) -> Diagnostic {
+    let diagnostic = in_file(508, error.to_string()).label(span, "named here");
+    match error.problem {
+        crate::formats::Problem::Missing => diagnostic.help("paths are relative to the folder of the .nn file"),
+        _ => diagnostic,
+    }
+}
+
+/// A parameter whose size is not known when compiling.
+pub fn unknown_parameter_size(span: Span, parameter: &str, dims: &[String]) -> Diagnostic {
+    let flags: Vec<String> = dims.iter().map(|dim| format!("--dim {dim}=…")).collect();
+    Diagnostic::error(
+        Code(509),
+        format!("the size of parameter `{parameter}` is not known: it depends on {}", list(dims)),
+    )
+    .label(span, "its type")
+    .help(format!("give it on the command line: {}", flags.join(" ")))
+}
+
+/// `--dim` of a name that the definition does not have.
+pub fn unknown_dim(name: &str, item: &str, known: &[String]) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code(510), format!("--dim {name}: `{item}` has no dim `{name}`"));
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None if known.is_empty() => diagnostic,
+        None => diagnostic.help(format!("it has {}", list(known))),
+    }
+}
+
+/// `F:NAME` names nothing, or not what is wanted.
+pub fn no_such_block(what: &str, name: &str, known: &[Name]) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code(511), format!("the file has no {what} `{name}`"));
+    if let Some(near) = nearest(name, known.iter().map(Name::as_str)) {
+        return diagnostic.help(format!("did you mean `{near}`?"));
+    }
+    match known {
+        [] => diagnostic,
+        _ => diagnostic.help(format!("it has {}", list(known))),
+    }
+}
+
+/// Nothing of the wanted sort, or several and no choice.
+pub fn which_block(file: &str, what: &str, known: &[Name]) -> Diagnostic {
+    match known {
+        [] => Diagnostic::error(Code(512), format!("{file} has no {what}")),
+        [first, ..] => Diagnostic::error(Code(512), format!("{file} has several {what}s: {}", list(known)))
+            .help(format!("name one: {file}:{first}")),
+    }
+}
+
+/// A definition that only its uses make concrete.
+pub fn not_compiled_alone(span: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(Code(513), format!("`{name}` cannot be compiled by itself"))
+        .label(span, "a static parameter has no value")
+        .help("give the parameter a default, or compile a model that uses it")
+}
+
+/// The two compilations of a model disagree about what it owns.
+pub fn modes_differ(span: Span, path: &str, in_training: bool) -> Diagnostic {
+    let (here, there) =
+        if in_training { ("training", "inference") } else { ("inference", "training") };
+    Diagnostic::error(Code(514), format!("`{path}` is declared in {here} only, not in {there}"))
+        .label(span, "declared here")
+        .help("declare it outside of `if training { … }`")
+}
+
+fn list<T: std::fmt::Display>(names: &[T]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,93 @@
+//! The stages strung together: files to diagnostics, definitions to executables.
+//!
+//! It reads source files and the headers of data files, and writes nothing. It must never know a terminal: it hands back values.
+
+mod check;
+mod compile;
+mod emit;
+pub mod errors;
+mod headers;
+mod library;
+mod load;
+mod timings;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::base::{FileId, Name, Sources, Span};
+use crate::check::{Entry, Program, Scope};
+use crate::diag::Diagnostic;
+
+pub use check::{Check, Checked, What, given_dims};
+pub use compile::{Failure, Settings, broken_constraints, compile, graph_of, sizing_dims};
+pub use emit::{Stage, emit_core, headline, signature};
+pub use headers::OnDisk;
+pub use timings::{Timings, milliseconds};
+
+/// One program: its text, its names, and what loading found wrong.
+pub struct Session {
+    pub sources: Sources,
+    pub program: Program,
+    /// What the command names; `None` where it could not be read, and for the library alone.
+    pub user: Option<(Scope, FileId)>,
+    folders: HashMap<FileId, PathBuf>,
+    /// Of loading: files and syntax.
+    pub diagnostics: Vec<Diagnostic>,
+    pub timings: Timings,
+}
+
+impl Session {
+    /// Reads a program from a file.
+    pub fn open(path: &Path) -> Session {
+        Session::timed(|| load::load(path))
+    }
+
+    /// A program that is not in a file; `use` and data are looked for in `folder`.
+    pub fn of_text(name: &str, text: &str, folder: &Path) -> Session {
+        Session::timed(|| load::load_text(name, text, folder))
+    }
+
+    /// The library without a program.
+    pub fn library() -> Session {
+        Session::timed(load::load_library)
+    }
+
+    fn timed(load: impl FnOnce() -> load::Loaded) -> Session {
+        let mut timings = Timings::default();
+        let loaded = timings.parse(load);
+        let load::Loaded { sources, program, user, folders, diagnostics } = loaded;
+        Session { sources, program, user, folders, diagnostics, timings }
+    }
+
+    /// Data files as the program names them.
+    pub fn on_disk(&self) -> OnDisk<'_> {
+        OnDisk { folders: &self.folders }
+    }
+
+    /// The items of the program's file; of the whole library where there is no program.
+    pub fn items(&self) -> Vec<(Scope, Entry)> {
+        let scopes = match self.user {
+            Some((scope, _)) => vec![scope],
+            None => (0..library::FILES.len() as u32).map(Scope).collect(),
+        };
+        let of = |scope: Scope| self.program.items(scope).iter().map(move |entry| (scope, entry.clone()));
+        scopes.into_iter().flat_map(of).collect()
+    }
+
+    /// The diagnostics of the program's user: those of a parse error in it decide that nothing else runs.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+}
+
+/// What an item is called, and where it stands.
+pub fn name_of(entry: &Entry) -> (Name, Span) {
+    match entry {
+        Entry::Def(def) => (def.name.name.clone(), def.name.span),
+        Entry::Train(train, span) => {
+            let name = train.name.as_ref();
+            (name.map_or_else(|| Name::new("train"), |name| name.name.clone()), name.map_or(*span, |name| name.span))
+        }
+        Entry::Test(test) => (test.name.value.clone(), test.name.span),
+    }
+}

@@ -1,0 +1,83 @@
+//! Checkpoints: everything that a training needs to go on as if it had never stopped.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::diag::Diagnostic;
+use crate::formats::safetensors::{self, Archive};
+use crate::formats::Problem;
+
+use super::errors;
+use super::store::Store;
+
+/// Where a training stands. The tensors are in the file beside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Checkpoint {
+    pub seed: u64,
+    /// Steps done.
+    pub step: u64,
+    /// Samples of a step and of an epoch, which decide what the next step sees.
+    pub batch: u64,
+    pub samples: u64,
+    pub epochs: u64,
+    /// The sum of the losses of this epoch's steps, each times its samples.
+    pub loss_sum: f64,
+}
+
+impl Checkpoint {
+    /// Writes the whole file or nothing.
+    pub fn save(&self, path: &Path, store: &Store) -> Result<(), Box<Diagnostic>> {
+        let number = |name: &str, value: u64| (name.to_owned(), value.to_string());
+        let metadata = BTreeMap::from([
+            number("seed", self.seed),
+            number("step", self.step),
+            number("batch", self.batch),
+            number("samples", self.samples),
+            number("epochs", self.epochs),
+            // All bits of it: what is resumed gives the same numbers.
+            ("loss_sum".to_owned(), format!("{:016x}", self.loss_sum.to_bits())),
+        ]);
+        let archive = Archive { tensors: store.export(true), metadata };
+        safetensors::save(path, &archive).map_err(|error| Box::new(errors::bad_file(&error)))
+    }
+
+    /// Reads a checkpoint into a store of the same program.
+    pub fn load(path: &Path, store: &mut Store) -> Result<Checkpoint, Box<Diagnostic>> {
+        let archive = safetensors::load(path).map_err(|error| match error.problem {
+            Problem::Missing => Box::new(errors::nothing_to_resume(path)),
+            _ => Box::new(errors::bad_file(&error)),
+        })?;
+        let text = |name: &str| {
+            let missing = || Box::new(errors::not_a_checkpoint(path, &format!("it has no `{name}`")));
+            archive.metadata.get(name).ok_or_else(missing)
+        };
+        let broken = |name: &str| Box::new(errors::not_a_checkpoint(path, &format!("its `{name}` is no number")));
+        let number = |name: &str| text(name)?.parse::<u64>().map_err(|_| broken(name));
+        let loss_sum = u64::from_str_radix(text("loss_sum")?, 16).map_err(|_| broken("loss_sum"))?;
+        let checkpoint = Checkpoint {
+            seed: number("seed")?,
+            step: number("step")?,
+            batch: number("batch")?,
+            samples: number("samples")?,
+            epochs: number("epochs")?,
+            loss_sum: f64::from_bits(loss_sum),
+        };
+        store
+            .import(&archive.tensors, true)
+            .map_err(|differences| Box::new(errors::weights_differ(path, &differences)))?;
+        Ok(checkpoint)
+    }
+}
+
+/// Writes what the model is: parameters and states, without the optimizer's.
+pub fn save_weights(path: &Path, store: &Store) -> Result<(), Box<Diagnostic>> {
+    let archive = Archive { tensors: store.export(false), metadata: BTreeMap::new() };
+    safetensors::save(path, &archive).map_err(|error| Box::new(errors::bad_file(&error)))
+}
+
+/// Reads weights into a store.
+pub fn load_weights(path: &Path, store: &mut Store) -> Result<(), Box<Diagnostic>> {
+    let archive = safetensors::load(path).map_err(|error| Box::new(errors::bad_file(&error)))?;
+    let imported = store.import(&archive.tensors, false);
+    imported.map_err(|differences| Box::new(errors::weights_differ(path, &differences)))
+}

@@ -1,0 +1,162 @@
+//! The samples of a train block in memory, checked once, and which of them train.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::Span;
+use crate::check::core::InputInfo;
+use crate::check::train::{self as plan, TrainPlan};
+use crate::diag::Diagnostic;
+use crate::formats::npz;
+use crate::runtime::{Array, OutOfMemory};
+use crate::tensor::random::{Key, site};
+use crate::tensor::{DType, Number, Tensor};
+
+use super::errors;
+
+/// All samples, field by field, in the order of the plan's inputs.
+pub struct Dataset {
+    fields: Vec<Field>,
+    pub count: usize,
+}
+
+/// One array of the data: a row for each sample.
+struct Field {
+    dtype: DType,
+    /// Elements of a row.
+    row: usize,
+    bytes: Vec<u8>,
+}
+
+/// Which samples train and which test, by index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    pub train: Vec<u32>,
+    /// What is measured on; without a split the training samples.
+    pub test: Vec<u32>,
+}
+
+impl Dataset {
+    /// Reads all arrays of a plan; `locate` finds the file that is written at a place.
+    ///
+    /// # Errors
+    /// A file that cannot be read or has changed; a NaN or an infinity; a label out of its range.
+    pub fn load(plan: &TrainPlan, locate: &dyn Fn(&str, Span) -> PathBuf) -> Result<Dataset, Box<Diagnostic>> {
+        let mut fields = Vec::new();
+        for (index, input) in plan.inputs.iter().enumerate() {
+            let source = &plan.sources[input.source];
+            let file = locate(&source.path, source.span);
+            let (step, evaluate) = (&plan.step.inputs[index], &plan.evaluate.inputs[index]);
+            let array = npz::load(&file, &input.field)
+                .map_err(|error| Box::new(errors::unreadable(source.span, &error)))?;
+            let shape: Option<Vec<i64>> = step.axes[1..].iter().map(|&axis| plan.step.size(axis).as_const()).collect();
+            let row: Vec<usize> = shape.unwrap_or_default().into_iter().map(|size| size as usize).collect();
+            if array.shape().first() != Some(&plan.count) || array.shape()[1..] != row {
+                return Err(Box::new(errors::data_changed(source.span, &file, &input.field)));
+            }
+            check_labels(&array, &[step, evaluate], &file, &input.field, source.span)?;
+            // After the conversion: what is finite in f64 may be infinite in f32.
+            let array = array.cast(step.elem.dtype());
+            if !array.all_finite() {
+                let at = array.first_non_finite().unwrap_or_default();
+                let value = value_at(&array, &at);
+                return Err(Box::new(errors::not_finite(source.span, &file, &input.field, &at, value)));
+            }
+            fields.push(Field {
+                dtype: array.dtype(),
+                row: row.iter().product(),
+                bytes: array.contiguous().to_le_bytes(),
+            });
+        }
+        Ok(Dataset { fields, count: plan.count })
+    }
+
+    /// Arrays for `rows` samples, one for each field.
+    pub fn batch(&self, rows: usize) -> Result<Vec<Array>, OutOfMemory> {
+        self.fields.iter().map(|field| Array::zeros(field.dtype, field.row * rows)).collect()
+    }
+
+    /// Copies these samples into arrays that [`Dataset::batch`] made for as many.
+    pub fn gather(&self, rows: &[u32], batch: &mut [Array]) {
+        for (field, array) in self.fields.iter().zip(batch) {
+            let size = field.row * field.dtype.size();
+            let target = array.bytes_mut();
+            if size == 0 {
+                continue;
+            }
+            for (&row, place) in rows.iter().zip(target.chunks_exact_mut(size)) {
+                place.copy_from_slice(&field.bytes[row as usize * size..][..size]);
+            }
+        }
+    }
+}
+
+/// Refuses labels beyond the classes.
+fn check_labels(
+    array: &Tensor,
+    infos: &[&InputInfo],
+    file: &Path,
+    field: &str,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    for info in infos {
+        let Some(bound) = info.bound.as_ref().and_then(|bound| bound.as_const()) else { continue };
+        let outside = |number: Number| match number {
+            Number::Int(value) => !(0..bound).contains(&value),
+            Number::Float(value) => !(0.0..bound as f64).contains(&value),
+        };
+        if let Some(position) = array.numbers().position(outside) {
+            let at = coordinates(position, array.shape());
+            let value = array.number(position).map_or(0, |number| number.as_f64() as i64);
+            return Err(Box::new(errors::out_of_range(span, file, field, &at, value, bound)));
+        }
+    }
+    Ok(())
+}
+
+fn value_at(array: &Tensor, at: &[usize]) -> f64 {
+    let position = at.iter().zip(array.shape()).fold(0, |position, (index, size)| position * size + index);
+    array.number(position).map_or(f64::NAN, Number::as_f64)
+}
+
+/// The indices of an element that stands at `position` in row-major order.
+fn coordinates(mut position: usize, shape: &[usize]) -> Vec<usize> {
+    let mut at = vec![0; shape.len()];
+    for (index, size) in at.iter_mut().zip(shape).rev() {
+        *index = position % size;
+        position /= size;
+    }
+    at
+}
+
+/// The samples of each side.
+///
+/// # Errors
+/// No samples to train with; more than can be numbered.
+pub fn split(plan: &TrainPlan) -> Result<Split, Box<Diagnostic>> {
+    let Some(count) = u32::try_from(plan.count).ok().filter(|&count| count < 1 << 31) else {
+        return Err(Box::new(errors::too_many_samples(plan.span, plan.count)));
+    };
+    let mut split = match &plan.split {
+        plan::Split::None => Split { train: (0..count).collect(), test: Vec::new() },
+        plan::Split::Fraction { test, seed } => {
+            let mut order = Key::new(*seed, site("split")).permutation(0, count);
+            let held_out = (f64::from(count) * test).round() as usize;
+            let mut train = order.split_off(held_out.min(order.len()));
+            // In the order of the file; which are held out is all that is random.
+            order.sort_unstable();
+            train.sort_unstable();
+            Split { train, test: order }
+        }
+        plan::Split::Chosen(chosen) => {
+            let (test, train) = (0..count).partition(|&index| chosen[index as usize]);
+            Split { train, test }
+        }
+    };
+    if split.train.is_empty() {
+        return Err(Box::new(errors::no_training_samples(plan.span)));
+    }
+    if split.test.is_empty() {
+        split.test = split.train.clone();
+    }
+    Ok(split)
+}

@@ -1,0 +1,20 @@
+//! Training: data into batches, batches through the compiled step, weights into files.
+//!
+//! It knows checked train blocks and compiled graphs. It must never know a terminal: whoever watches a training is told of it.
+
+mod batches;
+mod checkpoint;
+mod data;
+pub mod errors;
+mod evaluate;
+mod journal;
+mod store;
+mod trainer;
+mod unit;
+
+pub use checkpoint::{Checkpoint, load_weights, save_weights};
+pub use data::{Dataset, Split, split};
+pub use evaluate::{Measured, evaluate};
+pub use store::{Owned, Ownership, Store};
+pub use trainer::{Begin, EpochEnd, Outcome, Place, StepEnd, Trainer, Watcher, fill, initial};
+pub use unit::{Clock, Unit};

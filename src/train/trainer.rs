@@ -1,0 +1,292 @@
+//! The loop: epochs, steps, measures, files.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::check::train::TrainPlan;
+use crate::diag::Diagnostic;
+use crate::formats::Problem;
+use crate::runtime::{Array, Dims, Pool};
+
+use super::batches::shuffled;
+use super::checkpoint::{Checkpoint, save_weights};
+use super::data::{Dataset, Split};
+use super::evaluate::{Measured, evaluate, scalar, sized};
+use super::journal::Journal;
+use super::store::{Ownership, Store};
+use super::unit::{Clock, Unit};
+use super::errors;
+
+/// Everything that a training needs.
+pub struct Trainer<'a> {
+    pub plan: &'a TrainPlan,
+    pub init: &'a Unit,
+    pub step: &'a Unit,
+    pub evaluate: &'a Unit,
+    pub data: &'a Dataset,
+    pub split: &'a Split,
+    pub pool: &'a Pool,
+    /// Where files go.
+    pub folder: &'a Path,
+    pub seed: u64,
+    pub resume: bool,
+    /// A seed that was asked for: a checkpoint must have the same.
+    pub fixed_seed: bool,
+    /// Set from outside: the step under way is the last one.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// What a training begins with.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    pub name: String,
+    pub parameters: usize,
+    pub train_samples: usize,
+    pub test_samples: usize,
+    pub batch: usize,
+    pub epochs: usize,
+    /// Epochs that are done already.
+    pub done: usize,
+    pub steps_per_epoch: usize,
+}
+
+/// Where a training stands after a step. All numbers count from 1.
+#[derive(Clone, Copy, Debug)]
+pub struct StepEnd {
+    pub epoch: usize,
+    pub step_in_epoch: usize,
+    /// The mean of this epoch's steps so far.
+    pub loss: f64,
+    pub samples_per_second: f64,
+}
+
+/// What an epoch ended with.
+#[derive(Clone, Debug)]
+pub struct EpochEnd {
+    pub epoch: usize,
+    pub step: u64,
+    /// The mean of the losses of the epoch's steps.
+    pub loss: f64,
+    /// On the samples that are held out, after the epoch.
+    pub measured: Measured,
+    /// Of the steps alone.
+    pub seconds: f64,
+    pub samples_per_second: f64,
+}
+
+/// Who is told how a training goes.
+pub trait Watcher {
+    fn begin(&mut self, begin: &Begin);
+    fn step(&mut self, step: &StepEnd);
+    fn epoch(&mut self, epoch: &EpochEnd);
+}
+
+/// How a training ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Finished { measured: Measured, weights: PathBuf },
+    Interrupted { checkpoint: PathBuf, epoch: usize, step: u64 },
+}
+
+/// The files of a training.
+pub struct Place {
+    pub weights: PathBuf,
+    pub metrics: PathBuf,
+    pub checkpoint: PathBuf,
+}
+
+impl Place {
+    pub fn of(folder: &Path) -> Place {
+        Place {
+            weights: folder.join("weights.safetensors"),
+            metrics: folder.join("metrics.jsonl"),
+            checkpoint: folder.join("checkpoint.safetensors"),
+        }
+    }
+}
+
+impl Trainer<'_> {
+    /// Trains to the end, or to an interruption.
+    ///
+    /// # Errors
+    /// A loss that is not finite: the weights of the last whole epoch are written. A file that cannot be written or resumed from.
+    pub fn run(&self, watcher: &mut dyn Watcher) -> Result<Outcome, Box<Diagnostic>> {
+        let place = Place::of(self.folder);
+        let io = |path: &Path, error: std::io::Error| Box::new(errors::bad_file(&Problem::from(error).in_file(path)));
+        std::fs::create_dir_all(self.folder).map_err(|error| io(self.folder, error))?;
+        let batch = self.plan.batch.min(self.split.train.len());
+        let steps_per_epoch = self.split.train.len().div_ceil(batch);
+        let (mut store, mut state) = self.start(&place, batch)?;
+        let done = (state.step / steps_per_epoch as u64) as usize;
+        let mut journal = Journal::open(&place.metrics, done).map_err(|error| io(&place.metrics, error))?;
+        watcher.begin(&Begin {
+            name: self.plan.name.to_string(),
+            parameters: store.parameter_count(),
+            train_samples: self.split.train.len(),
+            test_samples: self.split.test.len(),
+            batch,
+            epochs: self.plan.epochs,
+            done,
+            steps_per_epoch,
+        });
+        let clock = Clock { seed: state.seed, step: 0, steps: (self.plan.epochs * steps_per_epoch) as u64 };
+        let mut feed = Feed::new(self, batch)?;
+        let mut measured = None;
+        // The first epoch may be one that is resumed in its middle.
+        for epoch in done..self.plan.epochs {
+            let good = Good::of(&store);
+            let order = shuffled(&self.split.train, state.seed, epoch as u64);
+            let first = (state.step - (epoch * steps_per_epoch) as u64) as usize;
+            let begun = Instant::now();
+            let mut seen = 0;
+            for (index, rows) in order.chunks(batch).enumerate().skip(first) {
+                let loss = feed.step(self, rows, &mut store, Clock { step: state.step, ..clock })?;
+                if !loss.is_finite() {
+                    good.put_back(&mut store);
+                    save_weights(&place.weights, &store)?;
+                    let span = self.plan.span;
+                    return Err(Box::new(errors::loss_not_finite(span, loss, state.step + 1, epoch + 1, &place.weights)));
+                }
+                state.step += 1;
+                state.loss_sum += loss * rows.len() as f64;
+                seen += rows.len();
+                let so_far = (index * batch + rows.len()) as f64;
+                watcher.step(&StepEnd {
+                    epoch: epoch + 1,
+                    step_in_epoch: index + 1,
+                    loss: state.loss_sum / so_far,
+                    samples_per_second: rate(seen, begun),
+                });
+                if self.interrupted.load(Ordering::Relaxed) && index + 1 < steps_per_epoch {
+                    state.save(&place.checkpoint, &store)?;
+                    return Ok(Outcome::Interrupted { checkpoint: place.checkpoint, epoch: epoch + 1, step: state.step });
+                }
+            }
+            let (seconds, samples_per_second) = (begun.elapsed().as_secs_f64(), rate(seen, begun));
+            let now = evaluate(self.plan, self.evaluate, &mut store, self.data, &self.split.test, self.pool)?;
+            let end = EpochEnd {
+                epoch: epoch + 1,
+                step: state.step,
+                loss: state.loss_sum / self.split.train.len() as f64,
+                measured: now.clone(),
+                seconds,
+                samples_per_second,
+            };
+            journal.write(&end).map_err(|error| io(&place.metrics, error))?;
+            watcher.epoch(&end);
+            measured = Some(now);
+            state.loss_sum = 0.0;
+            state.save(&place.checkpoint, &store)?;
+            if self.interrupted.load(Ordering::Relaxed) && epoch + 1 < self.plan.epochs {
+                return Ok(Outcome::Interrupted { checkpoint: place.checkpoint, epoch: epoch + 1, step: state.step });
+            }
+        }
+        save_weights(&place.weights, &store)?;
+        let measured = match measured {
+            Some(measured) => measured,
+            // Resumed behind the last epoch.
+            None => evaluate(self.plan, self.evaluate, &mut store, self.data, &self.split.test, self.pool)?,
+        };
+        Ok(Outcome::Finished { measured, weights: place.weights })
+    }
+
+    /// Fresh tensors, or those of the checkpoint.
+    fn start(&self, place: &Place, batch: usize) -> Result<(Store, Checkpoint), Box<Diagnostic>> {
+        let samples = self.split.train.len() as u64;
+        let now = Checkpoint {
+            seed: self.seed,
+            batch: batch as u64,
+            samples,
+            epochs: self.plan.epochs as u64,
+            ..Checkpoint::default()
+        };
+        let mut store = initial(self.plan, self.init, self.seed, self.pool)?;
+        if !self.resume {
+            return Ok((store, now));
+        }
+        let was = Checkpoint::load(&place.checkpoint, &mut store)?;
+        for (what, had, wants) in [
+            ("a seed of", was.seed, if self.fixed_seed { now.seed } else { was.seed }),
+            ("a batch of", was.batch, now.batch),
+            ("a number of training samples of", was.samples, now.samples),
+        ] {
+            if had != wants {
+                let (had, wants) = (had.to_string(), wants.to_string());
+                return Err(Box::new(errors::cannot_resume(&place.checkpoint, what, &had, &wants)));
+            }
+        }
+        Ok((store, Checkpoint { epochs: now.epochs, ..was }))
+    }
+}
+
+/// The first values of everything that a train block owns.
+pub fn initial(plan: &TrainPlan, init: &Unit, seed: u64, pool: &Pool) -> Result<Store, Box<Diagnostic>> {
+    let dims = Dims::new();
+    let mut store = Store::of(&plan.step, &dims).map_err(|error| Box::new(errors::not_run(&error.into())))?;
+    fill(&mut store, init, &dims, seed, pool)?;
+    Ok(store)
+}
+
+/// Puts the outputs of an initialisation, which are named like the tensors, into a store.
+pub fn fill(store: &mut Store, init: &Unit, dims: &Dims, seed: u64, pool: &Pool) -> Result<(), Box<Diagnostic>> {
+    let values = init.run(dims, &[], store, Clock { seed, ..Clock::default() }, pool)?;
+    for (output, value) in init.graph.outputs.iter().zip(values) {
+        if let Some(owned) = store.tensors.get_mut(&output.name) {
+            owned.array = value;
+        }
+    }
+    Ok(())
+}
+
+/// The arrays that steps run on: those of a whole batch, and those of the last short one.
+struct Feed {
+    whole: (Vec<Array>, Dims),
+    short: Option<(Vec<Array>, Dims)>,
+    batch: usize,
+    loss: Vec<Array>,
+}
+
+impl Feed {
+    fn new(trainer: &Trainer<'_>, batch: usize) -> Result<Feed, Box<Diagnostic>> {
+        let arrays = |rows: usize| -> Result<(Vec<Array>, Dims), Box<Diagnostic>> {
+            let arrays = trainer.data.batch(rows).map_err(|error| Box::new(errors::not_run(&error.into())))?;
+            Ok((arrays, sized(&trainer.plan.samples, rows)))
+        };
+        let rest = trainer.split.train.len() % batch;
+        let whole = arrays(batch)?;
+        let loss = trainer.step.outputs(&whole.1)?;
+        Ok(Feed { whole, short: if rest == 0 { None } else { Some(arrays(rest)?) }, batch, loss })
+    }
+
+    /// One step on these samples; gives its loss.
+    fn step(&mut self, trainer: &Trainer<'_>, rows: &[u32], store: &mut Store, clock: Clock) -> Result<f64, Box<Diagnostic>> {
+        let (arrays, dims) = match &mut self.short {
+            Some(short) if rows.len() < self.batch => (&mut short.0, &short.1),
+            _ => (&mut self.whole.0, &self.whole.1),
+        };
+        trainer.data.gather(rows, arrays);
+        trainer.step.run_into(dims, arrays, store, clock, trainer.pool, &mut self.loss)?;
+        Ok(self.loss.first().map_or(f64::NAN, scalar))
+    }
+}
+
+/// The weights at the start of an epoch, should the loss go wrong in it.
+struct Good(Vec<(usize, Array)>);
+
+impl Good {
+    fn of(store: &Store) -> Good {
+        let weights = store.tensors.values().enumerate().filter(|(_, owned)| owned.ownership != Ownership::Optimizer);
+        Good(weights.map(|(index, owned)| (index, owned.array.clone())).collect())
+    }
+
+    fn put_back(self, store: &mut Store) {
+        for (index, array) in self.0 {
+            store.tensors[index].array = array;
+        }
+    }
+}
+
+fn rate(samples: usize, begun: Instant) -> f64 {
+    samples as f64 / begun.elapsed().as_secs_f64().max(1e-9)
+}
