@@ -61,6 +61,11 @@ impl Checker<'_> {
             return self.apply(&func, Self::tensors(args, first), span);
         };
         if func.statics.is_some() {
+            // `block()` mentions a layer without static parameters; the tensors come later.
+            let mentioned = def.head != Head::Fn && def.statics.is_empty() && func.instance.as_ref().is_some_and(|instance| instance.path.borrow().is_none());
+            if mentioned && first.is_none() && args.positional.is_empty() && args.labelled.is_empty() {
+                return Ok(Value::Func(func));
+            }
             return self.apply(&func, Self::tensors(args, first), span);
         }
         if def.statics.is_empty() && def.head == Head::Fn {

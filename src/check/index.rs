@@ -35,6 +35,17 @@ impl Point {
         }
     }
 
+    /// The variable of `i` or `i + c`.
+    pub fn moved_axis(&self) -> Option<AxisVar> {
+        match self {
+            Point::Affine(AffinePoint { terms, .. }) => match terms.as_slice() {
+                [(axis, factor)] if factor.as_const() == Some(1) => Some(*axis),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether a division or remainder stands in it.
     pub fn divides(&self) -> bool {
         match self {
@@ -197,7 +208,7 @@ impl Checker<'_> {
             }
         }
         if let (Value::Index(left), Value::Index(right)) = (a, b) {
-            if let (Some(left), Some(right)) = (left.as_axis(), right.as_axis()) {
+            if let (Some(left), Some(right)) = (left.moved_axis(), right.moved_axis()) {
                 self.compared.push(Compared { left, right, span });
             }
         } else if !matches!((a, b), (Value::Index(_), _) | (_, Value::Index(_))) {

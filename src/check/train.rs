@@ -422,6 +422,8 @@ impl<'a> TrainWalk<'a> {
             }
         }
         match field("test") {
+            // The rule is applied once, when the training step is checked.
+            Some(Value::Func(_)) if !self.cx.mode.training => Ok(()),
             Some(Value::Func(rule)) => {
                 let Some(count) = self.count else {
                     return self.cx.fail(errors::split_before_data(value.span));
