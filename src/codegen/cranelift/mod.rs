@@ -1,11 +1,15 @@
 //! Machine code for any processor that Cranelift knows.
 
 mod address;
+#[cfg(test)]
+mod bench;
 mod contract;
 mod emit;
 mod jit;
 mod lanes;
 mod loops;
+#[cfg(test)]
+mod math_tests;
 mod scalar;
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,9 @@ const EXP_F32: [f64; 6] = [
     0.000198527617612853646,
 ];
 
+/// The largest arguments of f32 and f64 whose exponential is finite.
+pub(super) const LARGEST: (f64, f64) = (88.72283172607422, 709.782712893384);
+
 /// e^x, within 1 ulp; infinite beyond the largest number, zero where the result would be subnormal.
 pub fn exp(b: &mut BodyBuilder, x: &[Val]) -> Val {
     let (x, f) = (x[0], Format::of(b, x[0]));
@@ -44,7 +47,7 @@ pub fn exp(b: &mut BodyBuilder, x: &[Val]) -> Val {
     let p = b.add(p, one);
     let scaled = f.scale(b, p, n_bits);
     let smallest = b.number(f.dtype, f.pick(-87.33654022216797, -708.3964185322641));
-    let largest = b.number(f.dtype, f.pick(88.72283172607422, 709.782712893384));
+    let largest = b.number(f.dtype, f.pick(LARGEST.0, LARGEST.1));
     let (zero, infinity) = (b.number(f.dtype, 0.0), b.number(f.dtype, f64::INFINITY));
     let tiny = b.lt(x, smallest);
     let finite = b.le(x, largest);

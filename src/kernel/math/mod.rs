@@ -10,9 +10,6 @@ mod log;
 mod pow;
 mod trig;
 
-#[cfg(test)]
-mod tests;
-
 pub use basic::*;
 pub use erf::erf;
 pub use exp::{exp, sigmoid, tanh};

@@ -1,7 +1,8 @@
 //! Powers.
 
+use super::exp::{LARGEST, exp};
 use super::log::ATANH_F64;
-use super::{Format, exp, polynomial};
+use super::{Format, polynomial};
 use crate::kernel::{BodyBuilder, KOp, Val};
 use crate::tensor::DType;
 
@@ -117,9 +118,9 @@ fn positive(b: &mut BodyBuilder, f: &Format, x: Val, y: Val) -> Val {
     let main = exp(b, &[hi]);
     // e^(hi + lo) = e^hi + lo e^hi where that is finite.
     let corrected = b.fma(lo, main, main);
-    let bound = b.number(f.dtype, f.pick(88.7, 709.7));
+    let bound = b.number(f.dtype, f.pick(LARGEST.0, LARGEST.1));
     let size = b.abs(hi);
-    let moderate = b.lt(size, bound);
+    let moderate = b.le(size, bound);
     b.select(moderate, corrected, main)
 }
 

@@ -27,7 +27,7 @@ const COS_F64: [f64; 7] = [
     4.735624232492109e-14,
 ];
 
-/// The sine: within 1.5 ulp for |x| <= 1e5 (f64: 1e9). The error then grows; from about 4e6 (f64: 2e15) on the result is only
+/// The sine: within 2 ulp for |x| <= 1e5 (f64: 1e9). The error then grows; from about 4e6 (f64: 2e15) on the result is only
 /// a number in -1..1. NaN of infinities.
 pub fn sin(b: &mut BodyBuilder, x: &[Val]) -> Val {
     turn(b, x[0], 0)
