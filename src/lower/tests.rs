@@ -1,27 +1,110 @@
-use crate::axes::Dim;
-use crate::graph::{Builder, Input, Output, Reducer, Role};
-use crate::kernel::verify_program;
-use crate::ops::ScalarFn;
-use crate::tensor::DType;
+//! Three executions of a graph must agree: the interpreter, its kernels one for each node, and its kernels after fusion.
 
-#[test]
-fn softmax_prints() {
-    let mut b = Builder::new();
-    let (rows, n) = (b.axis("b", Dim::var("B")), b.axis("n", Dim::constant(10)));
-    let x = b.input(Input {
-        name: "x".into(),
-        role: Role::Argument,
-        dtype: DType::F32,
-        order: vec![rows, n],
-        bound: None,
+mod programs;
+mod random;
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::axes::{Dim, DimVar};
+use crate::graph::interpret;
+use crate::graph::{Graph, verify};
+use crate::kernel::interpret::run_program;
+use crate::kernel::{Buffer, Program, verify_program};
+use crate::passes;
+use crate::tensor::{DType, Tensor, Tolerance};
+
+/// A stream of numbers (Knuth's MMIX generator).
+pub struct Numbers(pub u64);
+
+impl Numbers {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 >> 33
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.next() % 100 < percent
+    }
+}
+
+pub fn fused(graph: &Graph) -> Graph {
+    let unified = passes::unify(graph.clone());
+    verify(&unified).unwrap_or_else(|defect| panic!("unify: {defect}\n{unified}\nof\n{graph}"));
+    let unfolded = passes::unfold(unified);
+    verify(&unfolded).unwrap_or_else(|defect| panic!("unfold: {defect}\n{unfolded}"));
+    let fused = passes::fuse(unfolded.clone());
+    verify(&fused).unwrap_or_else(|defect| panic!("fuse: {defect}\n{fused}\nof\n{unfolded}"));
+    fused
+}
+
+pub fn program(graph: &Graph) -> Program {
+    let program = super::lower(graph).unwrap();
+    verify_program(&program).unwrap_or_else(|defect| panic!("{defect}\n{program}\nof\n{graph}"));
+    program
+}
+
+/// The outputs of a program by the reference interpreter of kernels.
+fn run(graph: &Graph, program: &Program, inputs: &[Tensor], dims: &BTreeMap<DimVar, i64>) -> Vec<Tensor> {
+    let bytes = |buffer: Buffer| {
+        let data = &program.buffers[buffer];
+        data.len.eval(dims).unwrap() as usize * data.dtype.size()
+    };
+    // Not zero: what a kernel does not write must not look right.
+    let mut memory: Vec<Vec<u8>> = program.buffers.keys().map(|buffer| vec![0x5a; bytes(buffer)]).collect();
+    for (buffer, input) in program.inputs.iter().zip(inputs) {
+        memory[buffer.as_u32() as usize] = input.to_le_bytes();
+    }
+    run_program(program, dims, &mut memory).unwrap_or_else(|fault| panic!("{fault}\n{program}\nof\n{graph}"));
+    let outputs = program.outputs.iter().zip(&graph.outputs).zip(&graph.regions[graph.root].results);
+    outputs
+        .map(|((buffer, output), node)| {
+            let shape: Vec<usize> =
+                output.order.iter().map(|axis| graph.axes[*axis].size.eval(dims).unwrap() as usize).collect();
+            let dtype = graph.nodes[*node].dtype;
+            Tensor::from_le_bytes(dtype, &shape, &memory[buffer.as_u32() as usize]).unwrap()
+        })
+        .collect()
+}
+
+/// Inputs: halves and quarters for floats, positions for integers with a bound.
+pub fn inputs(graph: &Graph, dims: &BTreeMap<DimVar, i64>, numbers: &mut Numbers) -> Vec<Tensor> {
+    let size = |dim: &Dim| dim.eval(dims).unwrap();
+    let inputs = graph.inputs.iter().map(|input| {
+        let shape: Vec<usize> = input.order.iter().map(|axis| size(&graph.axes[*axis].size) as usize).collect();
+        let count = shape.iter().product::<usize>();
+        let bound = input.bound.as_ref().map(size);
+        let entries: Vec<f64> = (0..count)
+            .map(|_| match bound {
+                Some(bound) => (numbers.next() as i64 % bound.max(1)) as f64,
+                None if input.dtype.is_float() => numbers.below(257) as f64 / 64.0 - 2.0,
+                None => numbers.below(7) as f64,
+            })
+            .collect();
+        Tensor::from_vec(&shape, entries).unwrap().cast(input.dtype)
     });
-    let m = b.reduce(Reducer::Max, x, &[n]);
-    let d = b.sub(x, m);
-    let e = b.map1(ScalarFn::Exp, d);
-    let s = b.sum(e, &[n]);
-    let y = b.div(e, s);
-    let graph = b.finish([(Output { name: "y".into(), order: vec![rows, n], updates: None }, y)]);
-    let program = super::lower(&graph).unwrap();
-    println!("{program}");
-    verify_program(&program).unwrap();
+    inputs.collect()
+}
+
+/// Checks the three executions of a graph against each other.
+pub fn agree(graph: &Graph, dims: &[(&str, i64)], seed: u64) {
+    verify(graph).unwrap_or_else(|defect| panic!("{defect}\n{graph}"));
+    let map: HashMap<DimVar, i64> = dims.iter().map(|(name, value)| (DimVar::new(name), *value)).collect();
+    let dims: BTreeMap<DimVar, i64> = map.clone().into_iter().collect();
+    let inputs = inputs(graph, &dims, &mut Numbers(seed));
+    let expected = interpret(graph, &inputs, &map).unwrap_or_else(|error| panic!("{error:?}\n{graph}"));
+    for (kind, graph) in [("plain", graph.clone()), ("fused", fused(graph))] {
+        let program = program(&graph);
+        let actual = run(&graph, &program, &inputs, &dims);
+        for (i, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
+            let exact = !matches!(expected.dtype(), DType::F32 | DType::F64);
+            let tolerance = if exact { Tolerance::EXACT } else { Tolerance::new(2e-4, 2e-4) };
+            if let Err(difference) = actual.compare(expected, tolerance) {
+                panic!("{kind}, output {i}, {dims:?}: {difference:?}\n{graph}\n{program}");
+            }
+        }
+    }
 }

@@ -16,7 +16,9 @@ use super::contraction::roles;
 use super::regroup::regroup;
 use super::{layout, scalar_cost};
 use crate::graph::sets::common;
-use crate::graph::{Axis, AxisSet, Graph, Node, Op, Region};
+use crate::graph::walk::captures;
+use crate::graph::{Axis, AxisSet, Graph, Literal, Node, Op, Region};
+use crate::ops::ScalarFn;
 
 /// Nodes of a group at most: compile time stays linear.
 const LARGEST: usize = 200;
@@ -122,11 +124,7 @@ impl<'a> Grouping<'a> {
     }
 
     fn finish(self) -> Vec<Vec<Node>> {
-        self.groups
-            .into_iter()
-            .filter(|group| group.open && group.nodes.len() > 1)
-            .map(|group| group.nodes)
-            .collect()
+        self.groups.into_iter().map(|group| group.nodes).filter(|nodes| nodes.len() > 1).collect()
     }
 
     fn free_axes(&self, node: Node) -> AxisSet {
@@ -163,6 +161,11 @@ impl<'a> Grouping<'a> {
         let open = self.can_join(node);
         self.groups.push(Group { nodes: vec![node], open, before });
         self.of[node] = Some(own);
+        if let Some(contraction) = self.is_tail_of(node, &deps) {
+            self.merge(contraction, own);
+            self.groups[contraction].open = false;
+            return;
+        }
         if !open {
             return;
         }
@@ -181,6 +184,31 @@ impl<'a> Grouping<'a> {
                 self.merge(other, own);
             }
         }
+    }
+
+    /// The group of the contraction to which the node adds a bias, or whose negative entries it makes zero, if nobody else reads those.
+    fn is_tail_of(&self, node: Node, deps: &[Dep]) -> Option<usize> {
+        let data = &self.graph.nodes[node];
+        let [x, y] = data.args[..] else { return None };
+        for (sum, other) in [(x, y), (y, x)] {
+            let Some(group) = self.of[sum] else { continue };
+            let nodes = &self.groups[group].nodes;
+            let (Some(first), Some(last)) = (nodes.first(), nodes.last()) else { continue };
+            let Some(roles) = roles(self.graph, *first, &|axis| self.bound.contains(&axis)) else { continue };
+            let private = *last == sum && self.users.by[sum].len() == 1 && !self.users.results.contains(sum);
+            let axes = self.free_axes(other);
+            let bias = |own: &[Axis]| axes.len() == 1 && own.len() == 1 && axes[0] == own[0];
+            let fits = match data.op {
+                Op::Map(ScalarFn::Add) => nodes.len() == 1 && (bias(&roles.m) || bias(&roles.n)),
+                Op::Map(ScalarFn::Max) => self.graph.nodes[other].op == Op::Constant(Literal::Float(0.0)),
+                _ => false,
+            };
+            let others = deps.iter().filter_map(|dep| self.of[dep.node]).filter(|other| *other != group);
+            if private && fits && !self.closure(others).contains(&group) {
+                return Some(group);
+            }
+        }
+        None
     }
 
     /// The groups and all that must be executed before them.
@@ -346,26 +374,4 @@ impl<'a> Grouping<'a> {
             _ => deps.push(Dep { node, moved, whole }),
         }
     }
-}
-
-/// The nodes that a region reads and does not make.
-pub(super) fn captures(graph: &Graph, region: Region) -> Vec<Node> {
-    let (mut made, mut read) = (HashSet::new(), Vec::new());
-    walk(graph, region, &mut made, &mut read);
-    let mut seen = HashSet::new();
-    read.retain(|node| !made.contains(node) && seen.insert(*node));
-    read
-}
-
-fn walk(graph: &Graph, region: Region, made: &mut HashSet<Node>, read: &mut Vec<Node>) {
-    let data = &graph.regions[region];
-    made.extend(data.params.iter().copied());
-    for node in &data.nodes {
-        made.insert(*node);
-        read.extend(graph.nodes[*node].args.iter().copied());
-        if let Some(inner) = graph.nodes[*node].op.region() {
-            walk(graph, inner, made, read);
-        }
-    }
-    read.extend(data.results.iter().copied());
 }

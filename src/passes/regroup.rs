@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use cranelift_entity::{EntitySet, SecondaryMap};
 
-use super::fuse::{captures, is_free};
+use super::fuse::is_free;
+use crate::graph::walk::captures;
 use crate::graph::{Graph, Node, NodeData, Op, Region, RegionData};
 use crate::ops::Shape;
 

@@ -96,8 +96,6 @@ impl Classes {
 fn rewrite(graph: &mut Graph, classes: &mut Classes) {
     let new: Vec<Axis> = (0..graph.axes.len()).map(|axis| Axis::new(classes.find(axis))).collect();
     let axis = |axis: Axis| new[axis.index()];
-    let sizes: Vec<_> = graph.axes.values().map(|data| data.size.clone()).collect();
-    let size = |axis: Axis| sizes[axis.index()].clone();
     let all = |axes: &AxisSet| -> AxisSet { set(axes.iter().map(|a| axis(*a))) };
     let mut same: SecondaryMap<Node, Option<Node>> = SecondaryMap::new();
     let nodes: Vec<Node> = graph.nodes.keys().collect();
@@ -113,11 +111,7 @@ fn rewrite(graph: &mut Graph, classes: &mut Classes) {
             }
             Op::Random { order, .. } => order.iter_mut().for_each(|at| *at = axis(*at)),
             Op::View(map) | Op::Fold(map) => {
-                let at = map.at.iter().map(|(named, index)| {
-                    let index = index.substitute(&|a| Some(Index::axis(axis(a))), &size);
-                    // Renaming makes no number larger.
-                    (axis(*named), index.expect("an index of the same size"))
-                });
+                let at = map.at.iter().map(|(named, index)| (axis(*named), renamed(index, &axis)));
                 *map = IndexMap::new(at.collect::<Vec<_>>(), map.outside);
                 if drop_identities(map) {
                     same[node] = Some(data.args[0]);
@@ -133,6 +127,23 @@ fn rewrite(graph: &mut Graph, classes: &mut Classes) {
         output.order.iter_mut().for_each(|at| *at = axis(*at));
     }
     replace(graph, &same);
+}
+
+/// The index over other axes, otherwise as it is.
+fn renamed(index: &Index, axis: &dyn Fn(Axis) -> Axis) -> Index {
+    match index {
+        Index::Affine(sum) => {
+            let mut sum = sum.clone();
+            sum.terms.iter_mut().for_each(|(at, _)| *at = axis(*at));
+            sum.terms.sort_by_key(|(at, _)| *at);
+            Index::Affine(sum)
+        }
+        Index::Div(inner, by) => Index::Div(Box::new(renamed(inner, axis)), by.clone()),
+        Index::Rem(inner, by) => Index::Rem(Box::new(renamed(inner, axis)), by.clone()),
+        Index::Sum(parts) => {
+            Index::Sum(parts.iter().map(|(factor, part)| (factor.clone(), renamed(part, axis))).collect())
+        }
+    }
 }
 
 /// Removes the entries that map an axis to itself; true where nothing is left.

@@ -1,0 +1,161 @@
+//! Known programs: that they agree, and how many kernels they take.
+
+use super::{agree, fused, program};
+use crate::axes::Dim;
+use crate::graph::tests::argument;
+use crate::graph::{Axis, Builder, Graph, Node, Output, Reducer};
+use crate::kernel::{Program, Step, Stmt};
+use crate::ops::ScalarFn;
+use crate::tensor::DType::{F32, I32};
+
+fn finish(b: Builder, results: &[(&str, Node, &[Axis])]) -> Graph {
+    let outputs = results.iter().map(|(name, node, order)| {
+        (Output { name: (*name).into(), order: order.to_vec(), updates: None }, *node)
+    });
+    b.finish(outputs)
+}
+
+fn runs(program: &Program) -> usize {
+    program.steps.iter().filter(|step| matches!(step, Step::Run { .. })).count()
+}
+
+/// Rows, and a static axis.
+fn rows(b: &mut Builder, n: i64) -> (Axis, Axis) {
+    (b.axis("b", Dim::var("B")), b.axis("n", Dim::constant(n)))
+}
+
+fn softmax(b: &mut Builder, x: Node, n: Axis) -> Node {
+    let m = b.reduce(Reducer::Max, x, &[n]);
+    let d = b.sub(x, m);
+    let e = b.map1(ScalarFn::Exp, d);
+    let s = b.sum(e, &[n]);
+    b.div(e, s)
+}
+
+fn check(graph: &Graph, kernels: usize) {
+    for size in [0, 1, 5, 18] {
+        agree(graph, &[("B", size)], 7);
+    }
+    let program = program(&fused(graph));
+    assert_eq!(runs(&program), kernels, "{program}");
+}
+
+#[test]
+fn softmax_is_one_kernel() {
+    let mut b = Builder::new();
+    let (r, n) = rows(&mut b, 21);
+    let x = argument(&mut b, "x", &[r, n], F32);
+    let y = softmax(&mut b, x, n);
+    check(&finish(b, &[("y", y, &[r, n])]), 1);
+}
+
+#[test]
+fn layer_norm_is_one_kernel() {
+    let mut b = Builder::new();
+    let (r, n) = rows(&mut b, 33);
+    let x = argument(&mut b, "x", &[r, n], F32);
+    let scale = argument(&mut b, "scale", &[n], F32);
+    let count = b.size(Dim::constant(33), F32);
+    let sum = b.sum(x, &[n]);
+    let mean = b.div(sum, count);
+    let d = b.sub(x, mean);
+    let square = b.mul(d, d);
+    let sum = b.sum(square, &[n]);
+    let variance = b.div(sum, count);
+    let epsilon = b.constant(1e-5, F32);
+    let shifted = b.add(variance, epsilon);
+    let deviation = b.map1(ScalarFn::Sqrt, shifted);
+    let normal = b.div(d, deviation);
+    let y = b.mul(normal, scale);
+    check(&finish(b, &[("y", y, &[r, n])]), 1);
+}
+
+#[test]
+fn cross_entropy_with_its_gradient_is_one_kernel() {
+    let mut b = Builder::new();
+    let (r, n) = rows(&mut b, 10);
+    let x = argument(&mut b, "x", &[r, n], F32);
+    let label = b.input(crate::graph::Input {
+        name: "label".into(),
+        role: crate::graph::Role::Argument,
+        dtype: I32,
+        order: vec![r],
+        bound: Some(Dim::constant(10)),
+    });
+    let m = b.reduce(Reducer::Max, x, &[n]);
+    let d = b.sub(x, m);
+    let e = b.map1(ScalarFn::Exp, d);
+    let s = b.sum(e, &[n]);
+    let log = b.map1(ScalarFn::Log, s);
+    let picked = b.gather(x, n, label);
+    let shifted = b.sub(picked, m);
+    let loss = b.sub(log, shifted);
+    let p = b.div(e, s);
+    let position = b.position(n, I32);
+    let hit = b.map2(ScalarFn::Eq, position, label);
+    let (one, zero) = (b.constant(1.0, F32), b.constant(0.0, F32));
+    let target = b.select(hit, one, zero);
+    let gradient = b.sub(p, target);
+    check(&finish(b, &[("loss", loss, &[r]), ("gradient", gradient, &[r, n])]), 1);
+}
+
+#[test]
+fn a_dense_layer_with_bias_and_relu_is_one_kernel() {
+    let mut b = Builder::new();
+    let (r, i) = rows(&mut b, 12);
+    let o = b.axis("o", Dim::constant(9));
+    let x = argument(&mut b, "x", &[r, i], F32);
+    let w = argument(&mut b, "w", &[i, o], F32);
+    let bias = argument(&mut b, "bias", &[o], F32);
+    let product = b.mul(x, w);
+    let y = b.sum(product, &[i]);
+    let y = b.add(y, bias);
+    let zero = b.constant(0.0, F32);
+    let y = b.map2(ScalarFn::Max, y, zero);
+    let graph = finish(b, &[("y", y, &[r, o])]);
+    check(&graph, 1);
+    let program = program(&fused(&graph));
+    let contracts = |stmts: &[Stmt]| stmts.iter().any(|stmt| matches!(stmt, Stmt::Contract(c) if c.relu && c.bias.is_some()));
+    assert!(contracts(&program.kernels.values().next().unwrap().body), "{program}");
+}
+
+#[test]
+fn contractions_of_any_layout() {
+    // Each operand's order, and the result's.
+    for orders in 0..8 {
+        let mut b = Builder::new();
+        let (m, k) = rows(&mut b, 6);
+        let n = b.axis("n", Dim::constant(19));
+        let swap = |bit: usize, a: Axis, c: Axis| if orders >> bit & 1 == 0 { [a, c] } else { [c, a] };
+        let x = argument(&mut b, "x", &swap(0, m, k), F32);
+        let w = argument(&mut b, "w", &swap(1, k, n), F32);
+        let product = b.mul(x, w);
+        let y = b.sum(product, &[k]);
+        check(&finish(b, &[("y", y, &swap(2, m, n))]), kernels(orders));
+    }
+    /// A copy packs the operand that ends with the wrong axis.
+    fn kernels(orders: usize) -> usize {
+        let (x, w, y) = (orders & 1, orders >> 1 & 1, orders >> 2 & 1);
+        // The result ends with n: w has to, else x has to end with m.
+        1 + if y == 0 { w } else { 1 - x }
+    }
+}
+
+#[test]
+fn an_adam_update_is_one_kernel_and_in_place() {
+    let mut b = Builder::new();
+    let (i, o) = (b.axis("i", Dim::constant(9)), b.axis("o", Dim::constant(7)));
+    let [w, m, g] = ["w", "m", "g"].map(|name| argument(&mut b, name, &[i, o], F32));
+    let rate = b.constant(0.1, F32);
+    let decay = b.constant(0.9, F32);
+    let old = b.mul(m, decay);
+    let new = b.mul(g, rate);
+    let m2 = b.add(old, new);
+    let root = b.map1(ScalarFn::Tanh, m2);
+    let step = b.mul(root, rate);
+    let w2 = b.sub(w, step);
+    let update = |name: &str, input| Output { name: name.into(), order: vec![i, o], updates: Some(input) };
+    let graph = b.finish([(update("w", 0), w2), (update("m", 1), m2)]);
+    check(&graph, 1);
+    assert_eq!(program(&fused(&graph)).steps.len(), 1);
+}
