@@ -62,7 +62,9 @@ impl Checker<'_> {
         };
         if func.statics.is_some() {
             // `block()` mentions a layer without static parameters; the tensors come later.
-            let mentioned = def.head != Head::Fn && def.statics.is_empty() && func.instance.as_ref().is_some_and(|instance| instance.path.borrow().is_none());
+            let mentioned = def.head != Head::Fn
+                && def.statics.is_empty()
+                && func.instance.as_ref().is_some_and(|instance| instance.path.borrow().is_none());
             if mentioned && first.is_none() && args.positional.is_empty() && args.labelled.is_empty() {
                 return Ok(Value::Func(func));
             }
@@ -470,7 +472,9 @@ impl Checker<'_> {
             }
         }
         // An initialiser's type is the one that its parameter declares: `fn zeros() -> float[..S]`.
-        if let (Some(expected), Some(result), true) = (self.expected.clone(), &def.result, def.tensors.is_empty()) {
+        if let (Some(expected), Some(result), true) =
+            (self.expected.clone(), &def.result, def.tensors.is_empty())
+        {
             self.bind_names(frame, result, &expected.axes, &expected.elem);
         }
         let frame = std::mem::take(frame);

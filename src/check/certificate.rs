@@ -106,10 +106,15 @@ pub fn certify(name: &str, training: &Core, inference: &Core) -> (Certificate, V
         }
         axes.push(theorem);
     }
-    let inputs: Vec<_> = inference.inputs.iter().map(|input| show_type(inference, &input.elem, &input.axes)).collect();
-    let outputs: Vec<_> = inference.outputs.iter().map(|output| super::show_val(inference, output.val)).collect();
-    let joined = |parts: Vec<String>| if parts.len() == 1 { parts.concat() } else { format!("({})", parts.join(", ")) };
-    let mut conditions: Vec<String> = inference.constraints.iter().map(|constraint| constraint.text.clone()).collect();
+    let inputs: Vec<_> =
+        inference.inputs.iter().map(|input| show_type(inference, &input.elem, &input.axes)).collect();
+    let outputs: Vec<_> =
+        inference.outputs.iter().map(|output| super::show_val(inference, output.val)).collect();
+    let joined = |parts: Vec<String>| {
+        if parts.len() == 1 { parts.concat() } else { format!("({})", parts.join(", ")) }
+    };
+    let mut conditions: Vec<String> =
+        inference.constraints.iter().map(|constraint| constraint.text.clone()).collect();
     conditions.sort();
     conditions.dedup();
     let signature = format!("{} -> {}", joined(inputs), joined(outputs));
@@ -127,7 +132,12 @@ fn theorem(core: &Core, facts: &Facts, root: Root) -> AxisTheorem {
     let outputs: Vec<(Vec<AxisVar>, Option<&Reach>)> = core
         .outputs
         .iter()
-        .map(|output| (places(core, output.val, root), facts.flow.get(&output.val).and_then(|flow: &Flow| flow.get(&root))))
+        .map(|output| {
+            (
+                places(core, output.val, root),
+                facts.flow.get(&output.val).and_then(|flow: &Flow| flow.get(&root)),
+            )
+        })
         .collect();
     let mut holds = BTreeSet::new();
     let mut broken = Vec::new();
@@ -151,14 +161,18 @@ fn theorem(core: &Core, facts: &Facts, root: Root) -> AxisTheorem {
         }
     }
     let pointwise = outputs.iter().all(|(places, reach)| match (places.as_slice(), reach) {
-        ([axis], Some(Reach::Near(near))) => near.iter().all(|(other, range)| other == axis && *range == (Some(0), 0)),
+        ([axis], Some(Reach::Near(near))) => {
+            near.iter().all(|(other, range)| other == axis && *range == (Some(0), 0))
+        }
         ([_], None) => true,
         _ => false,
     });
     let causal = kept
         && outputs.iter().all(|(places, reach)| match (places.as_slice(), reach) {
             ([], _) | (_, None) => true,
-            ([axis], Some(Reach::Near(near))) => near.iter().all(|(other, (_, high))| other == axis && *high <= 0),
+            ([axis], Some(Reach::Near(near))) => {
+                near.iter().all(|(other, (_, high))| other == axis && *high <= 0)
+            }
             _ => false,
         });
     if pointwise {
@@ -171,7 +185,12 @@ fn theorem(core: &Core, facts: &Facts, root: Root) -> AxisTheorem {
     } else if kept {
         broken.extend(flow_break(core, facts, root, Property::Causal, &|(_, high)| *high <= 0));
     }
-    let assumed = facts.assumed.iter().filter(|(other, _)| *other == root).map(|(_, property)| property.clone()).collect();
+    let assumed = facts
+        .assumed
+        .iter()
+        .filter(|(other, _)| *other == root)
+        .map(|(_, property)| property.clone())
+        .collect();
     AxisTheorem {
         name: info.name.clone(),
         kind: info.kind.map_or(Kind::Dim, |(kind, _)| kind),
@@ -196,7 +215,13 @@ fn break_of(core: &Core, property: Property, demanded: &Demanded, axis: &str) ->
 type Range = (Option<i64>, i64);
 
 /// The first value, from the inputs on, whose entries depend on more than a property lets them.
-fn flow_break(core: &Core, facts: &Facts, root: Root, property: Property, fits: &dyn Fn(&Range) -> bool) -> Option<Broken> {
+fn flow_break(
+    core: &Core,
+    facts: &Facts,
+    root: Root,
+    property: Property,
+    fits: &dyn Fn(&Range) -> bool,
+) -> Option<Broken> {
     let guilty = guilty(core, facts, root, fits)?;
     let name = &core.roots[root].name;
     Some(Broken {
@@ -228,7 +253,9 @@ fn grants(kind: Kind, demand: Demand) -> bool {
     match kind {
         Kind::Batch | Kind::Set => false,
         Kind::Ring | Kind::Grid => demand == Demand::Shift,
-        Kind::Causal => matches!(demand, Demand::Shift | Demand::Position | Demand::Order | Demand::FirstEntry),
+        Kind::Causal => {
+            matches!(demand, Demand::Shift | Demand::Position | Demand::Order | Demand::FirstEntry)
+        }
         Kind::Dim => true,
     }
 }
@@ -237,7 +264,9 @@ fn violations(core: &Core, facts: &Facts, root: Root, kind: Kind, declared: Span
     let name = &core.roots[root].name;
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    for demanded in facts.demands.iter().filter(|demanded| demanded.root == root && !grants(kind, demanded.demand)) {
+    for demanded in
+        facts.demands.iter().filter(|demanded| demanded.root == root && !grants(kind, demanded.demand))
+    {
         let diagnostic = demand_refused(core, demanded, kind, declared, name);
         if seen.insert(diagnostic.primary().map(|span| (span.file, span.start, span.end))) {
             found.push(diagnostic);
@@ -293,7 +322,8 @@ fn place(core: &Core, val: Val) -> (Span, Vec<(Span, String)>) {
     match calls.split_first() {
         None => (data.span, Vec::new()),
         Some(((first, _), rest)) => {
-            let mut way: Vec<(Span, String)> = rest.iter().map(|(span, callee)| (*span, format!("calls `{callee}`"))).collect();
+            let mut way: Vec<(Span, String)> =
+                rest.iter().map(|(span, callee)| (*span, format!("calls `{callee}`"))).collect();
             way.push((data.span, "here".to_owned()));
             (*first, way)
         }
@@ -314,17 +344,17 @@ fn demand_refused(core: &Core, demanded: &Demanded, kind: Kind, declared: Span, 
         Kind::Batch | Kind::Set => article.to_owned(),
         other => format!("is declared {other}"),
     };
-    let mut diagnostic = Diagnostic::error(Code(214), format!("axis `{name}` {article}, but {operation} {what}"))
-        .label(primary, reason(core, demanded.by, demanded.demand, name))
-        .label(declared, format!("declared {} here", with_article(kind)));
+    let mut diagnostic =
+        Diagnostic::error(Code(214), format!("axis `{name}` {article}, but {operation} {what}"))
+            .label(primary, reason(core, demanded.by, demanded.demand, name))
+            .label(declared, format!("declared {} here", with_article(kind)));
     for (span, message) in way {
         diagnostic = diagnostic.label(span, message);
     }
-    diagnostic
-        .help(match demanded.demand {
-            Demand::Tie => format!("declare `dim {name}` if the place of equal entries may matter"),
-            _ => format!("reduce over `{name}` first, as in sum(h, over: {name}), or declare `dim {name}`"),
-        })
+    diagnostic.help(match demanded.demand {
+        Demand::Tie => format!("declare `dim {name}` if the place of equal entries may matter"),
+        _ => format!("reduce over `{name}` first, as in sum(h, over: {name}), or declare `dim {name}`"),
+    })
 }
 
 /// A kind bounds what an entry may depend on.
@@ -332,9 +362,10 @@ fn flow_refused(core: &Core, by: Val, kind: Kind, declared: Span, name: &str, wh
     let (primary, way) = place(core, by);
     let operation = operation(core, by);
     let code = if kind == Kind::Batch { Code(250) } else { Code(251) };
-    let mut diagnostic = Diagnostic::error(code, format!("axis `{name}` is declared {kind}, but {operation} reads {what}"))
-        .label(primary, format!("an entry of the result depends on {what}"))
-        .label(declared, format!("declared {} here", with_article(kind)));
+    let mut diagnostic =
+        Diagnostic::error(code, format!("axis `{name}` is declared {kind}, but {operation} reads {what}"))
+            .label(primary, format!("an entry of the result depends on {what}"))
+            .label(declared, format!("declared {} here", with_article(kind)));
     for (span, message) in way {
         diagnostic = diagnostic.label(span, message);
     }
@@ -377,13 +408,17 @@ fn operation(core: &Core, val: Val) -> String {
 /// One sentence of why, in the user's terms.
 fn reason(core: &Core, val: Val, demand: Demand, axis: &str) -> String {
     match demand {
-        Demand::ParameterSize => format!("{} has an entry for each position of `{axis}`", operation(core, val)),
+        Demand::ParameterSize => {
+            format!("{} has an entry for each position of `{axis}`", operation(core, val))
+        }
         Demand::Tie => format!("of equal entries along `{axis}` the first is taken"),
         Demand::Order => format!("asks which of two positions of `{axis}` comes first"),
         Demand::Shift => format!("reads a neighbour along `{axis}`"),
         Demand::FirstEntry => format!("reads the first entry of `{axis}`"),
         Demand::Position => match &core.vals[val].form {
-            Form::Reshape(_) => format!("merges or splits `{axis}`: which entry lands where depends on its order"),
+            Form::Reshape(_) => {
+                format!("merges or splits `{axis}`: which entry lands where depends on its order")
+            }
             Form::Concat { .. } => format!("joins along `{axis}`: what follows what depends on its order"),
             _ => format!("uses the number of a position of `{axis}`"),
         },
@@ -422,7 +457,9 @@ impl AxisTheorem {
             if holds.contains(&Property::Pointwise) {
                 parts.push(format!("each entry of the output depends on its own entry of {name} alone"));
             } else if holds.contains(&Property::Causal) {
-                parts.push(format!("an entry of the output depends on the entries up to its own along {name}"));
+                parts.push(format!(
+                    "an entry of the output depends on the entries up to its own along {name}"
+                ));
             }
             if holds.contains(&Property::PermutationInvariant) {
                 parts.push(format!("invariant under permutations of {name}"));

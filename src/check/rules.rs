@@ -112,7 +112,8 @@ impl Rules<'_> {
     fn demands(&mut self, outputs: &[Val]) {
         let mut seen: BTreeSet<(Val, BTreeSet<Root>)> = BTreeSet::new();
         let mut found = BTreeSet::new();
-        let mut rest: Vec<(Val, BTreeSet<Root>)> = outputs.iter().map(|&val| (val, BTreeSet::new())).collect();
+        let mut rest: Vec<(Val, BTreeSet<Root>)> =
+            outputs.iter().map(|&val| (val, BTreeSet::new())).collect();
         while let Some((val, mut masked)) = rest.pop() {
             if !seen.insert((val, masked.clone())) {
                 continue;
@@ -174,7 +175,9 @@ impl Rules<'_> {
                     // An index made of binders over other roots sees their numbers.
                     let own = self.roots(axis);
                     let others = point.axes().into_iter().flat_map(|axis| self.roots(axis));
-                    found.extend(others.filter(|root| !own.contains(root)).map(|root| (root, Demand::Position)));
+                    found.extend(
+                        others.filter(|root| !own.contains(root)).map(|root| (root, Demand::Position)),
+                    );
                 }
                 found
             }
@@ -183,7 +186,8 @@ impl Rules<'_> {
                 all(&from, Demand::Position).into_iter().chain(all(&to, Demand::Position)).collect()
             }
             Form::Concat { parts, position } => {
-                let joined: Vec<AxisVar> = parts.iter().map(|&part| core.vals[part].visible[*position]).collect();
+                let joined: Vec<AxisVar> =
+                    parts.iter().map(|&part| core.vals[part].visible[*position]).collect();
                 all(&joined, Demand::Position)
             }
             Form::Reduce { op: Reducer::ArgMax | Reducer::ArgMin, over, .. } => all(over, Demand::Tie),
@@ -203,7 +207,9 @@ impl Rules<'_> {
     fn point_demand(&self, point: &Point) -> Demand {
         match point {
             Point::Affine(affine) => match affine.terms.as_slice() {
-                [(axis, factor)] if factor.as_const() == Some(1) && self.core.axes[*axis].root.is_some() => Demand::Shift,
+                [(axis, factor)] if factor.as_const() == Some(1) && self.core.axes[*axis].root.is_some() => {
+                    Demand::Shift
+                }
                 [] if affine.constant.as_const() == Some(0) => Demand::FirstEntry,
                 _ => Demand::Position,
             },
@@ -268,13 +274,16 @@ impl Rules<'_> {
             Form::Rename { of, to } => {
                 let from = core.vals[*of].visible.clone();
                 let to: HashMap<AxisVar, AxisVar> = from.into_iter().zip(to.iter().copied()).collect();
-                replace(self.of(*of), &|axis| Some(Shifted { to: to.get(&axis).copied().unwrap_or(axis), low: Some(0), high: 0 }))
+                replace(self.of(*of), &|axis| {
+                    Some(Shifted { to: to.get(&axis).copied().unwrap_or(axis), low: Some(0), high: 0 })
+                })
             }
             Form::AsIndex(of) | Form::Alias { of, .. } | Form::StopGradient(of) => self.of(*of),
             Form::Tabulate { body, .. } => self.of(*body),
             Form::Reshape(of) => {
                 let (from, _) = self.changed(*of, val);
-                let kept: Vec<AxisVar> = core.vals[*of].visible.iter().copied().filter(|axis| !from.contains(axis)).collect();
+                let kept: Vec<AxisVar> =
+                    core.vals[*of].visible.iter().copied().filter(|axis| !from.contains(axis)).collect();
                 let shown: Vec<AxisVar> = {
                     let (_, to) = self.changed(*of, val);
                     data.visible.iter().copied().filter(|axis| !to.contains(axis)).collect()
@@ -290,7 +299,9 @@ impl Rules<'_> {
                 .iter()
                 .map(|&part| {
                     let joined = core.vals[part].visible[*position];
-                    replace(self.of(part), &|axis| (axis != joined).then_some(Shifted { to: axis, low: Some(0), high: 0 }))
+                    replace(self.of(part), &|axis| {
+                        (axis != joined).then_some(Shifted { to: axis, low: Some(0), high: 0 })
+                    })
                 })
                 .fold(Flow::new(), join),
             Form::Reduce { op, over, guard, body } => self.reduce(*op, over, *guard, *body),
@@ -299,7 +310,8 @@ impl Rules<'_> {
                 let mut components = Vec::new();
                 for &arg in wrt {
                     // Backwards every entry hears from all that it reaches; only entries that keep to themselves stay so.
-                    let mut flow: Flow = self.of(*of).into_iter().map(|(root, reach)| (root, reversed(reach))).collect();
+                    let mut flow: Flow =
+                        self.of(*of).into_iter().map(|(root, reach)| (root, reversed(reach))).collect();
                     for root in core.vals[arg].visible.iter().flat_map(|&axis| all(axis)) {
                         flow.insert(root, Reach::All);
                     }
@@ -308,7 +320,9 @@ impl Rules<'_> {
                 self.tuples.insert(val, components);
                 return;
             }
-            Form::Component { of, index } => self.tuples.get(of).and_then(|flows| flows.get(*index)).cloned().unwrap_or_default(),
+            Form::Component { of, index } => {
+                self.tuples.get(of).and_then(|flows| flows.get(*index)).cloned().unwrap_or_default()
+            }
             Form::Scan { axis, reverse, inits, body } => {
                 let flows = self.scan(*axis, *reverse, inits, *body);
                 self.tuples.insert(val, flows);
@@ -339,12 +353,16 @@ impl Rules<'_> {
             };
             match &at[index] {
                 At::Keep => Some(Shifted { to: axis, low: Some(0), high: 0 }),
-                At::Point(Point::Affine(affine)) => match (affine.terms.as_slice(), affine.constant.as_const()) {
-                    ([(to, factor)], Some(offset)) if factor.as_const() == Some(1) && self.core.axes[*to].root.is_some() => {
-                        Some(Shifted { to: *to, low: Some(offset), high: offset })
+                At::Point(Point::Affine(affine)) => {
+                    match (affine.terms.as_slice(), affine.constant.as_const()) {
+                        ([(to, factor)], Some(offset))
+                            if factor.as_const() == Some(1) && self.core.axes[*to].root.is_some() =>
+                        {
+                            Some(Shifted { to: *to, low: Some(offset), high: offset })
+                        }
+                        _ => None,
                     }
-                    _ => None,
-                },
+                }
                 At::Point(_) | At::Entry(_) => None,
             }
         });
@@ -400,10 +418,14 @@ impl Rules<'_> {
                 continue;
             }
             let offset = |val: Val| match &self.core.vals[val].form {
-                Form::Number(Point::Affine(affine)) => match (affine.terms.as_slice(), affine.constant.as_const()) {
-                    ([(axis, factor)], Some(offset)) if factor.as_const() == Some(1) => Some((*axis, offset)),
-                    _ => None,
-                },
+                Form::Number(Point::Affine(affine)) => {
+                    match (affine.terms.as_slice(), affine.constant.as_const()) {
+                        ([(axis, factor)], Some(offset)) if factor.as_const() == Some(1) => {
+                            Some((*axis, offset))
+                        }
+                        _ => None,
+                    }
+                }
                 _ => None,
             };
             let (Some((left, a)), Some((right, b))) = (offset(args[0]), offset(args[1])) else { continue };
@@ -460,13 +482,18 @@ impl Rules<'_> {
                 let mut joined = join(present.clone(), next);
                 // A carry at a step has seen the steps before it.
                 for root in self.roots(axis) {
-                    let seen = if reverse { Reach::All } else { Reach::Near(BTreeMap::from([(axis, (None, 0))])) };
+                    let seen =
+                        if reverse { Reach::All } else { Reach::Near(BTreeMap::from([(axis, (None, 0))])) };
                     let before = joined.remove(&root);
                     joined.insert(root, join_reach(before, seen));
                 }
                 if joined != *present {
                     changed = true;
-                    *present = if round >= 3 { joined.into_keys().map(|root| (root, Reach::All)).collect() } else { joined };
+                    *present = if round >= 3 {
+                        joined.into_keys().map(|root| (root, Reach::All)).collect()
+                    } else {
+                        joined
+                    };
                 }
             }
             if !changed || round > 8 {
@@ -479,7 +506,11 @@ impl Rules<'_> {
             // The last carry has no step of its own any more; in reverse a step depends on those behind it.
             let ends = index < inits.len();
             let mut flow = replace(flow, &|other| {
-                if other == axis && (ends || reverse) { None } else { Some(Shifted { to: other, low: Some(0), high: 0 }) }
+                if other == axis && (ends || reverse) {
+                    None
+                } else {
+                    Some(Shifted { to: other, low: Some(0), high: 0 })
+                }
             });
             if ends {
                 flow = join(flow, self.of(inits[index]));
@@ -506,7 +537,9 @@ fn own(core: &Core, axes: &[AxisVar]) -> Flow {
     let mut flow = Flow::new();
     for &axis in axes {
         if let Some(root) = core.axes[axis].root {
-            let Reach::Near(near) = flow.entry(root).or_insert_with(|| Reach::Near(BTreeMap::new())) else { continue };
+            let Reach::Near(near) = flow.entry(root).or_insert_with(|| Reach::Near(BTreeMap::new())) else {
+                continue;
+            };
             near.insert(axis, (Some(0), 0));
         }
     }

@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 use crate::syntax;
 use crate::tensor::DType;
 
+use super::certificate::{Property, certify};
 use super::core::Core;
 use super::train::{Header, Headers, Overrides, TrainPlan, check_train};
-use super::certificate::{Property, certify};
 use super::{Alone, Checker, Entry, Mode, Program, can_be_checked_alone, show_type, show_val};
 
 const LIBRARY: [(&str, &str); 6] = [
@@ -76,8 +76,15 @@ impl Loaded {
     fn train(&self) -> Result<TrainPlan, String> {
         for entry in self.program.items(self.user) {
             if let Entry::Train(train, span) = entry {
-                let (plan, diagnostics) =
-                    check_train(&self.program, &Rc::clone(train), *span, self.user, &Digits, &Overrides::default(), false);
+                let (plan, diagnostics) = check_train(
+                    &self.program,
+                    &Rc::clone(train),
+                    *span,
+                    self.user,
+                    &Digits,
+                    &Overrides::default(),
+                    false,
+                );
                 return plan.ok_or_else(|| self.show(&diagnostics));
             }
         }
@@ -127,12 +134,14 @@ fn pick(x: f32[N, 2 * E]) -> f32[N, E] { let (a, b) = split(x, 2)
 
 #[test]
 fn the_digits_train_block_is_a_plan() {
-    let plan = load(include_str!("../../examples/digits.nn")).train().unwrap_or_else(|shown| panic!("{shown}"));
+    let plan =
+        load(include_str!("../../examples/digits.nn")).train().unwrap_or_else(|shown| panic!("{shown}"));
     let paths: Vec<_> = plan.step.params.iter().map(|slot| slot.path.to_string()).collect();
     assert_eq!(paths, ["linear_0.w", "linear_0.b", "linear_1.w", "linear_1.b"]);
     let states: Vec<_> = plan.step.states.iter().map(|slot| slot.path.to_string()).collect();
     assert!(states.contains(&"optim.m.linear_0.w".to_owned()), "{states:?}");
-    let types: Vec<_> = plan.step.params.iter().map(|slot| show_type(&plan.step, &slot.elem, &slot.axes)).collect();
+    let types: Vec<_> =
+        plan.step.params.iter().map(|slot| show_type(&plan.step, &slot.elem, &slot.axes)).collect();
     assert_eq!(types, ["f32[64, 128]", "f32[128]", "f32[128, 10]", "f32[10]"]);
     assert_eq!(plan.measures.len(), 2);
 }
@@ -142,7 +151,11 @@ fn a_stack_has_one_array_for_each_parameter() {
     let source = "layer block(D: dim)(x: f32[D]) -> f32[D] { relu(x + linear(D)(x)) }
 model deep(x: f32[32]) -> f32[32] { x |> stack(12, block(32)) }";
     let core = load(source).item("deep").unwrap_or_else(|shown| panic!("{shown}"));
-    let shown: Vec<_> = core.params.iter().map(|slot| format!("{} {}", slot.path, show_type(&core, &slot.elem, &slot.axes))).collect();
+    let shown: Vec<_> = core
+        .params
+        .iter()
+        .map(|slot| format!("{} {}", slot.path, show_type(&core, &slot.elem, &slot.axes)))
+        .collect();
     assert_eq!(shown, ["stack_0.*.linear_0.w f32[12, 32, 32]", "stack_0.*.linear_0.b f32[12, 32]"]);
 }
 
@@ -164,8 +177,15 @@ fn errors_are_in_the_users_terms() {
 fn holds(source: &str, name: &str, axis: &str) -> Vec<&'static str> {
     let core = load(source).item(name).unwrap_or_else(|shown| panic!("{shown}"));
     let (certificate, _) = certify(name, &core, &core);
-    let theorem = certificate.axes.iter().find(|theorem| theorem.name == axis).expect("the axis has a theorem");
-    theorem.holds.iter().copied().map(Property::as_str).filter(|word| !word.contains("shift") && !word.contains("translation")).collect()
+    let theorem =
+        certificate.axes.iter().find(|theorem| theorem.name == axis).expect("the axis has a theorem");
+    theorem
+        .holds
+        .iter()
+        .copied()
+        .map(Property::as_str)
+        .filter(|word| !word.contains("shift") && !word.contains("translation"))
+        .collect()
 }
 
 #[track_caller]
@@ -214,23 +234,35 @@ fn attention_is_causal_and_no_more() {
 #[test]
 fn what_breaks_a_kind_is_refused() {
     for (body, wanted) in [
-        ("fn f(x: f32[set N, H]) -> f32[N * H] = flatten(x)", "axis `N` is a set, but `flatten` or a reshape depends on its order"),
-        ("layer f(x: f32[set N]) -> f32[N] { param w: f32[N] = zeros
-  x * w }", "the parameter `w` sizes a parameter by it"),
+        (
+            "fn f(x: f32[set N, H]) -> f32[N * H] = flatten(x)",
+            "axis `N` is a set, but `flatten` or a reshape depends on its order",
+        ),
+        (
+            "layer f(x: f32[set N]) -> f32[N] { param w: f32[N] = zeros
+  x * w }",
+            "the parameter `w` sizes a parameter by it",
+        ),
         ("layer f(x: f32[set N]) -> f32[10] = linear(10)(x)", "the parameter `linear_0.w`"),
         ("fn f(x: f32[set N]) -> f32[N] = for i => x[i] * position(i)", "uses the number of a position"),
         ("fn f(x: f32[set N]) -> f32[2 * N] = concat(x, x)", "joins along `N`"),
         ("fn f(x: f32[set N]) -> f32[N] = for i => sum j where j <= i => x[j]", "comes first"),
         ("fn f(x: f32[set N]) -> Idx[N] = argmax(x)", "the first is taken"),
-        ("fn f(x: f32[set N]) -> f32[N] = scan t (h: f32 = 0) { h = h + x[t]
-  yield h }", "`scan` depends on its order"),
+        (
+            "fn f(x: f32[set N]) -> f32[N] = scan t (h: f32 = 0) { h = h + x[t]
+  yield h }",
+            "`scan` depends on its order",
+        ),
         ("fn f(x: f32[batch B, D]) -> f32[B, D] = x - mean(x, over: B)", "reads other samples"),
         ("fn f(x: f32[batch B]) -> f32 = sum(x)", "all samples at once"),
         ("fn f(x: f32[causal T]) -> f32[T] = for t => sum s where s <= t + 1 => x[s]", "the future"),
         ("fn f(x: f32[causal T]) -> f32[T] = x - mean(x)", "the future"),
         ("fn f(x: f32[causal T]) -> f32[T] = softmax(x)", "the future"),
-        ("fn f(x: f32[causal T]) -> f32[T] = scan reverse t (h: f32 = 0) { h = h + x[t]
-  yield h }", "the future"),
+        (
+            "fn f(x: f32[causal T]) -> f32[T] = scan reverse t (h: f32 = 0) { h = h + x[t]
+  yield h }",
+            "the future",
+        ),
     ] {
         refused(body, "f", wanted);
     }

@@ -54,10 +54,13 @@ impl Walk<'_> {
             }
             Form::Reshape(of) => Made::One(self.reshape(*of, &data.visible)),
             Form::Tabulate { body, .. } => Made::One(self.node(*body)),
-            Form::Concat { parts, position } => Made::One(self.concat(parts, *position, data.visible[*position])),
+            Form::Concat { parts, position } => {
+                Made::One(self.concat(parts, *position, data.visible[*position]))
+            }
             Form::Reduce { op, over, guard, body } => Made::One(self.reduce(*op, over, *guard, *body)),
             Form::Random { draw, site, ambient } => {
-                let order: Vec<_> = ambient.iter().chain(&data.visible).map(|&axis| self.axis(axis)).collect();
+                let order: Vec<_> =
+                    ambient.iter().chain(&data.visible).map(|&axis| self.axis(axis)).collect();
                 let (seed, step) = (self.seed(), self.step());
                 Made::One(self.builder.random(*draw, *site, &order, seed, step, data.elem.dtype()))
             }

@@ -12,13 +12,19 @@ impl Walk<'_> {
     pub(super) fn index(&mut self, point: &Point) -> Index {
         match point {
             Point::Affine(affine) => {
-                let mut terms: Vec<_> = affine.terms.iter().map(|(axis, factor)| (self.axis(*axis), self.dim(factor))).collect();
+                let mut terms: Vec<_> =
+                    affine.terms.iter().map(|(axis, factor)| (self.axis(*axis), self.dim(factor))).collect();
                 terms.sort_by_key(|(axis, _)| *axis);
-                Index::Affine(Affine { constant: self.dim(&affine.constant), terms: terms.into_iter().collect() })
+                Index::Affine(Affine {
+                    constant: self.dim(&affine.constant),
+                    terms: terms.into_iter().collect(),
+                })
             }
             Point::Div(inner, by) => Index::Div(Box::new(self.index(inner)), self.dim(by)),
             Point::Rem(inner, by) => Index::Rem(Box::new(self.index(inner)), self.dim(by)),
-            Point::Sum(parts) => Index::Sum(parts.iter().map(|(factor, part)| (self.dim(factor), self.index(part))).collect()),
+            Point::Sum(parts) => {
+                Index::Sum(parts.iter().map(|(factor, part)| (self.dim(factor), self.index(part))).collect())
+            }
         }
     }
 

@@ -56,7 +56,9 @@ pub fn elaborate(core: &Core, part: Part, dims: &BTreeMap<DimVar, i64>) -> Graph
         Part::Assertions => {
             for (index, assertion) in core.assertions.iter().enumerate() {
                 outputs.push((Name::new(format!("assertion {index}")), assertion.holds, None));
-                for (side, val) in assertion.sides.iter().flat_map(|(left, right)| [("left", left), ("right", right)]) {
+                for (side, val) in
+                    assertion.sides.iter().flat_map(|(left, right)| [("left", left), ("right", right)])
+                {
                     outputs.push((Name::new(format!("assertion {index} {side}")), *val, None));
                 }
             }
@@ -158,7 +160,9 @@ impl<'a> Walk<'a> {
 
     /// The graph's inputs, in a fixed order, before all else.
     fn declare_inputs(&mut self) {
-        let uses = |form: fn(&Form) -> bool, walk: &Self| walk.needed.iter().any(|&val| form(&walk.core.vals[val].form));
+        let uses = |form: fn(&Form) -> bool, walk: &Self| {
+            walk.needed.iter().any(|&val| form(&walk.core.vals[val].form))
+        };
         if uses(|form| matches!(form, Form::Seed | Form::Random { .. }), self) {
             self.seed = Some(self.number_input("seed", Role::Seed));
         }
@@ -190,7 +194,15 @@ impl<'a> Walk<'a> {
         self.builder.input(input)
     }
 
-    fn input(&mut self, name: &Name, role: Role, elem: &Elem, axes: &[AxisVar], bound: Option<Dim>, span: Span) -> Node {
+    fn input(
+        &mut self,
+        name: &Name,
+        role: Role,
+        elem: &Elem,
+        axes: &[AxisVar],
+        bound: Option<Dim>,
+        span: Span,
+    ) -> Node {
         let order: Vec<Axis> = axes.iter().map(|&axis| self.axis(axis)).collect();
         // Integers that are positions arrive as they are in the file; `AsIndex` converts them.
         let input = Input { name: name.clone(), role, dtype: elem.dtype(), order, bound };
@@ -218,7 +230,8 @@ impl<'a> Walk<'a> {
 
     /// Makes the nodes of all needed values outside of scans, in order; scans make those of their bodies.
     fn ordered(&mut self) {
-        let outer: Vec<Val> = self.needed.iter().copied().filter(|val| !self.inner.contains_key(val)).collect();
+        let outer: Vec<Val> =
+            self.needed.iter().copied().filter(|val| !self.inner.contains_key(val)).collect();
         // Random draws in initial values need the seed before any scan is opened.
         if self.needed.iter().any(|&val| matches!(self.core.vals[val].form, Form::Random { .. })) {
             self.seed();

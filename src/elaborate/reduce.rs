@@ -30,7 +30,9 @@ impl Walk<'_> {
                     None => {
                         let mut count = crate::axes::Dim::constant(1);
                         for &axis in &over {
-                            count = count.mul(self.builder.axis_size(axis)).expect("a size that the checker has computed");
+                            count = count
+                                .mul(self.builder.axis_size(axis))
+                                .expect("a size that the checker has computed");
                         }
                         match count.as_const() {
                             Some(count) => self.builder.constant(count as f64, dtype),
@@ -74,7 +76,9 @@ impl Walk<'_> {
         let Some(guard) = guard else { return body };
         let dtype = self.builder.dtype(body);
         let neutral = match dtype {
-            DType::F32 | DType::F64 | DType::F16 | DType::BF16 | DType::Bool => self.builder.constant(neutral, dtype),
+            DType::F32 | DType::F64 | DType::F16 | DType::BF16 | DType::Bool => {
+                self.builder.constant(neutral, dtype)
+            }
             // Integers have no infinities: their own bounds.
             _ if neutral == f64::NEG_INFINITY => self.builder.constant(i64::MIN as f64, dtype),
             _ if neutral == f64::INFINITY => self.builder.constant(i64::MAX as f64, dtype),
@@ -83,7 +87,14 @@ impl Walk<'_> {
         self.builder.select(guard, body, neutral)
     }
 
-    fn masked(&mut self, op: graph::Reducer, body: Node, guard: Option<Node>, neutral: f64, over: &[Axis]) -> Node {
+    fn masked(
+        &mut self,
+        op: graph::Reducer,
+        body: Node,
+        guard: Option<Node>,
+        neutral: f64,
+        over: &[Axis],
+    ) -> Node {
         let body = self.guarded(body, guard, neutral);
         let body = self.builder.broadcast(body, over);
         self.builder.reduce(op, body, over)

@@ -9,7 +9,8 @@ use super::Walk;
 impl Walk<'_> {
     /// Axes that keep their size are renamed; between them, groups of axes are split or merged.
     pub(super) fn reshape(&mut self, of: Val, to: &[AxisVar]) -> Node {
-        let from: Vec<Axis> = self.core.vals[of].visible.clone().iter().map(|&axis| self.axis(axis)).collect();
+        let from: Vec<Axis> =
+            self.core.vals[of].visible.clone().iter().map(|&axis| self.axis(axis)).collect();
         let to: Vec<Axis> = to.iter().map(|&axis| self.axis(axis)).collect();
         let node = self.node(of);
         let mut map = IndexMap::default();
@@ -39,7 +40,9 @@ impl Walk<'_> {
     fn groups(&self, from: &[Axis], to: &[Axis]) -> Vec<(Vec<Axis>, Vec<Axis>)> {
         let size = |axis: Axis| self.builder.axis_size(axis).clone();
         let count = |axes: &[Axis]| {
-            axes.iter().try_fold(Dim::constant(1), |product, &axis| product.mul(&size(axis))).unwrap_or_else(|_| Dim::constant(0))
+            axes.iter()
+                .try_fold(Dim::constant(1), |product, &axis| product.mul(&size(axis)))
+                .unwrap_or_else(|_| Dim::constant(0))
         };
         let mut groups = Vec::new();
         let (mut start, mut begin) = (0, 0);
@@ -47,7 +50,10 @@ impl Walk<'_> {
             for total in 2..=(from.len() - start + to.len() - begin) {
                 for taken in 1..total {
                     let (end, stop) = (start + taken, begin + total - taken);
-                    if end <= from.len() && stop <= to.len() && count(&from[start..end]) == count(&to[begin..stop]) {
+                    if end <= from.len()
+                        && stop <= to.len()
+                        && count(&from[start..end]) == count(&to[begin..stop])
+                    {
                         groups.push((from[start..end].to_vec(), to[begin..stop].to_vec()));
                         (start, begin) = (end, stop);
                         continue 'next;

@@ -10,7 +10,7 @@ use crate::graph::interpret;
 use crate::graph::{Graph, verify};
 use crate::kernel::interpret::run_program;
 use crate::kernel::{Buffer, Program, verify_program};
-use crate::passes;
+use crate::passes::{PIPELINE, PassCx};
 use crate::tensor::{DType, Tensor, Tolerance};
 
 /// A stream of numbers (Knuth's MMIX generator).
@@ -31,14 +31,15 @@ impl Numbers {
     }
 }
 
+/// The graph after all passes.
 pub fn fused(graph: &Graph) -> Graph {
-    let unified = passes::unify(graph.clone());
-    verify(&unified).unwrap_or_else(|defect| panic!("unify: {defect}\n{unified}\nof\n{graph}"));
-    let unfolded = passes::unfold(unified);
-    verify(&unfolded).unwrap_or_else(|defect| panic!("unfold: {defect}\n{unfolded}"));
-    let fused = passes::fuse(unfolded.clone());
-    verify(&fused).unwrap_or_else(|defect| panic!("fuse: {defect}\n{fused}\nof\n{unfolded}"));
-    fused
+    let mut graph = graph.clone();
+    for pass in PIPELINE {
+        let after = (pass.run)(graph.clone(), &mut PassCx::default());
+        verify(&after).unwrap_or_else(|defect| panic!("{}: {defect}\n{after}\nof\n{graph}", pass.name));
+        graph = after;
+    }
+    graph
 }
 
 pub fn program(graph: &Graph) -> Program {
@@ -74,7 +75,8 @@ fn run(graph: &Graph, program: &Program, inputs: &[Tensor], dims: &BTreeMap<DimV
 pub fn inputs(graph: &Graph, dims: &BTreeMap<DimVar, i64>, numbers: &mut Numbers) -> Vec<Tensor> {
     let size = |dim: &Dim| dim.eval(dims).unwrap();
     let inputs = graph.inputs.iter().map(|input| {
-        let shape: Vec<usize> = input.order.iter().map(|axis| size(&graph.axes[*axis].size) as usize).collect();
+        let shape: Vec<usize> =
+            input.order.iter().map(|axis| size(&graph.axes[*axis].size) as usize).collect();
         let count = shape.iter().product::<usize>();
         let bound = input.bound.as_ref().map(size);
         let entries: Vec<f64> = (0..count)

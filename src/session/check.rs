@@ -135,8 +135,15 @@ impl Session {
             Entry::Train(train, span) => {
                 item.what = What::Train;
                 let headers = self.on_disk();
-                let (plan, diagnostics) =
-                    check_train(&self.program, train, *span, scope, &headers, &settings.overrides, settings.wide);
+                let (plan, diagnostics) = check_train(
+                    &self.program,
+                    train,
+                    *span,
+                    scope,
+                    &headers,
+                    &settings.overrides,
+                    settings.wide,
+                );
                 found.all(diagnostics);
                 if let Some(plan) = plan {
                     found.all(same_slots(&plan.step, &plan.evaluate, true));

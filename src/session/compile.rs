@@ -99,7 +99,8 @@ pub fn graph_of(
 pub fn program_of(graph: &Graph, settings: &Settings, timings: &mut Timings) -> Result<Program, Failure> {
     let program = timings.lower(|| lower(graph)).map_err(|error| Box::new(not_lowered(&error)))?;
     if settings.verify {
-        kernel::verify_program(&program).map_err(|found| defect("lower", &format!("{}: {}", found.kernel, found.message)))?;
+        kernel::verify_program(&program)
+            .map_err(|found| defect("lower", &format!("{}: {}", found.kernel, found.message)))?;
     }
     Ok(program)
 }
@@ -113,7 +114,8 @@ fn verified(graph: &Graph, stage: &str, settings: &Settings) -> Result<(), Failu
 
 /// The compiler broke its own rules: the program is not to blame.
 pub fn defect(stage: &str, message: &str) -> Failure {
-    let diagnostic = Diagnostic::error(Code(699), format!("this is a defect of nnc, in `{stage}`: {message}"));
+    let diagnostic =
+        Diagnostic::error(Code(699), format!("this is a defect of nnc, in `{stage}`: {message}"));
     Box::new(diagnostic.help("please report it, with the program"))
 }
 
@@ -169,7 +171,12 @@ fn broken(constraint: &Constraint, dims: &BTreeMap<DimVar, i64>) -> Option<Diagn
         Some(_) => value.to_string(),
         None => format!("{dim} is {value}"),
     };
-    let text = format!("`{}` does not hold: {}, {}", constraint.text, shown(&constraint.left, left), shown(&constraint.right, right));
+    let text = format!(
+        "`{}` does not hold: {}, {}",
+        constraint.text,
+        shown(&constraint.left, left),
+        shown(&constraint.right, right)
+    );
     Some(constraint_fails(&text, constraint.span))
 }
 

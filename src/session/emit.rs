@@ -128,7 +128,9 @@ fn types(core: &Core) -> String {
 /// One line for an item: its name and type.
 pub fn headline(item: &Checked) -> String {
     match (&item.plan, &item.core) {
-        (Some(plan), _) => format!("{} : {} samples, {} parameters", item.name, plan.count, plan.step.params.len()),
+        (Some(plan), _) => {
+            format!("{} : {} samples, {} parameters", item.name, plan.count, plan.step.params.len())
+        }
         (None, Some(_)) if item.what == What::Test => format!("test {:?}", item.name),
         (None, Some(core)) => format!("{} : {}", item.name, signature(core)),
         (None, None) => item.name.to_string(),

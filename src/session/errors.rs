@@ -67,7 +67,9 @@ pub fn unknown_data_format(span: Span, format: &str) -> Diagnostic {
 pub fn unreadable_data(span: Span, error: &FormatError) -> Diagnostic {
     let diagnostic = in_file(508, error.to_string()).label(span, "named here");
     match error.problem {
-        crate::formats::Problem::Missing => diagnostic.help("paths are relative to the folder of the .nn file"),
+        crate::formats::Problem::Missing => {
+            diagnostic.help("paths are relative to the folder of the .nn file")
+        }
         _ => diagnostic,
     }
 }
@@ -123,8 +125,7 @@ pub fn not_compiled_alone(span: Span, name: &str) -> Diagnostic {
 
 /// The two compilations of a model disagree about what it owns.
 pub fn modes_differ(span: Span, path: &str, in_training: bool) -> Diagnostic {
-    let (here, there) =
-        if in_training { ("training", "inference") } else { ("inference", "training") };
+    let (here, there) = if in_training { ("training", "inference") } else { ("inference", "training") };
     Diagnostic::error(Code(514), format!("`{path}` is declared in {here} only, not in {there}"))
         .label(span, "declared here")
         .help("declare it outside of `if training { … }`")

@@ -116,7 +116,10 @@ impl Loader {
         self.open.push(key);
         let mut aliases: Vec<String> = Vec::new();
         for used in uses {
-            let alias = used.alias.as_ref().map_or_else(|| stem(Path::new(&*used.path.value)), |name| name.to_string());
+            let alias = used
+                .alias
+                .as_ref()
+                .map_or_else(|| stem(Path::new(&*used.path.value)), |name| name.to_string());
             let place = used.alias.as_ref().map_or(used.path.span, |name| name.span);
             if aliases.contains(&alias) {
                 self.loaded.diagnostics.push(errors::used_twice(place, &alias));

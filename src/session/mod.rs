@@ -86,7 +86,10 @@ pub fn name_of(entry: &Entry) -> (Name, Span) {
         Entry::Def(def) => (def.name.name.clone(), def.name.span),
         Entry::Train(train, span) => {
             let name = train.name.as_ref();
-            (name.map_or_else(|| Name::new("train"), |name| name.name.clone()), name.map_or(*span, |name| name.span))
+            (
+                name.map_or_else(|| Name::new("train"), |name| name.name.clone()),
+                name.map_or(*span, |name| name.span),
+            )
         }
         Entry::Test(test) => (test.name.value.clone(), test.name.span),
     }

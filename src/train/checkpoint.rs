@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::diag::Diagnostic;
-use crate::formats::safetensors::{self, Archive};
 use crate::formats::Problem;
+use crate::formats::safetensors::{self, Archive};
 
 use super::errors;
 use super::store::Store;
@@ -51,7 +51,8 @@ impl Checkpoint {
             let missing = || Box::new(errors::not_a_checkpoint(path, &format!("it has no `{name}`")));
             archive.metadata.get(name).ok_or_else(missing)
         };
-        let broken = |name: &str| Box::new(errors::not_a_checkpoint(path, &format!("its `{name}` is no number")));
+        let broken =
+            |name: &str| Box::new(errors::not_a_checkpoint(path, &format!("its `{name}` is no number")));
         let number = |name: &str| text(name)?.parse::<u64>().map_err(|_| broken(name));
         let loss_sum = u64::from_str_radix(text("loss_sum")?, 16).map_err(|_| broken("loss_sum"))?;
         let checkpoint = Checkpoint {

@@ -40,7 +40,10 @@ impl Dataset {
     ///
     /// # Errors
     /// A file that cannot be read or has changed; a NaN or an infinity; a label out of its range.
-    pub fn load(plan: &TrainPlan, locate: &dyn Fn(&str, Span) -> PathBuf) -> Result<Dataset, Box<Diagnostic>> {
+    pub fn load(
+        plan: &TrainPlan,
+        locate: &dyn Fn(&str, Span) -> PathBuf,
+    ) -> Result<Dataset, Box<Diagnostic>> {
         let mut fields = Vec::new();
         for (index, input) in plan.inputs.iter().enumerate() {
             let source = &plan.sources[input.source];
@@ -48,7 +51,8 @@ impl Dataset {
             let (step, evaluate) = (&plan.step.inputs[index], &plan.evaluate.inputs[index]);
             let array = npz::load(&file, &input.field)
                 .map_err(|error| Box::new(errors::unreadable(source.span, &error)))?;
-            let shape: Option<Vec<i64>> = step.axes[1..].iter().map(|&axis| plan.step.size(axis).as_const()).collect();
+            let shape: Option<Vec<i64>> =
+                step.axes[1..].iter().map(|&axis| plan.step.size(axis).as_const()).collect();
             let row: Vec<usize> = shape.unwrap_or_default().into_iter().map(|size| size as usize).collect();
             if array.shape().first() != Some(&plan.count) || array.shape()[1..] != row {
                 return Err(Box::new(errors::data_changed(source.span, &file, &input.field)));

@@ -14,7 +14,8 @@ fn in_file(code: u16, message: String) -> Diagnostic {
 
 /// An array of the data is not what its header said when the program was checked.
 pub fn data_changed(span: Span, file: &Path, field: &str) -> Diagnostic {
-    in_file(520, format!("{}: `{field}` has changed since it was checked", file.display())).label(span, "named here")
+    in_file(520, format!("{}: `{field}` has changed since it was checked", file.display()))
+        .label(span, "named here")
 }
 
 pub fn unreadable(span: Span, error: &FormatError) -> Diagnostic {
@@ -30,7 +31,14 @@ pub fn not_finite(span: Span, file: &Path, field: &str, at: &[usize], value: f64
 }
 
 /// A label beyond the classes of the model.
-pub fn out_of_range(span: Span, file: &Path, field: &str, at: &[usize], value: i64, bound: i64) -> Diagnostic {
+pub fn out_of_range(
+    span: Span,
+    file: &Path,
+    field: &str,
+    at: &[usize],
+    value: i64,
+    bound: i64,
+) -> Diagnostic {
     let sample = at.first().map_or(String::new(), |sample| format!("sample {sample}: "));
     in_file(522, format!("{}: {sample}`{field}{}` is {value}, not in 0..{bound}", file.display(), place(at)))
         .label(span, "these data")
@@ -42,13 +50,18 @@ pub fn no_training_samples(span: Span) -> Diagnostic {
 }
 
 pub fn too_many_samples(span: Span, count: usize) -> Diagnostic {
-    in_file(524, format!("{count} samples are more than 2^31 - 1")).label(span, "in this train block").fault(Fault::Limit)
+    in_file(524, format!("{count} samples are more than 2^31 - 1"))
+        .label(span, "in this train block")
+        .fault(Fault::Limit)
 }
 
 /// A batch that is larger than the data.
 pub fn short_batch(span: Span, batch: usize, count: usize) -> Diagnostic {
-    Diagnostic::warning(Code(525), format!("the batch of {batch} is larger than the {count} training samples"))
-        .label(span, "each epoch is one short batch")
+    Diagnostic::warning(
+        Code(525),
+        format!("the batch of {batch} is larger than the {count} training samples"),
+    )
+    .label(span, "each epoch is one short batch")
 }
 
 /// The loss is NaN or infinite.
@@ -119,5 +132,11 @@ fn place(at: &[usize]) -> String {
 }
 
 pub fn number(value: f64) -> String {
-    if value.is_nan() { "NaN".into() } else if value > 0.0 { "infinite".into() } else { "minus infinity".into() }
+    if value.is_nan() {
+        "NaN".into()
+    } else if value > 0.0 {
+        "infinite".into()
+    } else {
+        "minus infinity".into()
+    }
 }

@@ -15,7 +15,9 @@ impl Journal {
     /// Starts the file anew, or goes on behind the line of epoch `done`.
     pub fn open(path: &Path, done: usize) -> io::Result<Journal> {
         let kept: String = match fs::read_to_string(path) {
-            Ok(text) if done > 0 => text.lines().take_while(|line| before(line, done)).map(|line| format!("{line}\n")).collect(),
+            Ok(text) if done > 0 => {
+                text.lines().take_while(|line| before(line, done)).map(|line| format!("{line}\n")).collect()
+            }
             _ => String::new(),
         };
         fs::write(path, kept)?;

@@ -101,7 +101,10 @@ impl Store {
                         "`{name}` has shape {:?} in the file, {shape:?} in the program",
                         entry.shape()
                     )),
-                    Some(entry) if entry.dtype() != owned.dtype && !(entry.dtype().is_float() && owned.dtype.is_float()) => {
+                    Some(entry)
+                        if entry.dtype() != owned.dtype
+                            && !(entry.dtype().is_float() && owned.dtype.is_float()) =>
+                    {
                         differences.push(format!(
                             "`{name}` has elements of {} in the file, of {} in the program",
                             entry.dtype(),
@@ -117,9 +120,11 @@ impl Store {
             }
         }
         // What stands beside a missing name as its likely meaning is not told again.
-        differences.extend(unused().filter(|name| !near.contains(*name)).map(|name| {
-            format!("the file has `{name}` {:?}, the program has not", entries[name].shape())
-        }));
+        differences.extend(
+            unused().filter(|name| !near.contains(*name)).map(|name| {
+                format!("the file has `{name}` {:?}, the program has not", entries[name].shape())
+            }),
+        );
         if !differences.is_empty() {
             return Err(differences);
         }
@@ -182,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_stack_has_an_entry_for_each_member() {
-        let names: Vec<String> = members("a.*.b.*.w", &[2, 2, 3]).into_iter().map(|(name, ..)| name).collect();
+        let names: Vec<String> =
+            members("a.*.b.*.w", &[2, 2, 3]).into_iter().map(|(name, ..)| name).collect();
         assert_eq!(names, ["a.0.b.0.w", "a.0.b.1.w", "a.1.b.0.w", "a.1.b.1.w"]);
         let saved = store("a.*.w", &[2, 3]).export(false);
         assert_eq!(saved["a.1.w"], Tensor::from_vec(&[3], vec![3f32, 4.0, 5.0]).unwrap());

@@ -12,11 +12,11 @@ use crate::runtime::{Array, Dims, Pool};
 use super::batches::shuffled;
 use super::checkpoint::{Checkpoint, save_weights};
 use super::data::{Dataset, Split};
+use super::errors;
 use super::evaluate::{Measured, evaluate, scalar, sized};
 use super::journal::Journal;
 use super::store::{Ownership, Store};
 use super::unit::{Clock, Unit};
-use super::errors;
 
 /// Everything that a training needs.
 pub struct Trainer<'a> {
@@ -113,7 +113,9 @@ impl Trainer<'_> {
     /// A loss that is not finite: the weights of the last whole epoch are written. A file that cannot be written or resumed from.
     pub fn run(&self, watcher: &mut dyn Watcher) -> Result<Outcome, Box<Diagnostic>> {
         let place = Place::of(self.folder);
-        let io = |path: &Path, error: std::io::Error| Box::new(errors::bad_file(&Problem::from(error).in_file(path)));
+        let io = |path: &Path, error: std::io::Error| {
+            Box::new(errors::bad_file(&Problem::from(error).in_file(path)))
+        };
         std::fs::create_dir_all(self.folder).map_err(|error| io(self.folder, error))?;
         let batch = self.plan.batch.min(self.split.train.len());
         let steps_per_epoch = self.split.train.len().div_ceil(batch);
@@ -146,7 +148,13 @@ impl Trainer<'_> {
                     good.put_back(&mut store);
                     save_weights(&place.weights, &store)?;
                     let span = self.plan.span;
-                    return Err(Box::new(errors::loss_not_finite(span, loss, state.step + 1, epoch + 1, &place.weights)));
+                    return Err(Box::new(errors::loss_not_finite(
+                        span,
+                        loss,
+                        state.step + 1,
+                        epoch + 1,
+                        &place.weights,
+                    )));
                 }
                 state.step += 1;
                 state.loss_sum += loss * rows.len() as f64;
@@ -160,7 +168,11 @@ impl Trainer<'_> {
                 });
                 if self.interrupted.load(Ordering::Relaxed) && index + 1 < steps_per_epoch {
                     state.save(&place.checkpoint, &store)?;
-                    return Ok(Outcome::Interrupted { checkpoint: place.checkpoint, epoch: epoch + 1, step: state.step });
+                    return Ok(Outcome::Interrupted {
+                        checkpoint: place.checkpoint,
+                        epoch: epoch + 1,
+                        step: state.step,
+                    });
                 }
             }
             let (seconds, samples_per_second) = (begun.elapsed().as_secs_f64(), rate(seen, begun));
@@ -179,7 +191,11 @@ impl Trainer<'_> {
             state.loss_sum = 0.0;
             state.save(&place.checkpoint, &store)?;
             if self.interrupted.load(Ordering::Relaxed) && epoch + 1 < self.plan.epochs {
-                return Ok(Outcome::Interrupted { checkpoint: place.checkpoint, epoch: epoch + 1, step: state.step });
+                return Ok(Outcome::Interrupted {
+                    checkpoint: place.checkpoint,
+                    epoch: epoch + 1,
+                    step: state.step,
+                });
             }
         }
         save_weights(&place.weights, &store)?;
@@ -229,7 +245,13 @@ pub fn initial(plan: &TrainPlan, init: &Unit, seed: u64, pool: &Pool) -> Result<
 }
 
 /// Puts the outputs of an initialisation, which are named like the tensors, into a store.
-pub fn fill(store: &mut Store, init: &Unit, dims: &Dims, seed: u64, pool: &Pool) -> Result<(), Box<Diagnostic>> {
+pub fn fill(
+    store: &mut Store,
+    init: &Unit,
+    dims: &Dims,
+    seed: u64,
+    pool: &Pool,
+) -> Result<(), Box<Diagnostic>> {
     let values = init.run(dims, &[], store, Clock { seed, ..Clock::default() }, pool)?;
     for (output, value) in init.graph.outputs.iter().zip(values) {
         if let Some(owned) = store.tensors.get_mut(&output.name) {
@@ -250,7 +272,8 @@ struct Feed {
 impl Feed {
     fn new(trainer: &Trainer<'_>, batch: usize) -> Result<Feed, Box<Diagnostic>> {
         let arrays = |rows: usize| -> Result<(Vec<Array>, Dims), Box<Diagnostic>> {
-            let arrays = trainer.data.batch(rows).map_err(|error| Box::new(errors::not_run(&error.into())))?;
+            let arrays =
+                trainer.data.batch(rows).map_err(|error| Box::new(errors::not_run(&error.into())))?;
             Ok((arrays, sized(&trainer.plan.samples, rows)))
         };
         let rest = trainer.split.train.len() % batch;
@@ -260,7 +283,13 @@ impl Feed {
     }
 
     /// One step on these samples; gives its loss.
-    fn step(&mut self, trainer: &Trainer<'_>, rows: &[u32], store: &mut Store, clock: Clock) -> Result<f64, Box<Diagnostic>> {
+    fn step(
+        &mut self,
+        trainer: &Trainer<'_>,
+        rows: &[u32],
+        store: &mut Store,
+        clock: Clock,
+    ) -> Result<f64, Box<Diagnostic>> {
         let (arrays, dims) = match &mut self.short {
             Some(short) if rows.len() < self.batch => (&mut short.0, &short.1),
             _ => (&mut self.whole.0, &self.whole.1),
@@ -276,7 +305,8 @@ struct Good(Vec<(usize, Array)>);
 
 impl Good {
     fn of(store: &Store) -> Good {
-        let weights = store.tensors.values().enumerate().filter(|(_, owned)| owned.ownership != Ownership::Optimizer);
+        let weights =
+            store.tensors.values().enumerate().filter(|(_, owned)| owned.ownership != Ownership::Optimizer);
         Good(weights.map(|(index, owned)| (index, owned.array.clone())).collect())
     }
 

@@ -49,7 +49,9 @@ impl Unit {
             Array::zeros(dtype, len.ok_or(OutOfMemory(usize::MAX))?)
         };
         let arrays = self.output_shapes(dims).map(|(shape, dtype)| make(shape, dtype));
-        arrays.collect::<Result<_, _>>().map_err(|error| Box::new(errors::not_run(&RunError::OutOfMemory(error))))
+        arrays
+            .collect::<Result<_, _>>()
+            .map_err(|error| Box::new(errors::not_run(&RunError::OutOfMemory(error))))
     }
 
     /// Shape and type of the outputs that update nothing.
@@ -76,7 +78,8 @@ impl Unit {
         let bound = self.exec.bind(dims).map_err(|error| Box::new(errors::not_bound(&error)))?;
         let number = |value: u64| Array::from_slice(&[value as i64]);
         let clock = (|| Ok([number(clock.seed)?, number(clock.step)?, number(clock.steps)?]))();
-        let [seed, step, steps] = clock.map_err(|error| Box::new(errors::not_run(&RunError::OutOfMemory(error))))?;
+        let [seed, step, steps] =
+            clock.map_err(|error| Box::new(errors::not_run(&RunError::OutOfMemory(error))))?;
         let mut updated: SmallVec<[bool; 32]> = SmallVec::from_elem(false, self.graph.inputs.len());
         for input in self.graph.outputs.iter().filter_map(|output| output.updates) {
             updated[input] = true;
@@ -105,8 +108,12 @@ impl Unit {
             });
         }
         let mut outputs = outputs.iter_mut();
-        let mut targets: SmallVec<[Option<&mut Array>; 32]> =
-            self.graph.outputs.iter().map(|output| output.updates.is_none().then(|| outputs.next()).flatten()).collect();
+        let mut targets: SmallVec<[Option<&mut Array>; 32]> = self
+            .graph
+            .outputs
+            .iter()
+            .map(|output| output.updates.is_none().then(|| outputs.next()).flatten())
+            .collect();
         let ran = self.exec.run(&bound, &mut slots, &mut targets, pool);
         ran.map_err(|error| Box::new(errors::not_run(&error)))
     }

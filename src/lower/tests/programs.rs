@@ -115,7 +115,9 @@ fn a_dense_layer_with_bias_and_relu_is_one_kernel() {
     let graph = finish(b, &[("y", y, &[r, o])]);
     check(&graph, 1);
     let program = program(&fused(&graph));
-    let contracts = |stmts: &[Stmt]| stmts.iter().any(|stmt| matches!(stmt, Stmt::Contract(c) if c.relu && c.bias.is_some()));
+    let contracts = |stmts: &[Stmt]| {
+        stmts.iter().any(|stmt| matches!(stmt, Stmt::Contract(c) if c.relu && c.bias.is_some()))
+    };
     assert!(contracts(&program.kernels.values().next().unwrap().body), "{program}");
 }
 
@@ -158,4 +160,73 @@ fn an_adam_update_is_one_kernel_and_in_place() {
     let graph = b.finish([(update("w", 0), w2), (update("m", 1), m2)]);
     check(&graph, 1);
     assert_eq!(program(&fused(&graph)).steps.len(), 1);
+}
+
+/// A training step of a perceptron with two layers by Adam.
+fn perceptron(inputs: i64, hidden: i64, classes: i64) -> Graph {
+    let mut b = Builder::new();
+    let sizes = [Dim::var("B"), inputs.into(), hidden.into(), classes.into()];
+    let [batch, i, h, c] = std::array::from_fn(|k| b.axis(["B", "i", "h", "c"][k], sizes[k].clone()));
+    let x = argument(&mut b, "x", &[batch, i], F32);
+    let target = argument(&mut b, "target", &[batch, c], F32);
+    let orders: [Vec<Axis>; 4] = [vec![i, h], vec![h], vec![h, c], vec![c]];
+    let mut state = |name: &str| -> Vec<Node> {
+        orders
+            .iter()
+            .enumerate()
+            .map(|(k, order)| argument(&mut b, &format!("{name}{k}"), order, F32))
+            .collect()
+    };
+    let (params, first, second) = (state("p"), state("m"), state("v"));
+    let wrt: Vec<Node> = params.iter().map(|p| b.alias(*p)).collect();
+    let zero = b.constant(0.0, F32);
+    let product = b.mul(x, wrt[0]);
+    let z = b.sum(product, &[i]);
+    let z = b.add(z, wrt[1]);
+    let positive = b.map2(ScalarFn::Lt, zero, z);
+    let a = b.select(positive, z, zero);
+    let product = b.mul(a, wrt[2]);
+    let y = b.sum(product, &[h]);
+    let y = b.add(y, wrt[3]);
+    let p = softmax(&mut b, y, c);
+    let log = b.map1(ScalarFn::Log, p);
+    let gain = b.mul(log, target);
+    let gain = b.sum(gain, &[c]);
+    let loss = b.neg(gain);
+    let total = b.sum(loss, &[batch]);
+    let one = b.constant(1.0, F32);
+    let gradients = crate::autodiff::vjp(&mut b, total, &wrt, one);
+    let mut results = vec![(Output { name: "loss".into(), order: vec![], updates: None }, total)];
+    let numbers = [0.9, 0.1, 0.999, 0.001, 1e-8, 1e-3].map(|x| b.constant(x, F32));
+    for (k, g) in gradients.into_iter().enumerate() {
+        let mix = |b: &mut Builder, old: Node, new: Node, keep: Node, add: Node| {
+            let old = b.mul(old, keep);
+            let new = b.mul(new, add);
+            b.add(old, new)
+        };
+        let m = mix(&mut b, first[k], g, numbers[0], numbers[1]);
+        let square = b.mul(g, g);
+        let v = mix(&mut b, second[k], square, numbers[2], numbers[3]);
+        let root = b.map1(ScalarFn::Sqrt, v);
+        let root = b.add(root, numbers[4]);
+        let step = b.div(m, root);
+        let step = b.mul(step, numbers[5]);
+        let w = b.sub(params[k], step);
+        for (kind, (at, node)) in [(2, w), (6, m), (10, v)].into_iter().enumerate() {
+            let name = format!("{}{k}", ["p", "m", "v"][kind]).into();
+            results.push((Output { name, order: orders[k].clone(), updates: Some(at + k) }, node));
+        }
+    }
+    b.finish(results)
+}
+
+#[test]
+fn a_training_step_agrees() {
+    let graph = perceptron(13, 18, 5);
+    agree(&graph, &[("B", 7)], 3);
+    let fused = fused(&graph);
+    let program = program(&fused);
+    println!("{fused}\n{program}");
+    assert!(runs(&program) <= 14, "{program}");
+    assert!(!program.steps.iter().any(|step| matches!(step, Step::Copy { .. })), "{program}");
 }

@@ -3,9 +3,7 @@
 use super::{Numbers, agree};
 use crate::axes::Dim;
 use crate::graph::tests::argument;
-use crate::graph::{
-    Axis, Builder, Draw, Index, IndexMap, Input, Node, Output, Outside, Reducer, Role,
-};
+use crate::graph::{Axis, Builder, Draw, Index, IndexMap, Input, Node, Output, Outside, Reducer, Role};
 use crate::ops::ScalarFn;
 use crate::tensor::DType;
 
@@ -155,14 +153,16 @@ impl Generator {
                 self.keep(value, false);
             }
             1 if exact => {
-                let value = self.b.reduce([Reducer::ArgMax, Reducer::ArgMin][self.numbers.below(2)], x, &over[..1]);
+                let value =
+                    self.b.reduce([Reducer::ArgMax, Reducer::ArgMin][self.numbers.below(2)], x, &over[..1]);
                 let value = self.b.cast(value, DType::F32);
                 self.keep(value, true);
             }
             2 if exact => {
                 let zero = self.b.constant(0.0, DType::F32);
                 let positive = self.b.map2(ScalarFn::Lt, zero, x);
-                let value = self.b.reduce([Reducer::Any, Reducer::All][self.numbers.below(2)], positive, &over);
+                let value =
+                    self.b.reduce([Reducer::Any, Reducer::All][self.numbers.below(2)], positive, &over);
                 let value = self.b.cast(value, DType::F32);
                 self.keep(value, true);
             }
@@ -219,7 +219,8 @@ impl Generator {
             2 => {
                 let new = self.b.fresh(axis);
                 let last = size.sub(&Dim::from(1)).unwrap();
-                let index = Index::sum([(Dim::from(-1), Index::axis(new)), (Dim::from(1), Index::constant(last))]);
+                let index =
+                    Index::sum([(Dim::from(-1), Index::axis(new)), (Dim::from(1), Index::constant(last))]);
                 IndexMap::new([(axis, index.unwrap())], Outside::Never)
             }
             3 => {
@@ -328,7 +329,8 @@ impl Generator {
                 let scalar = |b: &mut Builder, name: &str, role| {
                     b.input(Input { name: name.into(), role, dtype: DType::I64, order: vec![], bound: None })
                 };
-                let seeds = (scalar(&mut self.b, "seed", Role::Seed), scalar(&mut self.b, "step", Role::Step));
+                let seeds =
+                    (scalar(&mut self.b, "seed", Role::Seed), scalar(&mut self.b, "step", Role::Step));
                 self.seeds = Some(seeds);
                 seeds
             }
