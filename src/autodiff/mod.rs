@@ -11,7 +11,7 @@ mod scan;
 mod transpose;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::graph::{Builder, Node};
 use linearise::{Tangents, linearise};

@@ -13,14 +13,14 @@ use crate::tensor::Tensor;
 type Function<'a> = &'a dyn Fn(&mut Builder, &[Node]) -> Vec<Node>;
 
 /// Axes that all functions of a test share.
-struct Axes {
+pub(crate) struct Axes {
     i: Axis,
     j: Axis,
     k: Axis,
     t: Axis,
 }
 
-fn axes(b: &mut Builder) -> Axes {
+pub(crate) fn axes(b: &mut Builder) -> Axes {
     let mut axis = |name: &str, size: i64| b.axis(name, size.into());
     Axes { i: axis("i", 3), j: axis("j", 2), k: axis("k", 4), t: axis("t", 5) }
 }
@@ -36,11 +36,11 @@ fn axes_named(axes: &Axes, names: &str) -> Vec<Axis> {
 }
 
 /// Numbers without pattern, between 0.3 and 1.7, no two of them close to each other in a small array.
-fn numbers(seed: u64, count: usize) -> Vec<f64> {
+pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f64> {
     (0..count).map(|n| 0.3 + 1.4 * ((seed * 31 + n as u64 + 1) as f64 * 0.618_033_988_75).fract()).collect()
 }
 
-fn size(names: &str) -> usize {
+pub(crate) fn size(names: &str) -> usize {
     names
         .chars()
         .map(|name| match name {
@@ -56,11 +56,11 @@ fn shape(names: &str) -> Vec<usize> {
     names.chars().map(|name| size(&name.to_string())).collect()
 }
 
-fn tensor(names: &str, values: &[f64]) -> Tensor {
+pub(crate) fn tensor(names: &str, values: &[f64]) -> Tensor {
     Tensor::from_vec(&shape(names), values.to_vec()).unwrap()
 }
 
-fn numbers_of(tensor: &Tensor) -> Vec<f64> {
+pub(crate) fn numbers_of(tensor: &Tensor) -> Vec<f64> {
     tensor.numbers().map(|number| number.as_f64()).collect()
 }
 
@@ -73,7 +73,7 @@ fn run(graph: &Graph, inputs: &[Tensor]) -> Vec<Vec<f64>> {
     outputs.iter().map(numbers_of).collect()
 }
 
-fn inputs(b: &mut Builder, axes: &Axes, types: &[&str], prefix: &str) -> Vec<Node> {
+pub(crate) fn inputs(b: &mut Builder, axes: &Axes, types: &[&str], prefix: &str) -> Vec<Node> {
     let mut values = Vec::new();
     for (n, names) in types.iter().enumerate() {
         let input = argument(b, &format!("{prefix}{n}"), &axes_named(axes, names), F64);
@@ -82,7 +82,7 @@ fn inputs(b: &mut Builder, axes: &Axes, types: &[&str], prefix: &str) -> Vec<Nod
     values
 }
 
-fn finish(mut b: Builder, values: &[Node]) -> Graph {
+pub(crate) fn finish(mut b: Builder, values: &[Node]) -> Graph {
     let outputs: Vec<_> = values.iter().map(|value| output(&b, "y", *value)).collect();
     b.at(b.span());
     b.finish(outputs)
@@ -537,7 +537,7 @@ fn a_loop_over_nothing() {
 }
 
 /// A random function of two arguments from a list of choices; each appends one value computed from earlier ones.
-fn random_function(choices: &[u8]) -> impl Fn(&mut Builder, &[Node]) -> Vec<Node> + '_ {
+pub(crate) fn random_function(choices: &[u8]) -> impl Fn(&mut Builder, &[Node]) -> Vec<Node> + '_ {
     move |b, x| {
         let axes = ids(b, 4);
         let mut values = x.to_vec();

@@ -1,7 +1,7 @@
 //! Arithmetic on the index expressions of views: normal forms, substitution, values.
 
 use super::sets::{set, union};
-use super::{Affine, Axis, AxisSet, Index, IndexMap, Outside};
+use super::{Affine, Axis, AxisSet, Index, IndexMap, Op, Outside};
 use crate::axes::{Dim, DimError};
 
 impl Affine {
@@ -150,6 +150,10 @@ impl Index {
             }
         }
         others.retain(|(factor, _)| factor.as_const() != Some(0));
+        if let Some((factor, whole)) = take_division(&mut others)? {
+            let parts = others.into_iter().chain([(1.into(), Index::Affine(affine)), (factor, whole)]);
+            return Index::sum(parts);
+        }
         if others.is_empty() {
             return Ok(Index::Affine(affine));
         }
@@ -254,6 +258,21 @@ impl Index {
     }
 }
 
+/// Takes out quotient and remainder of one division where they make up the whole: `f b (x / b) + f (x % b)` is `f x`.
+fn take_division(parts: &mut Vec<(Dim, Index)>) -> Result<Option<(Dim, Index)>, DimError> {
+    for at in 0..parts.len() {
+        let (factor, Index::Rem(x, by)) = &parts[at] else { continue };
+        let wanted = (factor.mul(by)?, Index::Div(x.clone(), by.clone()));
+        if let Some(quotient) = parts.iter().position(|part| *part == wanted) {
+            let whole = (factor.clone(), (**x).clone());
+            parts.remove(at.max(quotient));
+            parts.remove(at.min(quotient));
+            return Ok(Some(whole));
+        }
+    }
+    Ok(None)
+}
+
 impl IndexMap {
     /// Every axis on the left becomes the index on the right.
     pub fn new(at: impl IntoIterator<Item = (Axis, Index)>, outside: Outside) -> IndexMap {
@@ -290,6 +309,54 @@ impl IndexMap {
             self.at.iter().map(|(from, index)| Some((*from, index.as_axis()?))).collect();
         let pairs = pairs?;
         (set(pairs.iter().map(|(_, to)| *to)).len() == pairs.len()).then_some(pairs)
+    }
+}
+
+impl Op {
+    /// All axes in the operator's payload.
+    pub fn all_axes(&self) -> AxisSet {
+        match self {
+            Op::Position(axis) | Op::Gather { axis } => AxisSet::from_slice(&[*axis]),
+            Op::Reduce { over, .. } | Op::Broadcast(over) => over.clone(),
+            Op::View(map) | Op::Fold(map) => union(&map.named(), &map.mentioned()),
+            Op::Scatter { into, over, .. } => union(over, &[*into]),
+            Op::Random { order, .. } => set(order.iter().copied()),
+            Op::Scan(scan) => AxisSet::from_slice(&[scan.axis]),
+            _ => AxisSet::new(),
+        }
+    }
+
+    /// Puts other axes in the place of all. `new` must keep their order and keep them apart.
+    pub fn map_axes(&mut self, new: &dyn Fn(Axis) -> Axis) {
+        match self {
+            Op::Position(axis) | Op::Gather { axis } => *axis = new(*axis),
+            Op::Reduce { over, .. } | Op::Broadcast(over) => {
+                over.iter_mut().for_each(|axis| *axis = new(*axis))
+            }
+            Op::View(map) | Op::Fold(map) => {
+                for (axis, index) in &mut map.at {
+                    *axis = new(*axis);
+                    index.map_axes(new);
+                }
+            }
+            Op::Scatter { into, over, .. } => {
+                *into = new(*into);
+                over.iter_mut().for_each(|axis| *axis = new(*axis));
+            }
+            Op::Random { order, .. } => order.iter_mut().for_each(|axis| *axis = new(*axis)),
+            Op::Scan(scan) => scan.axis = new(scan.axis),
+            _ => {}
+        }
+    }
+}
+
+impl Index {
+    fn map_axes(&mut self, new: &dyn Fn(Axis) -> Axis) {
+        match self {
+            Index::Affine(affine) => affine.terms.iter_mut().for_each(|(axis, _)| *axis = new(*axis)),
+            Index::Div(index, _) | Index::Rem(index, _) => index.map_axes(new),
+            Index::Sum(parts) => parts.iter_mut().for_each(|(_, part)| part.map_axes(new)),
+        }
     }
 }
 

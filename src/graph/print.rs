@@ -27,8 +27,10 @@ impl Display for Graph {
         names.region(f, self.root, 0)?;
         let results = &self.regions[self.root].results;
         for (output, node) in self.outputs.iter().zip(results) {
-            write!(f, "output {} = {}", output.name, names.node(*node))?;
-            write!(f, " : {}[{}]", self.nodes[*node].dtype, names.axes(&output.order))?;
+            write!(f, "output {} = {} : {}", output.name, names.node(*node), self.nodes[*node].dtype)?;
+            if !output.order.is_empty() {
+                write!(f, "[{}]", names.axes(&output.order))?;
+            }
             if let Some(input) = output.updates.and_then(|input| self.inputs.get(input)) {
                 write!(f, " updates {}", input.name)?;
             }
@@ -171,17 +173,24 @@ impl<'a> Names<'a> {
         if let Op::Input(index) = data.op
             && let Some(input) = self.graph.inputs.get(index as usize)
         {
-            let _ = write!(line, " : {}[{}]", data.dtype, self.axes(&input.order));
+            let _ = write!(line, " : {}", data.dtype);
+            if !input.order.is_empty() {
+                let _ = write!(line, "[{}]", self.axes(&input.order));
+            }
             if let Some(bound) = &input.bound {
                 let _ = write!(line, " in 0..{bound}");
             }
         } else if !data.op.is_tuple() {
-            let _ = write!(line, " : {}", data.dtype);
-            if !data.axes.is_empty() {
-                let _ = write!(line, "[{}]", self.axes(&data.axes));
-            }
+            let _ = write!(line, " : {}", self.shape(data));
         }
         line
+    }
+
+    fn shape(&self, data: &NodeData) -> String {
+        match data.axes.is_empty() {
+            true => data.dtype.to_string(),
+            false => format!("{}[{}]", data.dtype, self.axes(&data.axes)),
+        }
     }
 
     fn operation(&self, line: &mut String, data: &NodeData) -> fmt::Result {
@@ -218,9 +227,8 @@ impl<'a> Names<'a> {
                 }
                 let params = &self.graph.regions[scan.body].params;
                 let carries = params.iter().zip(&data.args).map(|(param, first)| {
-                    let carry = &self.graph.nodes[*param];
-                    let axes = self.axes(&carry.axes);
-                    format!("{}: {}[{axes}] = {}", self.node(*param), carry.dtype, self.node(*first))
+                    let carry = self.shape(&self.graph.nodes[*param]);
+                    format!("{}: {carry} = {}", self.node(*param), self.node(*first))
                 });
                 write!(line, " ({})", carries.collect::<Vec<_>>().join(", "))
             }

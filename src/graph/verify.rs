@@ -131,7 +131,7 @@ impl Verifier<'_> {
                 return self.defect(node, format!("its argument {} is a tuple", self.names.node(*arg)));
             }
         }
-        for axis in data.op.axes() {
+        for axis in data.op.all_axes() {
             if !self.graph.axes.is_valid(axis) {
                 return self.defect(node, format!("{axis:?} does not exist"));
             }
@@ -241,20 +241,5 @@ impl Verifier<'_> {
             }
         }
         Ok(())
-    }
-}
-
-impl Op {
-    /// All axes in the operator's payload.
-    fn axes(&self) -> AxisSet {
-        match self {
-            Op::Position(axis) | Op::Gather { axis } => AxisSet::from_slice(&[*axis]),
-            Op::Reduce { over, .. } | Op::Broadcast(over) => over.clone(),
-            Op::View(map) | Op::Fold(map) => union(&map.named(), &map.mentioned()),
-            Op::Scatter { into, over, .. } => union(over, &[*into]),
-            Op::Random { order, .. } => set(order.iter().copied()),
-            Op::Scan(scan) => AxisSet::from_slice(&[scan.axis]),
-            _ => AxisSet::new(),
-        }
     }
 }

@@ -1,14 +1,22 @@
 //! Passes from graph to graph.
 
 mod contraction;
+mod cse;
+mod dce;
 mod fuse;
 pub mod layout;
+mod pipeline;
 mod regroup;
+mod simplify;
 mod unfold;
 mod unify;
 
 pub use contraction::{Roles, roles};
+pub use cse::cse;
+pub use dce::dce;
 pub use fuse::fuse;
+pub use pipeline::{Broken, PIPELINE, Pass, PassCx, find, run};
+pub use simplify::simplify;
 pub use unfold::unfold;
 pub use unify::unify;
 

@@ -1,0 +1,74 @@
+//! The passes as data: a list of named pure functions from graph to graph, and what runs them.
+
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::{cse, dce, fuse, simplify, unfold, unify};
+use crate::graph::{Defect, Graph, verify};
+
+/// A step from graph to graph. The name is that of `--emit after=NAME`, of golden files and of timings.
+pub struct Pass {
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub run: fn(Graph, &mut PassCx) -> Graph,
+}
+
+/// What is asked of a run, and what is learnt of it.
+#[derive(Default)]
+pub struct PassCx {
+    /// Whether the graph is verified before the first pass and behind each.
+    pub verify: bool,
+    /// The last pass that runs; all do where it is `None`.
+    pub stop_after: Option<&'static str>,
+    pub timings: Vec<(&'static str, Duration)>,
+}
+
+/// A pass (or what came before the first) has broken the graph: a defect of the compiler.
+#[derive(Clone, Debug, Error)]
+#[error("the graph is broken after {after}: {defect}")]
+pub struct Broken {
+    pub after: &'static str,
+    pub defect: Defect,
+}
+
+/// In order of execution.
+pub static PIPELINE: &[Pass] = &[simplify::SIMPLIFY, UNIFY, UNFOLD, cse::CSE, dce::DCE, FUSE];
+
+const UNIFY: Pass = Pass {
+    name: "unify",
+    summary: "make axes one that only have different names",
+    run: |graph, _| unify(graph),
+};
+const UNFOLD: Pass = Pass {
+    name: "unfold",
+    summary: "write transposed views as sums over views",
+    run: |graph, _| unfold(graph),
+};
+const FUSE: Pass =
+    Pass { name: "fuse", summary: "group the nodes that become one kernel", run: |graph, _| fuse(graph) };
+
+/// The pass of this name.
+pub fn find(name: &str) -> Option<&'static Pass> {
+    PIPELINE.iter().find(|pass| pass.name == name)
+}
+
+/// Runs the pipeline.
+pub fn run(mut graph: Graph, cx: &mut PassCx) -> Result<Graph, Broken> {
+    let wanted = cx.verify;
+    let check = |graph: &Graph, after| match wanted {
+        true => verify(graph).map_err(|defect| Broken { after, defect }),
+        false => Ok(()),
+    };
+    check(&graph, "elaborate")?;
+    for pass in PIPELINE {
+        let start = Instant::now();
+        graph = (pass.run)(graph, cx);
+        cx.timings.push((pass.name, start.elapsed()));
+        check(&graph, pass.name)?;
+        if cx.stop_after == Some(pass.name) {
+            break;
+        }
+    }
+    Ok(graph)
+}
