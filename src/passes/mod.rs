@@ -20,7 +20,6 @@ pub use simplify::simplify;
 pub use unfold::unfold;
 pub use unify::unify;
 
-use crate::graph::Graph;
 use crate::ops::ScalarFn;
 
 /// The instructions of a function, roughly: what decides whether a value is kept or computed again.
@@ -33,21 +32,3 @@ pub fn scalar_cost(function: ScalarFn) -> u32 {
         _ => 1,
     }
 }
-
-/// What a pass may know beside the graph.
-#[derive(Debug, Default)]
-pub struct PassCx {}
-
-/// A pass from graph to graph.
-pub struct Pass {
-    pub name: &'static str,
-    pub summary: &'static str,
-    pub run: fn(Graph, &mut PassCx) -> Graph,
-}
-
-/// The passes in their order.
-pub const PIPELINE: &[Pass] = &[
-    Pass { name: "unfold", summary: "write folds as sums over views", run: |graph, _| unfold(graph) },
-    Pass { name: "unify", summary: "merge axes that only differ in name", run: |graph, _| unify(graph) },
-    Pass { name: "fuse", summary: "group nodes that become one kernel", run: |graph, _| fuse(graph) },
-];

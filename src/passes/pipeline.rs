@@ -33,7 +33,7 @@ pub struct Broken {
 }
 
 /// In order of execution.
-pub static PIPELINE: &[Pass] = &[simplify::SIMPLIFY, UNIFY, UNFOLD, cse::CSE, dce::DCE, FUSE];
+pub static PIPELINE: &[Pass] = &[simplify::SIMPLIFY, UNFOLD, UNIFY, cse::CSE, dce::DCE, FUSE];
 
 const UNIFY: Pass = Pass {
     name: "unify",
