@@ -76,6 +76,7 @@ impl Checker<'_> {
             }
         }
         self.check_compared()?;
+        self.prove_waiting()?;
         match reducer {
             None => self.tabulate_value(body, &axes, &axes.clone(), span),
             Some(reducer) => {

@@ -9,7 +9,7 @@ use crate::tensor::DType;
 
 use super::core::*;
 use super::errors;
-use super::state::{Checker, Checking, Compared};
+use super::state::{Checker, Checking, Compared, Waiting};
 use super::value::{Num, Value};
 
 impl Point {
@@ -371,7 +371,12 @@ impl Checker<'_> {
     }
 
     /// A read at an expression lies inside the axis for every value of its binders, or it is refused.
+    /// Where a later use decides a binder's range, the proof waits until its scope closes.
     fn prove_in_range(&mut self, point: &Point, axis: AxisVar, span: Span) -> Checking<()> {
+        if point.axes().into_iter().chain([axis]).any(|axis| self.size_of(axis).is_none()) {
+            self.waiting.push(Waiting { point: point.clone(), axis, span });
+            return Ok(());
+        }
         let Some(size) = self.size_of(axis) else {
             return self.fail(errors::range_unknown(span, "this index"));
         };
@@ -402,6 +407,15 @@ impl Checker<'_> {
         }
         let shown = self.show_axis(axis);
         self.fail(errors::read_not_in_range(span, &shown))
+    }
+
+    /// Proves the reads whose binders have got their ranges by now.
+    pub fn prove_waiting(&mut self) -> Checking<()> {
+        let mut failed = None;
+        for Waiting { point, axis, span } in std::mem::take(&mut self.waiting) {
+            failed = failed.or(self.prove_in_range(&point, axis, span).err());
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// Least and greatest value of an index expression, as dims.

@@ -90,6 +90,13 @@ pub struct Compared {
     pub span: Span,
 }
 
+/// A read whose index has a binder of unknown range.
+pub struct Waiting {
+    pub point: Point,
+    pub axis: AxisVar,
+    pub span: Span,
+}
+
 /// One walk over one definition.
 pub struct Checker<'p> {
     pub program: &'p Program,
@@ -112,6 +119,7 @@ pub struct Checker<'p> {
     /// Each parameter and state as one value, stacks included.
     pub whole: HashMap<(SlotKind, usize), Val>,
     pub compared: Vec<Compared>,
+    pub waiting: Vec<Waiting>,
     /// The declared type of the `param`, `state` or carry whose first value is evaluated.
     pub expected: Option<Expected>,
     /// The place that random draws are keyed by.
@@ -160,6 +168,7 @@ impl<'p> Checker<'p> {
             state_now: HashMap::new(),
             whole: HashMap::new(),
             compared: Vec::new(),
+            waiting: Vec::new(),
             expected: None,
             site: String::new(),
             draws: HashMap::new(),

@@ -339,6 +339,7 @@ impl Checker<'_> {
             return self.fail(errors::range_unknown(bind.span, &bind.name.name));
         }
         self.check_compared()?;
+        self.prove_waiting()?;
         self.core.blocks[body].results = results.clone();
         let form = Form::Scan { axis, reverse: scan.reverse.is_some(), inits: inits.clone(), body };
         let tuple = self.emit(form, Elem::Of(DType::Bool), Vec::new(), span);

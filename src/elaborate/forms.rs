@@ -90,7 +90,8 @@ impl Walk<'_> {
             },
             Form::Scan { axis, reverse, inits, body } => {
                 let axis = self.axis(*axis);
-                let first: Vec<Node> = inits.iter().map(|&init| self.node(init)).collect();
+                // A carry has all its visible axes from the start, since the body may read it at an index.
+                let first: Vec<Node> = inits.iter().map(|&init| self.with_visible(init)).collect();
                 Made::Tuple(self.scan(axis, *reverse, &first, *body))
             }
             Form::Assume { of, .. } => Made::One(self.node(*of)),
@@ -114,6 +115,13 @@ impl Walk<'_> {
         // A yield is an entry at every step, also where it does not depend on it.
         let scan = self.builder.end_scan(reverse, first, next, yields);
         scan.carries.into_iter().chain(scan.yields).collect()
+    }
+
+    /// A value's node with every visible axis, also those along which it is the same.
+    fn with_visible(&mut self, val: Val) -> Node {
+        let node = self.node(val);
+        let axes = self.axes(&self.core.vals[val].visible);
+        self.builder.broadcast(node, &axes)
     }
 
     pub(super) fn cast(&mut self, node: Node, dtype: DType) -> Node {
