@@ -165,7 +165,9 @@ impl<'s> Repair<'s> {
     /// Puts in the closers of all open brackets from the given one on, and reports one of them.
     fn close_down_to(&mut self, kept: usize, at: u32) {
         let Some(first) = self.open.get(kept) else { return };
-        self.damaged.push(Span::new(self.file, first.span.start, at));
+        // Behind the last token, so that a new line still begins where it begins.
+        let end = self.done.last().map_or(at, |lexeme| lexeme.end);
+        self.damaged.push(Span::new(self.file, first.span.start, end));
         let last = self.open[self.open.len() - 1];
         match self.suspect.take() {
             Some((suspect, closed)) if last.closer == Token::RightBrace => {
@@ -174,8 +176,6 @@ impl<'s> Repair<'s> {
             }
             _ => self.diagnostics.push(errors::unclosed(last.span, last.closer, None)),
         }
-        // Behind the last token, so that a new line still begins where it begins.
-        let end = self.done.last().map_or(at, |lexeme| lexeme.end);
         for open in self.open.drain(kept..).rev() {
             self.done.push(Lexeme { token: open.closer, start: end, end, indent: None });
         }

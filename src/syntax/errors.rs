@@ -7,6 +7,7 @@ use crate::base::{NotAccepted, Reason, Sources, Span};
 use crate::diag::{Code, Diagnostic, Fault};
 
 use super::brackets::DEEPEST;
+use super::expected::shortened;
 use super::layout::HIGHEST;
 
 /// The tokens do not form a program.
@@ -58,7 +59,7 @@ pub fn lexical(span: Span, text: &str, problem: Problem) -> Diagnostic {
         }
         ProblemKind::SingleQuotes => Diagnostic::error(BAD_STRING, "strings stand in double quotes")
             .label(span, "this stands in single quotes")
-            .help(format!("write \"{}\"", &text[1..text.len() - 1])),
+            .help(format!("write \"{}\"", shortened(&text[1..text.len() - 1]))),
         ProblemKind::BadEscape => {
             let message = format!("`{text}` is not an escape");
             let message =
@@ -77,7 +78,10 @@ pub fn lexical(span: Span, text: &str, problem: Problem) -> Diagnostic {
             let error = Diagnostic::error(BAD_NUMBER, "a number runs into a name").label(span, "");
             match text.as_bytes() {
                 [b'0', b'x' | b'b' | b'o', ..] => error.help("integers are written in decimal"),
-                _ => error.help(format!("a product is written {} * {}", &text[..split], &text[split..])),
+                _ => {
+                    let (number, name) = text.split_at(split);
+                    error.help(format!("a product is written {} * {}", shortened(number), shortened(name)))
+                }
             }
         }
         ProblemKind::Operator(ours) => {
@@ -203,18 +207,19 @@ pub fn not_allowed(span: Span, text: &str, problem: build::Problem) -> Diagnosti
         build::Problem::SecondAxes => Diagnostic::error(BAD_TYPE, "a type has one group of axes")
             .label(span, "a second group")
             .help("separate axes by commas: f32[N, D]; only `Idx` has two groups, its range and its axes"),
-        build::Problem::NotGrad => {
-            Diagnostic::error(UNKNOWN_WORD, format!("`{text}` cannot follow the body of a definition"))
-                .label(span, "")
-                .help("a custom derivative is written: fn f(…) -> … { … } grad(g) { … }")
-        }
+        build::Problem::NotGrad => Diagnostic::error(
+            UNKNOWN_WORD,
+            format!("`{}` cannot follow the body of a definition", shortened(text)),
+        )
+        .label(span, "")
+        .help("a custom derivative is written: fn f(…) -> … { … } grad(g) { … }"),
         build::Problem::NotReverse => {
-            Diagnostic::error(UNKNOWN_WORD, format!("a scan has no direction `{text}`"))
+            Diagnostic::error(UNKNOWN_WORD, format!("a scan has no direction `{}`", shortened(text)))
                 .label(span, "")
                 .help("`scan t (…)` runs forward, `scan reverse t (…)` backward")
         }
         build::Problem::NotTruncate => {
-            Diagnostic::error(UNKNOWN_WORD, format!("a scan has no clause `{text}`"))
+            Diagnostic::error(UNKNOWN_WORD, format!("a scan has no clause `{}`", shortened(text)))
                 .label(span, "")
                 .help("`truncate 64` cuts the back-propagation every 64 steps")
         }

@@ -1,6 +1,8 @@
 //! "expected …, found …" in the user's terms: the parser's list of tokens boiled down to a few words,
 //! and tokens as a reader calls them.
 
+use std::borrow::Cow;
+
 use nn_grammar::tokens::Token;
 
 /// The terminals that the parser would have taken.
@@ -45,6 +47,9 @@ impl<'e> Expected<'e> {
         } else if self.has("yield") {
             things.push("a statement".into());
             said = &["let", "param", "state", "for", "yield", "assert", "fn", "layer", "model", "optimizer"];
+        } else if self.has("let") {
+            things.push("a clause".into());
+            said = &["NAME", "let", "model"];
         } else if self.expression() {
             things.push("an expression".into());
             said = &["for", "fn", "..", "train", "test", "model", "layer", "state", "param", "optimizer"];
@@ -68,7 +73,7 @@ impl<'e> Expected<'e> {
             "STRING" => "a string".into(),
             _ => format!("`{terminal}`"),
         }));
-        if self.has("NEWLINE") && !value {
+        if self.has("NEWLINE") && !value && !self.has("let") {
             // Between statements: that the block may end here as well is no help.
             things.retain(|thing| thing != "`}`");
             things.push("a new line".into());
@@ -106,6 +111,14 @@ const OPERATORS: [&str; 22] = [
     "+", "-", "*", "/", "%", "@", "**", "==", "!=", "<", "<=", ">", ">=", "~=", "in", "as", "and", "or",
     "|>", ".", "(", "[",
 ];
+
+/// A text of the user's as part of a message: not more of it than is needed to recognise it.
+pub fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
 
 /// A token as a reader calls it; none is the end of the text.
 pub fn found(token: Option<Token<'_>>, text: &str) -> String {

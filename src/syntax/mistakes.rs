@@ -1,6 +1,7 @@
 //! Why a part did not parse: the classic mistakes, told apart by the tokens around the place, and
 //! "expected …, found …" for all others.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use nn_grammar::tokens::Token;
@@ -9,7 +10,7 @@ use crate::base::{FileId, Span};
 use crate::diag::Diagnostic;
 
 use super::errors::UNEXPECTED;
-use super::expected::{Expected, found};
+use super::expected::{Expected, found, shortened};
 use super::layout::Spanned;
 
 /// Where the parser stopped.
@@ -30,12 +31,12 @@ pub fn unexpected(stop: &Stop<'_, '_>) -> Diagnostic {
     stop.habit()
         .or_else(|| stop.head())
         .or_else(|| stop.word_as_name())
+        .or_else(|| stop.declaration())
         .or_else(|| stop.binder())
         .or_else(|| stop.equals())
         .or_else(|| stop.operators())
         .or_else(|| stop.numbers())
         .or_else(|| stop.brackets())
-        .or_else(|| stop.declaration())
         .unwrap_or_else(|| stop.plain())
 }
 
@@ -65,12 +66,12 @@ impl<'s> Stop<'_, 's> {
         self.span_of(self.at)
     }
 
-    fn text_of(&self, index: usize) -> &'s str {
-        &self.text[self.span_of(index).range()]
+    fn text_of(&self, index: usize) -> Cow<'s, str> {
+        shortened(&self.text[self.span_of(index).range()])
     }
 
     fn found(&self) -> String {
-        found(self.here(), self.text_of(self.at))
+        found(self.here(), &self.text_of(self.at))
     }
 
     fn error(&self, message: impl Into<String>, label: impl Into<String>) -> Diagnostic {
@@ -211,7 +212,9 @@ impl<'s> Stop<'_, 's> {
 
     /// `sum i x[i]`, `for t { … }`, and two names in a row.
     fn binder(&self) -> Option<Diagnostic> {
-        if !self.expected.has("=>") {
+        let guarded =
+            self.here() == Some(Token::Assign) && self.same_level().any(|token| token == Token::Where);
+        if !self.expected.has("=>") || guarded {
             return None;
         }
         if let Some(found @ (Token::Arrow | Token::Assign | Token::Equal | Token::Greater)) = self.here() {
@@ -267,7 +270,7 @@ impl<'s> Stop<'_, 's> {
             let error = self.error(format!("`{word}` takes a value, not `=`"), "");
             return Some(error.help(format!("write {word} 64, or {word} name = …")));
         }
-        if !self.after_value() {
+        if !self.after_value() || self.bracket().is_some_and(|(bracket, _)| bracket == LeftBracket) {
             return None;
         }
         let bracket = self.bracket().filter(|&(_, index)| index >= self.part.start);
@@ -389,23 +392,30 @@ impl<'s> Stop<'_, 's> {
         }
     }
 
-    /// `param w: f32[N]` and `let x` without a value.
+    /// `param w: f32[N]` and `let x` without a value, `param w = 3` without a type.
     fn declaration(&self) -> Option<Diagnostic> {
-        let ended = matches!(self.here(), None | Some(Token::Newline | Token::Semicolon | Token::RightBrace));
-        if !ended || !self.expected.has("=") {
+        use Token::*;
+        let what = match self.token(self.part.start)? {
+            Param => "a parameter",
+            State => "a state",
+            Let => "`let`",
+            _ => return None,
+        };
+        if self.here() == Some(Assign) && self.expected.has(":") && !self.expected.has("=") {
+            let name = self.text_of(self.at - 1);
+            let error = self.error(format!("{what} needs a type"), "expected `:`");
+            return Some(error.help(format!("for a vector {name}: f32[N], for a number {name}: f32")));
+        }
+        let ended = matches!(self.here(), None | Some(Newline | Semicolon | RightBrace));
+        if !ended || !self.expected.has("=") || self.expected.expression() {
             return None;
         }
-        match self.token(self.part.start)? {
-            Token::Param => {
-                let error = self.error("a parameter needs an initial value", "expected `=`");
-                Some(error.help("for example: = zeros, = ones, = glorot_uniform"))
-            }
-            Token::State => {
-                let error = self.error("a state needs an initial value", "expected `=`");
-                Some(error.help("for example: = zeros"))
-            }
-            Token::Let => Some(self.error("`let` needs a value", "expected `=`")),
-            _ => None,
-        }
+        // Where the line ended, not where the next one begins.
+        let end = self.span_of(self.at.checked_sub(1)?).after();
+        let error = Diagnostic::error(UNEXPECTED, format!("{what} needs a value")).label(end, "expected `=`");
+        Some(match what {
+            "`let`" => error,
+            _ => error.help("the value that it begins with, for example: = zeros"),
+        })
     }
 }

@@ -14,3 +14,6 @@ pub use nn_grammar::ast;
 pub use nn_grammar::tokens::Comment;
 pub use parse::{Parsed, parse};
 pub use print::format;
+
+#[cfg(test)]
+mod tests;

@@ -181,7 +181,8 @@ impl Printer<'_> {
         let line = if self.broken(block.span.start, block.span.end) { Doc::HardLine } else { Doc::Line };
         let (start, end) = (block.span.start + 1, block.span.end - 1);
         let comment = self.trailing(start, nodes.first().map_or(end, |(first, _)| first.start));
-        let columns = self.columns(&block.stmts);
+        let spans: Vec<Span> = nodes.iter().map(|(span, _)| *span).collect();
+        let columns = self.columns(&block.stmts, &spans);
         let rows = self.rows(&nodes, end, true, |printer, index, row| match row {
             Row::Stmt(stmt) => printer.stmt(stmt, columns.get(index).copied().flatten()),
             Row::Value(value) => printer.expr(value),
@@ -193,39 +194,42 @@ impl Printer<'_> {
         Doc::concat(["{".into(), comment, body, line, "}".into()])
     }
 
-    /// For each statement the widths of name and type, where it is one of several `param`s and `state`s
-    /// on neighbouring lines.
-    fn columns(&mut self, stmts: &[Stmt]) -> Vec<Option<(usize, usize)>> {
+    /// For each statement the widths of name and type, where it is one of several `param`s and `state`s on
+    /// neighbouring lines of their own. `rows` are the places of the statements and of the block's value.
+    fn columns(&self, stmts: &[Stmt], rows: &[Span]) -> Vec<Option<(usize, usize)>> {
+        let between = |row: usize| {
+            rows.get(row + 1).map(|next| &self.text[rows[row].end as usize..next.start as usize])
+        };
+        let ends_line = |row: usize| between(row).is_none_or(|between| between.contains('\n'));
+        // On lines of its own, and without comments inside.
+        let single = |row: usize| {
+            declared(&stmts[row]).is_some()
+                && ends_line(row)
+                && (row == 0 || ends_line(row - 1))
+                && !self.slice(rows[row]).contains("//")
+        };
+        // No empty line and no line of comment between the two.
+        let neighbours = |row: usize| between(row).is_some_and(|between| between.matches('\n').count() == 1);
         let mut columns = vec![None; stmts.len()];
-        let mut start = 0;
-        while start < stmts.len() {
-            let neighbours = |pair: &[Stmt]| {
-                let between = &self.text[pair[0].span.end as usize..pair[1].span.start as usize];
-                let comment = between.find("//").map_or(between, |at| &between[..at]);
-                declared(&pair[1]).is_some()
-                    && between.bytes().filter(|&byte| byte == b'\n').count() == 1
-                    && (comment.len() == between.len() || !comment.contains('\n'))
-            };
-            let run = match declared(&stmts[start]) {
-                Some(_) => 1 + stmts[start..].windows(2).take_while(|pair| neighbours(pair)).count(),
-                None => 1,
-            };
-            let run = start..start + run;
-            if run.len() > 1 {
-                let widths: Vec<(usize, usize)> = stmts[run.clone()]
-                    .iter()
-                    .filter_map(declared)
-                    .map(|declare| {
-                        (declare.name.name.chars().count(), self.type_text(&declare.ty).chars().count())
-                    })
-                    .collect();
-                let name = widths.iter().map(|width| width.0).max().unwrap_or(0);
-                let ty = widths.iter().map(|width| width.1).max().unwrap_or(0);
-                if name + ty <= ALIGNED {
-                    columns[run.clone()].fill(Some((name, ty)));
-                }
+        let mut row = 0;
+        while row < stmts.len() {
+            let start = row;
+            row += 1;
+            while row < stmts.len() && single(row - 1) && single(row) && neighbours(row - 1) {
+                row += 1;
             }
-            start = run.end;
+            if row - start < 2 {
+                continue;
+            }
+            let run = stmts[start..row].iter().filter_map(declared);
+            let (mut name, mut ty) = (0, 0);
+            for declare in run {
+                name = name.max(declare.name.name.chars().count());
+                ty = ty.max(self.type_text(&declare.ty).chars().count());
+            }
+            if name + ty <= ALIGNED {
+                columns[start..row].fill(Some((name, ty)));
+            }
         }
         columns
     }

@@ -18,6 +18,8 @@ use comments::Printer;
 
 /// Columns of a line, where that is possible.
 const WIDTH: usize = 100;
+/// Most times that a text is printed again.
+const ROUNDS: usize = 3;
 
 /// A file in the canonical style. A file with syntax errors is not formatted.
 ///
@@ -29,9 +31,26 @@ pub fn format(sources: &Sources, file: FileId) -> Result<String, Vec<Diagnostic>
         return Err(parsed.diagnostics);
     }
     let text = sources.text(file);
-    let printed = print(text, &parsed);
+    let printed = settle(text, &parsed);
     // Formatting never changes a program. Should it ever do so, the text stays as it was.
-    Ok(if same(text, &parsed, &printed) { printed } else { text.to_string() })
+    Ok(printed.filter(|printed| same(text, &parsed, printed)).unwrap_or_else(|| text.to_string()))
+}
+
+/// Prints until printing changes nothing: what no longer fits on a line may decide anew what is next to
+/// it. None where a printed text does not parse.
+fn settle(text: &str, parsed: &Parsed) -> Option<String> {
+    let mut printed = print(text, parsed);
+    for _ in 0..ROUNDS {
+        let mut sources = Sources::new();
+        let file = sources.add("formatted", printed.as_str());
+        let again = parse(&sources, file);
+        let next = again.diagnostics.is_empty().then(|| print(&printed, &again))?;
+        if next == printed {
+            break;
+        }
+        printed = next;
+    }
+    Some(printed)
 }
 
 fn print(text: &str, parsed: &Parsed) -> String {
@@ -45,17 +64,17 @@ fn same(text: &str, parsed: &Parsed, printed: &str) -> bool {
     let mut sources = Sources::new();
     let file = sources.add("formatted", printed);
     let again = parse(&sources, file);
-    // Two comments may have come to stand on one line: their words are what counts.
-    let comments = |text: &str, parsed: &Parsed| {
-        let all =
-            parsed.comments.iter().flat_map(|c| text[c.start as usize..c.end as usize].split_whitespace());
-        let mut words: Vec<String> = all.map(str::to_string).collect();
-        words.sort();
-        words
-    };
     again.diagnostics.is_empty()
         && dump::tree(&again.file) == dump::tree(&parsed.file)
-        && comments(text, parsed) == comments(printed, &again)
+        && words(text, parsed) == words(printed, &again)
+}
+
+/// The words of all comments: two comments may have come to stand on one line, or a comment above its row.
+fn words<'t>(text: &'t str, parsed: &Parsed) -> Vec<&'t str> {
+    let comments = parsed.comments.iter().map(|comment| &text[comment.start as usize..comment.end as usize]);
+    let mut words: Vec<&str> = comments.flat_map(str::split_whitespace).collect();
+    words.sort_unstable();
+    words
 }
 
 #[cfg(test)]
