@@ -229,8 +229,8 @@ pub fn pipe(value: Box<Expr>, stage: Box<Expr>) -> ExprKind {
     ExprKind::Pipe { value, stage }
 }
 
-pub fn conditional(condition: Box<Expr>, then: Block, otherwise: Option<Box<Expr>>) -> ExprKind {
-    ExprKind::If(Box::new(If { condition: *condition, then, otherwise: unboxed(otherwise) }))
+pub fn conditional(condition: Expr, then: Block, otherwise: Option<Box<Expr>>) -> ExprKind {
+    ExprKind::If(Box::new(If { condition, then, otherwise: unboxed(otherwise) }))
 }
 
 pub fn binder(reducer: Reducer, (binds, guard, body): (Vec<Bind>, Option<Box<Expr>>, Box<Expr>)) -> ExprKind {

@@ -50,3 +50,30 @@ fn label(sources: &Sources, label: &Label, primary: bool) -> Value {
         "primary": primary,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Span;
+    use crate::diag::Code;
+
+    #[test]
+    fn the_form_is_as_documented() {
+        let mut sources = Sources::new();
+        let (a, b) = (sources.add("a.nn", "φ\nψχ"), sources.add("b.nn", "x"));
+        let error = Diagnostic::error(Code(203), "m")
+            .label(Span::new(a, 5, 7), "one")
+            .label(Span::new(b, 0, 1), "")
+            .help("h");
+        let expected = json!({
+            "code": "E0203", "severity": "error", "message": "m", "file": "a.nn", "line": 2, "column": 2,
+            "labels": [
+                {"line": 2, "column": 2, "end_line": 2, "end_column": 3, "message": "one", "primary": true},
+                {"line": 1, "column": 1, "end_line": 1, "end_column": 2, "message": "", "primary": false, "file": "b.nn"},
+            ],
+            "helps": ["h"], "notes": [],
+        });
+        assert_eq!(diagnostic(&sources, &error), expected);
+        assert_eq!(diagnostics(&sources, &[Diagnostic::note(Code(1), "n")])[0]["line"], Value::Null);
+    }
+}

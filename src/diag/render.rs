@@ -216,3 +216,94 @@ fn visible(character: char) -> char {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Code;
+
+    fn sources() -> Sources {
+        let mut sources = Sources::new();
+        sources.add("a.nn", "fn f(x: f32[set N]) -> f32 {\n\tlet φ = x + y\n}\n");
+        sources.add(
+            "b.nn",
+            "let long = ".to_string() + &"é + ".repeat(500) + "here + " + &"z + ".repeat(500) + "1",
+        );
+        sources
+    }
+
+    fn span(file: u32, start: u32, end: u32) -> Span {
+        Span::new(FileId(file), start, end)
+    }
+
+    #[test]
+    fn head_labels_and_help_are_shown() {
+        let error = Diagnostic::error(Code(214), "axis `N` is a set, but `+` depends on its order")
+            .label(span(0, 39, 44), "here")
+            .label(span(0, 12, 17), "declared a set here")
+            .help("declare `dim N`")
+            .with_note("over two\nlines");
+        let expected = "\
+error[E0214]: axis `N` is a set, but `+` depends on its order
+   ╭─[ a.nn:2:10 ]
+   │
+ 1 │ fn f(x: f32[set N]) -> f32 {
+   │             ┬────
+   │             ╰────── declared a set here
+ 2 │  let φ = x + y
+   │          ┬────
+   │          ╰────── here
+───╯
+  = help: declare `dim N`
+  = note: over two
+    lines
+";
+        assert_eq!(one(&sources(), &error, false), expected);
+        assert_eq!(one(&sources(), &error, false), expected);
+        assert!(one(&sources(), &error, true).contains("\x1b[31m"));
+    }
+
+    #[test]
+    fn empty_spans_and_the_end_of_the_text_have_a_place() {
+        let sources = sources();
+        let end = sources.text(FileId(0)).len() as u32;
+        for at in [0, 28, 29, end - 1, end] {
+            let error = Diagnostic::warning(Code(1), "m").label(span(0, at, at), "this place");
+            let shown = one(&sources, &error, false);
+            assert!(shown.starts_with("warning[E0001]: m\n"), "{shown}");
+            assert!(shown.contains("╰── this place"), "{at}:\n{shown}");
+        }
+        let whole = Diagnostic::note(Code(1), "m").label(span(0, 0, end), "all of it");
+        assert!(one(&sources, &whole, false).contains("all of it"));
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_place() {
+        let sources = sources();
+        let start = sources.text(FileId(1)).find("here").expect("it is there") as u32;
+        let error = Diagnostic::error(Code(1), "m").label(span(1, start, start + 4), "this");
+        let shown = one(&sources, &error, false);
+        let column = sources.start(span(1, start, start)).column;
+        assert!(shown.contains(&format!("[ b.nn:1:{column} ]")), "{shown}");
+        assert!(shown.contains("here"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() < 200), "{shown}");
+    }
+
+    #[test]
+    fn two_files_and_no_file() {
+        let sources = sources();
+        let error = Diagnostic::error(Code(1), "m").label(span(0, 3, 4), "one").label(span(1, 4, 8), "other");
+        let shown = one(&sources, &error, false);
+        assert!(shown.contains("a.nn:1:4") && shown.contains("b.nn:1:5"), "{shown}");
+        let error = Diagnostic::error(Code(500), "no file `x.npz`").help("look again");
+        assert_eq!(one(&sources, &error, false), "error[E0500]: no file `x.npz`\n  = help: look again\n");
+    }
+
+    #[test]
+    fn characters_without_a_shape_are_shown() {
+        let mut sources = Sources::new();
+        let file = sources.add("c.nn", "a\0\u{202e}b\u{2028}c");
+        let error = Diagnostic::error(Code(2), "m").label(Span::new(file, 1, 2), "this");
+        assert!(one(&sources, &error, false).contains("a␀\u{fffd}b\u{fffd}c"));
+    }
+}

@@ -29,10 +29,10 @@ pub fn match_up<'s>(file: FileId, lexemes: &[Lexeme<'s>]) -> Brackets<'s> {
     for lexeme in lexemes {
         match lexeme.token {
             token if closer(token).is_some() => open.push(token),
-            Token::RightParen | Token::RightBracket | Token::RightBrace => {
-                if open.pop().and_then(closer) != Some(lexeme.token) {
-                    return repair(file, lexemes);
-                }
+            Token::RightParen | Token::RightBracket | Token::RightBrace
+                if open.pop().and_then(closer) != Some(lexeme.token) =>
+            {
+                return repair(file, lexemes);
             }
             _ => {}
         }

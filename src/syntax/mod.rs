@@ -8,6 +8,7 @@ mod expected;
 mod layout;
 mod mistakes;
 mod parse;
+mod parts;
 mod print;
 
 pub use nn_grammar::ast;

@@ -19,6 +19,7 @@ use super::errors;
 use super::expected::Expected;
 use super::layout::{Spanned, docs, lay_out};
 use super::mistakes::{Stop, unexpected};
+use super::parts::{enclosing_part, is_separator, items, matched};
 
 /// Most errors that one item is parsed again for; what is left of it then counts as broken.
 const ERRORS_PER_ITEM: usize = 20;
@@ -44,7 +45,7 @@ pub fn parse(sources: &Sources, file: FileId) -> Parsed {
     let mut parser = Parser::new(file, text, &lexed);
     let mut tokens = parser.balance(&lexed.lexemes);
     parser.join_bodies(&mut tokens);
-    let items = split(&tokens).map(|item| parser.item(item)).collect();
+    let items = items(&tokens).map(|item| parser.item(item)).collect();
     let Parser { diagnostics, parens, .. } = parser;
     let span = Span::new(file, 0, text.len() as u32);
     let diagnostics = in_order(diagnostics);
@@ -71,25 +72,6 @@ fn in_order(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
         }
     }
     diagnostics
-}
-
-/// The items of a file: what stands between separators outside of all brackets.
-fn split<'t, 's>(tokens: &'t [Spanned<'s>]) -> impl Iterator<Item = &'t [Spanned<'s>]> {
-    let mut depth = 0u32;
-    tokens
-        .split(move |&(_, token, _)| {
-            match token {
-                Token::LeftParen | Token::LeftBracket | Token::LeftBrace => depth += 1,
-                Token::RightParen | Token::RightBracket | Token::RightBrace => depth -= 1,
-                _ => {}
-            }
-            depth == 0 && is_separator(token)
-        })
-        .filter(|item| !item.is_empty())
-}
-
-fn is_separator(token: Token<'_>) -> bool {
-    matches!(token, Token::Semicolon | Token::Newline)
 }
 
 struct Parser<'s> {
@@ -248,7 +230,7 @@ impl<'s> Parser<'s> {
         let Some(&(_, first, _)) = tokens.first() else { return };
         let brace = (at..tokens.len()).find(|&index| tokens[index].1 == Token::LeftBrace);
         let Some(brace) = brace.filter(|&brace| brace > 0) else { return };
-        let end = brace + matched_length(&tokens[brace..]);
+        let end = brace + matched(&tokens[brace..]);
         let place = tokens[brace].0;
         let head: &[Token<'_>] = match first {
             Token::Train => &[Token::Train],
@@ -282,92 +264,18 @@ impl<'s> Parser<'s> {
                 let stops = |token| matches!(token, Token::Assign | Token::Colon);
                 rest.iter().take_while(|&&(_, token, _)| !stops(token)).filter_map(name).collect()
             }
-            [(_, first, _), second, ..]
-                if matches!(
-                    first,
-                    Token::Param | Token::State | Token::Fn | Token::Layer | Token::Model | Token::Optimizer
-                ) =>
-            {
-                name(second).into_iter().collect()
-            }
+            [
+                (
+                    _,
+                    Token::Param | Token::State | Token::Fn | Token::Layer | Token::Model | Token::Optimizer,
+                    _,
+                ),
+                second,
+                ..,
+            ] => name(second).into_iter().collect(),
             // A clause: `loss dl = …`
             [(_, Token::Name(_), _), second, (_, Token::Assign, _), ..] => name(second).into_iter().collect(),
             _ => Vec::new(),
         }
     }
-}
-
-/// The statement or clause around a token: what stands between separators in the innermost braces, or
-/// further out where that is one error token already. None is the whole item.
-fn enclosing_part(tokens: &[Spanned<'_>], at: usize) -> Option<Range<usize>> {
-    /// An open bracket, and where the part that is under way in it begins.
-    struct Open {
-        brace: bool,
-        part: usize,
-    }
-    let mut open: Vec<Open> = Vec::new();
-    for (index, &(_, token, _)) in tokens.iter().enumerate().take(at) {
-        match token {
-            Token::LeftParen | Token::LeftBracket => open.push(Open { brace: false, part: index + 1 }),
-            Token::LeftBrace => open.push(Open { brace: true, part: index + 1 }),
-            Token::RightParen | Token::RightBracket | Token::RightBrace => {
-                open.pop();
-            }
-            Token::Semicolon | Token::Newline => {
-                if let Some(innermost) = open.last_mut() {
-                    innermost.part = index + 1;
-                }
-            }
-            _ => {}
-        }
-    }
-    while let Some(Open { brace, part }) = open.pop() {
-        if !brace {
-            continue;
-        }
-        let end = part + part_length(&tokens[part..]);
-        let already = matches!(tokens[part..end], [(_, Token::Error(_), _)]);
-        if part < end && !already {
-            return Some(part..end);
-        }
-    }
-    None
-}
-
-/// The number of tokens up to a separator or the end of the block.
-fn part_length(tokens: &[Spanned<'_>]) -> usize {
-    let mut depth = 0u32;
-    tokens
-        .iter()
-        .position(|&(_, token, _)| {
-            match token {
-                Token::LeftParen | Token::LeftBracket | Token::LeftBrace => depth += 1,
-                Token::RightParen | Token::RightBracket | Token::RightBrace if depth == 0 => return true,
-                Token::RightParen | Token::RightBracket | Token::RightBrace => depth -= 1,
-                _ => {}
-            }
-            depth == 0 && is_separator(token)
-        })
-        .unwrap_or(tokens.len())
-}
-
-/// The number of tokens from an opening bracket to its closing one, both included.
-fn matched_length(tokens: &[Spanned<'_>]) -> usize {
-    1 + part_length_to_closer(&tokens[1..]) + 1
-}
-
-fn part_length_to_closer(tokens: &[Spanned<'_>]) -> usize {
-    let mut depth = 0u32;
-    tokens
-        .iter()
-        .position(|&(_, token, _)| {
-            match token {
-                Token::LeftParen | Token::LeftBracket | Token::LeftBrace => depth += 1,
-                Token::RightParen | Token::RightBracket | Token::RightBrace if depth == 0 => return true,
-                Token::RightParen | Token::RightBracket | Token::RightBrace => depth -= 1,
-                _ => {}
-            }
-            false
-        })
-        .unwrap_or(tokens.len())
 }
