@@ -44,7 +44,11 @@ pub fn one(sources: &Sources, diagnostic: &Diagnostic, colour: bool) -> String {
                     .with_index_type(IndexType::Char)
                     .with_label_attach(LabelAttach::Start),
             );
-    for (index, label) in diagnostic.labels.iter().enumerate() {
+    // Ariadne puts labels into one excerpt as long as their lines ascend.
+    let file = diagnostic.primary().map(|span| span.file);
+    let mut labels: Vec<_> = diagnostic.labels.iter().enumerate().collect();
+    labels.sort_by_key(|(_, label)| (Some(label.span.file) != file, label.span));
+    for (index, label) in labels {
         let mut shown = Label::new(place(label.span))
             .with_color(if index == 0 { paint } else { Color::Cyan })
             .with_priority(if index == 0 { 1 } else { 0 });
