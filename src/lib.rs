@@ -19,3 +19,4 @@ pub mod runtime;
 pub mod formats;
 pub mod train;
 pub mod session;
+pub mod cli;

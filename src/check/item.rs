@@ -1,5 +1,6 @@
 //! One definition on its own: its signature's names become roots, its parameters inputs.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use nn_grammar::ast::{self, Head, TypeKind};
@@ -8,9 +9,11 @@ use crate::axes::Dim;
 use crate::base::{Name, Span};
 
 use super::core::*;
+use super::errors;
+use super::kind::Kind;
 use super::program::Scope;
 use super::state::{Checker, Checking, Frame, Owner};
-use super::value::{Field, Num, Value};
+use super::value::{Callable, Field, Func, Instance, Num, Value};
 
 /// How a definition can be checked by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +67,7 @@ impl Checker<'_> {
         self.open |= !open.is_empty();
         self.introduce_roots(&def.tensors)?;
         for param in &def.tensors {
-            let value = self.input_of(&param.ty, &param.name.name, param.span)?;
+            let value = self.input_of(&param.ty, &param.name.name, param.span, &|_| Vec::new())?;
             self.bind(param.name.name.clone(), value);
         }
         for (name, span) in open {
@@ -76,6 +79,51 @@ impl Checker<'_> {
         let name = match &def.result {
             Some(_) | None => def.name.name.clone(),
         };
+        self.output(&name, value, def.body.span)
+    }
+
+    /// The same for a definition that is mapped over further axes, which stand in front of those of every input of which
+    /// `is_mapped` is true. Its parameters have the names that they have in the definition itself.
+    pub fn mapped(
+        &mut self,
+        def: &Rc<ast::Def>,
+        scope: Scope,
+        given: &[(Name, Value)],
+        over: &[Name],
+        is_mapped: &dyn Fn(&str) -> bool,
+    ) -> Checking<()> {
+        self.frame = Frame { scope: Some(scope), owner: Some(Owner::default()), ..Frame::default() };
+        let (span, name) = (def.name.span, def.name.name.clone());
+        let mut statics = Vec::new();
+        for param in &def.statics {
+            let value = match (given.iter().find(|(name, _)| *name == param.name.name), &param.default) {
+                (Some((_, value)), _) => value.clone(),
+                (None, Some(default)) => self.eval(default)?,
+                (None, None) => return self.fail(errors::missing_static(param.span, &name, &param.name)),
+            };
+            let value = self.static_value(param, value, param.span)?;
+            statics.push((param.name.name.clone(), value.clone()));
+            self.bind(param.name.name.clone(), value);
+        }
+        self.introduce_roots(&def.tensors)?;
+        let kind = Some((Kind::Batch, span));
+        let front: Vec<AxisVar> =
+            over.iter().map(|name| self.introduce_axis_root(name.clone(), kind, span)).collect();
+        let front_of = |name: &str| if is_mapped(name) { front.clone() } else { Vec::new() };
+        let mut args = Vec::new();
+        for param in &def.tensors {
+            args.push((self.input_of(&param.ty, &param.name.name, param.span, &front_of)?, param.span));
+        }
+        // The model itself: its parameters have no prefix.
+        let instance = Instance { path: RefCell::new(Some(Name::new(""))) };
+        let func = Func {
+            callable: Callable::Def(def.clone(), scope),
+            statics: Some(statics),
+            captured: None,
+            instance: Some(Rc::new(instance)),
+            span,
+        };
+        let value = self.apply(&Rc::new(func), args, span)?;
         self.output(&name, value, def.body.span)
     }
 
@@ -102,19 +150,27 @@ impl Checker<'_> {
         })
     }
 
-    /// The inputs for a parameter: a tensor, or a tuple of them.
-    fn input_of(&mut self, ty: &ast::Type, name: &Name, span: Span) -> Checking<Value> {
+    /// The inputs for a parameter: a tensor, or a tuple of them, each with further axes in front.
+    fn input_of(
+        &mut self,
+        ty: &ast::Type,
+        name: &Name,
+        span: Span,
+        front: &dyn Fn(&str) -> Vec<AxisVar>,
+    ) -> Checking<Value> {
         if let TypeKind::Tuple(fields) = &ty.kind {
             let mut values = Vec::new();
             for (index, field) in fields.iter().enumerate() {
                 let label = field.label.as_ref().map(|label| label.name.clone());
                 let part = label.clone().unwrap_or_else(|| Name::new(index.to_string()));
-                let value = self.input_of(&field.ty, &Name::new(format!("{name}.{part}")), span)?;
+                let value = self.input_of(&field.ty, &Name::new(format!("{name}.{part}")), span, front)?;
                 values.push(Field { label, value });
             }
             return Ok(Value::Tuple(values.into()));
         }
-        let (elem, axes) = self.read_type(ty)?;
+        let (elem, own) = self.read_type(ty)?;
+        let mut axes = front(name);
+        axes.extend(own);
         Ok(Value::Tensor(self.input(name.clone(), elem, axes, span)))
     }
 

@@ -188,7 +188,7 @@ impl Session {
         }
     }
 
-    fn mode(&self, settings: &Settings, training: bool) -> Mode {
+    pub(super) fn mode(&self, settings: &Settings, training: bool) -> Mode {
         Mode { training, dims: settings.dims.clone(), wide: settings.wide }
     }
 }

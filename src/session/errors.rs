@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use crate::base::{Name, Span};
+use crate::base::{Name, NotAccepted, Reason, Span};
 use crate::check::errors::nearest;
 use crate::diag::{Code, Diagnostic, Fault};
 use crate::formats::FormatError;
+use crate::ops::EvalError;
+
+use super::inputs::Given;
 
 fn in_file(code: u16, message: String) -> Diagnostic {
     Diagnostic::error(Code(code), message).fault(Fault::File)
@@ -25,12 +28,16 @@ pub fn unreadable_source(path: &Path, error: &std::io::Error, used: Option<Span>
     }
 }
 
-pub fn not_utf8(at: Span) -> Diagnostic {
-    in_file(502, "a source file is text in UTF-8".into()).label(at, "these bytes are not")
-}
-
-pub fn source_too_long(at: Span) -> Diagnostic {
-    in_file(503, "the file is longer than 4 GiB".into()).label(at, "not read").fault(Fault::Limit)
+/// Bytes that are no source text.
+pub fn not_accepted(refused: NotAccepted) -> Diagnostic {
+    match refused.reason {
+        Reason::NotUtf8 => {
+            in_file(502, "a source file is text in UTF-8".into()).label(refused.at, "these bytes are not")
+        }
+        Reason::TooLong => in_file(503, "the file is longer than 4 GiB".into())
+            .label(refused.at, "not read")
+            .fault(Fault::Limit),
+    }
 }
 
 /// `use "../../secret.nn"`: files lie in the folder of the program or below it.
@@ -129,6 +136,68 @@ pub fn modes_differ(span: Span, path: &str, in_training: bool) -> Diagnostic {
     Diagnostic::error(Code(514), format!("`{path}` is declared in {here} only, not in {there}"))
         .label(span, "declared here")
         .help("declare it outside of `if training { … }`")
+}
+
+pub fn not_interpreted(error: &EvalError) -> Diagnostic {
+    Diagnostic::error(Code(698), format!("the interpreter stopped: {error}"))
+}
+
+// ---- arrays for inputs ----
+
+fn of_input(code: u16, span: Span, message: String) -> Diagnostic {
+    in_file(code, message).label(span, "this input")
+}
+
+pub fn wrong_shape(span: Span, given: &Given, wanted: &str) -> Diagnostic {
+    let have = given.array.shape();
+    of_input(516, span, format!("{} has shape {have:?}, the input is {wanted}", given.file.display()))
+        .help("further axes in front are mapped over; the last ones must be the input's own")
+}
+
+pub fn wrong_dtype(span: Span, given: &Given, wanted: &str) -> Diagnostic {
+    let have = given.array.dtype();
+    of_input(517, span, format!("{} has elements of {have}, the input is {wanted}", given.file.display()))
+}
+
+/// Two inputs are mapped over axes that do not agree.
+pub fn batches_differ(span: Span, first: &Given, second: &Given) -> Diagnostic {
+    let (one, other) = (first.array.shape(), second.array.shape());
+    let (first, second) = (first.file.display(), second.file.display());
+    of_input(516, span, format!("{first} {one:?} and {second} {other:?} have different axes in front to map over"))
+}
+
+pub fn no_such_input(given: &Given, names: &[&Name]) -> Diagnostic {
+    let file = given.file.display();
+    let diagnostic = match &given.name {
+        Some(name) => Diagnostic::error(Code(518), format!("there is no input `{name}` for {file}")),
+        None => Diagnostic::error(Code(518), format!("for which input is {file}?")),
+    };
+    let near = given.name.as_ref().and_then(|name| nearest(name, names.iter().map(|name| name.as_str())));
+    match near {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None if names.is_empty() => diagnostic.help("it has no inputs"),
+        None => diagnostic.help(format!("the inputs are {}", list(names))),
+    }
+}
+
+pub fn input_twice(name: &str) -> Diagnostic {
+    Diagnostic::error(Code(518), format!("input `{name}` is given twice"))
+}
+
+pub fn missing_input(span: Span, name: &str, wanted: &str) -> Diagnostic {
+    Diagnostic::error(Code(519), format!("nothing is given for the input `{name}`: {wanted}"))
+        .label(span, "this input")
+        .help(format!("give it an array: --input {name}=FILE.npy"))
+}
+
+pub fn input_not_finite(span: Span, given: &Given, at: &[usize]) -> Diagnostic {
+    let place: Vec<String> = at.iter().map(usize::to_string).collect();
+    of_input(521, span, format!("{}: the element [{}] is not a finite number", given.file.display(), place.join(", ")))
+}
+
+pub fn input_out_of_range(span: Span, given: &Given, position: usize, value: f64, bound: i64) -> Diagnostic {
+    let file = given.file.display();
+    of_input(522, span, format!("{file}: element {position} is {value}, not in 0..{bound}"))
 }
 
 fn list<T: std::fmt::Display>(names: &[T]) -> String {

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nn_grammar::ast::{ItemKind, Use};
 
-use crate::base::{FileId, Reason, Sources, Span};
+use crate::base::{FileId, Sources, Span};
 use crate::check::{Program, Scope, errors as check_errors};
 use crate::diag::Diagnostic;
 use crate::syntax;
@@ -86,10 +86,7 @@ impl Loader {
         let file = match sources.add_bytes(path.display().to_string(), bytes) {
             Ok(file) => file,
             Err(refused) => {
-                self.loaded.diagnostics.push(match refused.reason {
-                    Reason::NotUtf8 => errors::not_utf8(refused.at),
-                    Reason::TooLong => errors::source_too_long(refused.at),
-                });
+                self.loaded.diagnostics.push(errors::not_accepted(refused));
                 return None;
             }
         };

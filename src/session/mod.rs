@@ -7,6 +7,7 @@ mod compile;
 mod emit;
 pub mod errors;
 mod headers;
+mod inputs;
 mod library;
 mod load;
 mod timings;
@@ -22,6 +23,7 @@ pub use check::{Check, Checked, What, given_dims};
 pub use compile::{Failure, Settings, broken_constraints, compile, graph_of, sizing_dims};
 pub use emit::{Stage, emit_core, headline, signature};
 pub use headers::OnDisk;
+pub use inputs::{Fitted, Given};
 pub use timings::{Timings, milliseconds};
 
 /// One program: its text, its names, and what loading found wrong.

@@ -17,4 +17,4 @@ pub use data::{Dataset, Split, split};
 pub use evaluate::{Measured, evaluate};
 pub use store::{Owned, Ownership, Store};
 pub use trainer::{Begin, EpochEnd, Outcome, Place, StepEnd, Trainer, Watcher, fill, initial};
-pub use unit::{Clock, Unit};
+pub use unit::{Clock, Unit, tensors_for};

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use crate::diag::Diagnostic;
 use crate::graph::{Graph, Role};
 use crate::runtime::{Array, Dims, Executable, OutOfMemory, Pool, RunError, Slot};
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 
 use super::errors;
 use super::store::Store;
@@ -117,4 +117,20 @@ impl Unit {
         let ran = self.exec.run(&bound, &mut slots, &mut targets, pool);
         ran.map_err(|error| Box::new(errors::not_run(&error)))
     }
+}
+
+/// What the interpreter is given for a graph without arguments: parameters, states and the clock.
+pub fn tensors_for(graph: &Graph, store: &Store, clock: Clock) -> Vec<Tensor> {
+    let owned = |name: &str| {
+        let owned = store.tensors.get(name)?;
+        owned.array.to_tensor(&owned.shape).ok()
+    };
+    let inputs = graph.inputs.iter().filter_map(|input| match input.role {
+        Role::Seed => Some(Tensor::scalar(clock.seed as i64)),
+        Role::Step => Some(Tensor::scalar(clock.step as i64)),
+        Role::Steps => Some(Tensor::scalar(clock.steps as i64)),
+        Role::Param | Role::State => owned(&input.name),
+        Role::Argument => None,
+    });
+    inputs.collect()
 }

@@ -1,0 +1,247 @@
+//! What can be written behind `nnc`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::axes::DimVar;
+use crate::base::Name;
+use crate::check::train::Overrides;
+use crate::check::{Num, Value};
+use crate::session::{Settings, Stage};
+
+use super::target::Target;
+
+/// A compiler for neural networks: proves their symmetries, trains and runs them on the CPU.
+#[derive(Parser)]
+#[command(name = "nnc", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args)]
+pub struct Global {
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Fix a dim when compiling; may be given several times
+    #[arg(long = "dim", global = true, value_name = "NAME=SIZE", value_parser = dim)]
+    pub dims: Vec<(DimVar, i64)>,
+    /// Read the program's f32 as this type
+    #[arg(long, global = true, value_enum, default_value_t = Float::F32)]
+    pub float: Float,
+    /// Print what each stage of the compiler took
+    #[arg(long, global = true)]
+    pub timings: bool,
+    /// Threads that kernels run on [default: one for each processor]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Float {
+    F32,
+    F64,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Check a program, and say what is proved of it
+    Check(CheckArguments),
+    /// Compile a model or a train block; print a stage or a summary
+    Compile(CompileArguments),
+    /// Run a model on arrays
+    Run(RunArguments),
+    /// Train a model as its file says
+    Train(TrainArguments),
+    /// Measure trained weights on the samples that a train block holds out
+    Eval(EvalArguments),
+    /// Run the test blocks of a file or of the library
+    Test(TestArguments),
+    /// Format files
+    Fmt(FmtArguments),
+}
+
+#[derive(Args)]
+pub struct CheckArguments {
+    /// The program; `FILE:NAME` checks one item
+    #[arg(value_name = "FILE[:NAME]")]
+    pub target: Target,
+}
+
+#[derive(Args)]
+pub struct CompileArguments {
+    /// The program; `FILE:NAME` picks a definition or a train block
+    #[arg(value_name = "FILE[:NAME]")]
+    pub target: Target,
+    /// Print a stage: tokens, ast, types, graph, after=PASS, kernels, clif, asm
+    #[arg(long, value_name = "STAGE")]
+    pub emit: Option<Stage>,
+    /// Print parameters, layers, memory and times
+    #[arg(long)]
+    pub summary: bool,
+    /// Compile the training step of a train block
+    #[arg(long)]
+    pub train: bool,
+    /// Leave out fusion: one kernel for each node
+    #[arg(long)]
+    pub plain: bool,
+}
+
+#[derive(Args)]
+pub struct RunArguments {
+    /// The program; `FILE:NAME` picks a definition
+    #[arg(value_name = "FILE[:NAME]")]
+    pub target: Target,
+    /// The file of weights that training wrote
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Draw the weights anew, with this seed
+    #[arg(long, value_name = "N", conflicts_with = "weights")]
+    pub seed: Option<u64>,
+    /// An array for an input; axes before the model's own are mapped over
+    #[arg(long = "input", value_name = "NAME=FILE.npy", value_parser = assignment)]
+    pub inputs: Vec<(Option<String>, PathBuf)>,
+    /// Where an output goes; without it outputs are printed
+    #[arg(long = "output", value_name = "NAME=FILE.npy", value_parser = assignment)]
+    pub outputs: Vec<(Option<String>, PathBuf)>,
+}
+
+#[derive(Args)]
+pub struct TrainArguments {
+    /// The program; `FILE:NAME` picks a train block
+    #[arg(value_name = "FILE[:NAME]")]
+    pub target: Target,
+    #[command(flatten)]
+    pub overrides: OverrideArguments,
+    /// Number of passes over the training samples
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub epochs: Option<u32>,
+    /// The seed of all random draws [default: 0]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Where weights, metrics and the checkpoint go [default: runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on from the checkpoint
+    #[arg(long)]
+    pub resume: bool,
+}
+
+#[derive(Args)]
+pub struct EvalArguments {
+    /// The program; `FILE:NAME` picks a train block
+    #[arg(value_name = "FILE[:NAME]")]
+    pub target: Target,
+    /// The file of weights that training wrote
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    #[command(flatten)]
+    pub overrides: OverrideArguments,
+}
+
+/// What a command may change in a train block.
+#[derive(Args)]
+pub struct OverrideArguments {
+    /// Set a parameter of the train block; may be given several times
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    pub set: Vec<(String, Setting)>,
+    /// Samples of a step
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: Option<u32>,
+}
+
+#[derive(Args)]
+pub struct TestArguments {
+    /// The program
+    #[arg(value_name = "FILE", required_unless_present = "std", conflicts_with = "std")]
+    pub file: Option<Target>,
+    /// Run the tests of the library
+    #[arg(long)]
+    pub std: bool,
+    /// Run the tests in the interpreter
+    #[arg(long)]
+    pub interpret: bool,
+}
+
+#[derive(Args)]
+pub struct FmtArguments {
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Change nothing; exit with 1 if a file is not formatted
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// A value on the command line. Values of the checker share memory in one thread; this one may travel.
+#[derive(Clone, Debug)]
+pub enum Setting {
+    Int(i64),
+    Real(f64),
+    Bool(bool),
+    Text(String),
+}
+
+impl Global {
+    pub fn settings(&self) -> Settings {
+        let dims: BTreeMap<DimVar, i64> = self.dims.iter().cloned().collect();
+        Settings { dims, wide: self.float == Float::F64, ..Settings::default() }
+    }
+
+    pub fn threads(&self) -> usize {
+        let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.threads.map_or_else(available, usize::from)
+    }
+}
+
+impl OverrideArguments {
+    pub fn overrides(&self, epochs: Option<u32>) -> Overrides {
+        let value = |setting: &Setting| match setting {
+            Setting::Int(value) => Value::Num(Num::constant(*value)),
+            Setting::Real(value) => Value::Num(Num::real(*value)),
+            Setting::Bool(value) => Value::Bool(*value),
+            Setting::Text(text) => Value::Str(Name::new(text)),
+        };
+        let statics = self.set.iter().map(|(name, setting)| (Name::new(name), value(setting))).collect();
+        let count = |count: Option<u32>| count.map(|count| count as usize);
+        Overrides { statics, epochs: count(epochs), batch: count(self.batch) }
+    }
+}
+
+/// `D=64`
+fn dim(text: &str) -> Result<(DimVar, i64), String> {
+    let form = "write a name and a size: --dim D=64";
+    let (name, size) = text.split_once('=').ok_or(form)?;
+    let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.is_empty();
+    match size.parse::<i64>() {
+        Ok(size) if plain && (0..=i64::from(i32::MAX)).contains(&size) => Ok((DimVar::new(name), size)),
+        Ok(_) if plain => Err(format!("{size} is no size of an axis")),
+        _ => Err(form.to_owned()),
+    }
+}
+
+/// `lr=3e-4`
+fn setting(text: &str) -> Result<(String, Setting), String> {
+    let (name, value) = text.split_once('=').ok_or("write a name and a value: --set lr=3e-4")?;
+    let value = match (value.parse::<i64>(), value.parse::<f64>(), value) {
+        (Ok(value), ..) => Setting::Int(value),
+        (_, Ok(value), _) if value.is_finite() => Setting::Real(value),
+        (.., "true") => Setting::Bool(true),
+        (.., "false") => Setting::Bool(false),
+        _ => Setting::Text(value.to_owned()),
+    };
+    Ok((name.to_owned(), value))
+}
+
+/// `x=a.npy`, or `a.npy` where there is one input only.
+fn assignment(text: &str) -> Result<(Option<String>, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((Some(name.to_owned()), path.into())),
+        None if !text.is_empty() => Ok((None, text.into())),
+        _ => Err("write a name and a file: x=a.npy".to_owned()),
+    }
+}

@@ -1,0 +1,111 @@
+//! A training as its user sees it: a live line on a terminal, a plain line for each epoch.
+
+use std::io::{IsTerminal, stderr};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::train::{Begin, EpochEnd, Measured, StepEnd, Watcher};
+
+use super::console::Console;
+
+/// Redraws of the live line in a second.
+const RATE: u8 = 10;
+
+/// Tells a console about a training.
+pub struct Progress<'a> {
+    console: &'a mut Console,
+    bar: ProgressBar,
+    begin: Option<Begin>,
+}
+
+impl<'a> Progress<'a> {
+    pub fn new(console: &'a mut Console) -> Progress<'a> {
+        let visible = stderr().is_terminal() && !console.json;
+        let target = if visible { ProgressDrawTarget::stderr_with_hz(RATE) } else { ProgressDrawTarget::hidden() };
+        Progress { console, bar: ProgressBar::with_draw_target(None, target), begin: None }
+    }
+
+    fn line(&mut self, line: String) {
+        let console = &mut *self.console;
+        if !console.json {
+            self.bar.suspend(|| console.say(line));
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Watcher for Progress<'_> {
+    fn begin(&mut self, begin: &Begin) {
+        let steps = (begin.epochs * begin.steps_per_epoch) as u64;
+        self.bar.set_length(steps);
+        self.bar.set_position((begin.done * begin.steps_per_epoch) as u64);
+        self.bar.reset_eta();
+        let style = ProgressStyle::with_template("{prefix} {bar:24} {msg}  {eta} left");
+        self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        self.begin = Some(begin.clone());
+        self.line(format!(
+            "{}: {} parameters, {} samples to train, {} to test, batch {}",
+            begin.name, begin.parameters, begin.train_samples, begin.test_samples, begin.batch
+        ));
+    }
+
+    fn step(&mut self, step: &StepEnd) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        let Some(begin) = &self.begin else { return };
+        self.bar.set_position(((step.epoch - 1) * begin.steps_per_epoch + step.step_in_epoch) as u64);
+        self.bar.set_prefix(format!("epoch {}/{}", step.epoch, begin.epochs));
+        self.bar.set_message(format!("loss {:.4}  {} samples/s", step.loss, thousands(step.samples_per_second)));
+    }
+
+    fn epoch(&mut self, epoch: &EpochEnd) {
+        let epochs = self.begin.as_ref().map_or(epoch.epoch, |begin| begin.epochs);
+        let width = epochs.to_string().len();
+        let left = (epochs - epoch.epoch) as f64 * epoch.seconds;
+        self.line(format!(
+            "epoch {:width$}/{epochs}  train loss {:.4}  test {}  {} samples/s  {} left",
+            epoch.epoch,
+            epoch.loss,
+            measures(&epoch.measured, 4),
+            thousands(epoch.samples_per_second),
+            duration(left),
+        ));
+    }
+}
+
+/// `loss 0.1234  accuracy 0.9694`
+pub fn measures(measured: &Measured, digits: usize) -> String {
+    let shown: Vec<String> = measured.iter().map(|(name, value)| format!("{name} {value:.digits$}")).collect();
+    shown.join("  ")
+}
+
+/// `12 345`, without a fraction.
+fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut shown = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            shown.push(' ');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+/// `3 s`, `2 min 5 s`, `1 h 10 min`
+fn duration(seconds: f64) -> String {
+    let whole = Duration::from_secs_f64(seconds.clamp(0.0, 1e9)).as_secs();
+    match whole {
+        0 if seconds > 0.0 => "1 s".to_owned(),
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole / 60 % 60),
+    }
+}
