@@ -21,6 +21,14 @@ pub struct Roles {
     pub k: Vec<Axis>,
 }
 
+/// The value without what only repeats it or gives it another name.
+fn bare(graph: &Graph, mut node: Node) -> Node {
+    while let Op::Broadcast(_) | Op::Alias | Op::StopGradient = graph.nodes[node].op {
+        node = graph.nodes[node].args[0];
+    }
+    node
+}
+
 /// `reduce sum (mul a b)` in f32, if it is worth a contraction: both operands have summed axes in common, and each has one of its own.
 /// `bound` are the axes of the scans around.
 pub fn roles(graph: &Graph, node: Node, bound: &dyn Fn(Axis) -> bool) -> Option<Roles> {
@@ -31,7 +39,7 @@ pub fn roles(graph: &Graph, node: Node, bound: &dyn Fn(Axis) -> bool) -> Option<
     if data.dtype != DType::F32 || factors.op != Op::Map(ScalarFn::Mul) {
         return None;
     }
-    let (a, b) = (factors.args[0], factors.args[1]);
+    let (a, b) = (bare(graph, factors.args[0]), bare(graph, factors.args[1]));
     let (of_a, of_b) = (&graph.nodes[a].axes, &graph.nodes[b].axes);
     let mut roles = Roles { product, a, b, batch: vec![], m: vec![], n: vec![], k: over.to_vec() };
     for axis in data.axes.iter().copied().filter(|axis| !bound(*axis)) {
