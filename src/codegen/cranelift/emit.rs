@@ -325,6 +325,11 @@ impl<'a> Emitter<'a, '_> {
                     return self.lane_shift(*op, self.kernel.vals[val], value, bits.bits().1 as i64);
                 }
                 let dtype = self.kernel.vals[operands[0]];
+                if *op == KOp::Select
+                    && let Some(chosen) = self.select_zero(operands, group)
+                {
+                    return chosen;
+                }
                 let values: Vec<Group> = operands.iter().map(|&v| self.group(v, group)).collect();
                 self.lane_op(*op, dtype, self.kernel.vals[val], &values, second)
             }

@@ -144,6 +144,32 @@ impl Emitter<'_, '_> {
         if is_wide(dtype) { [first, choose(1)] } else { [first; 2] }
     }
 
+    /// A choice between a value and the constant 0 is the value under the mask: a blend takes three times as long.
+    pub fn select_zero(&mut self, operands: &[Val], group: usize) -> Option<Group> {
+        let is_zero = |val: &Val| self.consts.get(val).is_some_and(|c| c.bits().1 == 0);
+        let (kept, inverted) = match (is_zero(&operands[1]), is_zero(&operands[2])) {
+            (true, false) => (operands[2], true),
+            (false, true) => (operands[1], false),
+            _ => return None,
+        };
+        let dtype = self.kernel.vals[kept];
+        let (mask, value) = (self.group(operands[0], group)[0], self.group(kept, group));
+        let masks = if is_wide(dtype) { self.halves_of_mask(mask) } else { [mask; 2] };
+        let ty = vector_type(dtype);
+        let words = if is_wide(dtype) { I64X2 } else { I32X4 };
+        let mut choose = |p: usize| {
+            let bits = if ty == words { value[p] } else { self.b.ins().bitcast(words, VALUE_BITS, value[p]) };
+            let bits = if inverted {
+                self.b.ins().band_not(bits, masks[p])
+            } else {
+                self.b.ins().band(bits, masks[p])
+            };
+            if ty == words { bits } else { self.b.ins().bitcast(ty, VALUE_BITS, bits) }
+        };
+        let first = choose(0);
+        Some(if is_wide(dtype) { [first, choose(1)] } else { [first; 2] })
+    }
+
     /// The mask of 32-bit lanes as two of 64-bit lanes.
     fn halves_of_mask(&mut self, mask: Value) -> Group {
         [self.b.ins().swiden_low(mask), self.b.ins().swiden_high(mask)]

@@ -1,11 +1,13 @@
 //! Machine code for any processor that Cranelift knows.
 
+mod accs;
 mod address;
 #[cfg(test)]
 mod bench;
 mod contract;
 mod emit;
 mod jit;
+mod lane_loops;
 mod lanes;
 mod loops;
 #[cfg(test)]
