@@ -120,11 +120,13 @@ impl Index {
     }
 
     /// Floor division by a positive dim.
+    #[expect(clippy::should_implement_trait, reason = "the right side is a dim, as in `times`")]
     pub fn div(self, by: &Dim) -> Index {
         if by.as_const() == Some(1) { self } else { Index::Div(Box::new(self), by.clone()) }
     }
 
     /// The remainder by a positive dim.
+    #[expect(clippy::should_implement_trait, reason = "the right side is a dim, as in `times`")]
     pub fn rem(self, by: &Dim) -> Index {
         if by.as_const() == Some(1) { Index::constant(0) } else { Index::Rem(Box::new(self), by.clone()) }
     }

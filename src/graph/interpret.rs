@@ -2,7 +2,8 @@
 //!
 //! Every operator's own rule does the work (`ops`); here stand the environment, loops and groups.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArrayD, Axis as Place, IxDyn};
@@ -25,7 +26,13 @@ pub fn interpret(
 ) -> Result<Vec<Tensor>, EvalError> {
     let dim = |var: &DimVar| dims.get(var).copied();
     let cx = EvalCx { graph, dims: &dim, bound: SecondaryMap::new() };
-    let mut interpreter = Interpreter { cx, values: SecondaryMap::new(), tuples: HashMap::new(), inputs };
+    let mut interpreter = Interpreter {
+        cx,
+        values: SecondaryMap::new(),
+        tuples: HashMap::new(),
+        last_uses: HashMap::new(),
+        inputs,
+    };
     interpreter.region(graph.root)?;
     let results = graph.regions[graph.root].results.iter().zip(&graph.outputs);
     results.map(|(node, output)| Ok(interpreter.read(*node).to_tensor(&output.order))).collect()
@@ -35,6 +42,8 @@ struct Interpreter<'a> {
     cx: EvalCx<'a>,
     values: SecondaryMap<Node, Option<Array>>,
     tuples: HashMap<Node, Vec<Array>>,
+    /// What may be forgotten behind each node of a region.
+    last_uses: HashMap<Region, Rc<Vec<Vec<Node>>>>,
     inputs: &'a [Tensor],
 }
 
@@ -51,7 +60,7 @@ impl<'a> Interpreter<'a> {
     fn region(&mut self, region: Region) -> Result<(), EvalError> {
         let graph = self.cx.graph;
         let data = &graph.regions[region];
-        let last = last_uses(graph, data);
+        let last = self.last_uses.entry(region).or_insert_with(|| Rc::new(last_uses(graph, data))).clone();
         for (at, node) in data.nodes.iter().enumerate() {
             self.node(*node)?;
             for dead in &last[at] {
@@ -84,6 +93,9 @@ impl<'a> Interpreter<'a> {
             (Op::Project(index), Eval::Body) => self.tuples[&data.args[0]][*index as usize].clone(),
             (op, Eval::Body) => unreachable!("{} stands among the parameters", op.def().name),
         };
+        // Every test that interprets compares the shape rule with the value.
+        #[cfg(test)]
+        assert_eq!((&value.axes, value.dtype), (&self.cx.free(&data.axes), data.dtype), "{:?}", data.op);
         self.values[node] = Some(value);
         Ok(())
     }
@@ -167,8 +179,8 @@ fn all_axes(graph: &Graph, nodes: &[Node]) -> AxisSet {
 /// For each position the region's own values that are read there for the last time.
 fn last_uses(graph: &Graph, data: &RegionData) -> Vec<Vec<Node>> {
     let mut last = vec![Vec::new(); data.nodes.len()];
-    let mut seen: std::collections::HashSet<Node> = data.results.iter().copied().collect();
-    let own: std::collections::HashSet<Node> = data.nodes.iter().copied().collect();
+    let mut seen: HashSet<Node> = data.results.iter().copied().collect();
+    let own: HashSet<Node> = data.nodes.iter().copied().collect();
     for (at, node) in data.nodes.iter().enumerate().rev() {
         for read in reads(graph, *node) {
             if own.contains(&read) && seen.insert(read) {

@@ -16,8 +16,11 @@ pub enum Derivative {
     /// Of one argument: the derivative from argument and value.
     Partial(fn(&mut Builder, x: Node, y: Node) -> Node),
     /// The value's tangent from arguments, value and the arguments' tangents (`None` is zero; not all are).
-    Rule(fn(&mut Builder, args: &[Node], y: Node, tangents: &[Option<Node>]) -> Option<Node>),
+    Rule(Rule),
 }
+
+/// From arguments, value and tangents the value's tangent.
+pub type Rule = fn(&mut Builder, args: &[Node], y: Node, tangents: &[Option<Node>]) -> Option<Node>;
 
 impl Derivative {
     pub(super) fn tangent(

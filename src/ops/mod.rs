@@ -146,6 +146,28 @@ impl<'a> Typing<'a> {
     }
 }
 
+/// All primitives.
+pub static ALL: [&OpDef; 18] = [
+    &source::INPUT,
+    &source::CARRY,
+    &source::CONSTANT,
+    &source::SIZE,
+    &source::POSITION,
+    &map::OP,
+    &reduce::OP,
+    &broadcast::OP,
+    &view::OP,
+    &fold::OP,
+    &gather::OP,
+    &scatter::OP,
+    &random::OP,
+    &scan::OP,
+    &fused::OP,
+    &project::OP,
+    &stop_gradient::OP,
+    &alias::OP,
+];
+
 impl Op {
     /// The operator's law.
     pub fn def(&self) -> &'static OpDef {
@@ -231,3 +253,6 @@ impl Reducer {
         Ok(if matches!(self, Reducer::ArgMax | Reducer::ArgMin) { DType::I32 } else { dtype })
     }
 }
+
+#[cfg(test)]
+mod tests;

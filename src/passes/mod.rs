@@ -11,6 +11,9 @@ mod simplify;
 mod unfold;
 mod unify;
 
+#[cfg(test)]
+mod bench;
+
 pub use contraction::{Roles, roles};
 pub use cse::cse;
 pub use dce::dce;

@@ -40,6 +40,7 @@ pub fn simplify(graph: Graph) -> Graph {
 }
 
 /// What a rule makes of a node.
+#[expect(clippy::large_enum_variant, reason = "made and taken apart at once, never stored")]
 enum Rewrite {
     /// Nothing.
     Keep,
