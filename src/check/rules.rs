@@ -386,7 +386,9 @@ impl Rules<'_> {
         let guards = guard.map(|guard| self.bounds(guard)).unwrap_or_default();
         let mut flow = join(self.of(body), guard.map(|guard| self.of(guard)).unwrap_or_default());
         for &axis in over {
-            let reach = guards.iter().find(|(bounded, _)| *bounded == axis).map(|(_, shifted)| *shifted);
+            // A bound by an index that is itself reduced is none.
+            let bound = guards.iter().find(|(bounded, shifted)| *bounded == axis && !over.contains(&shifted.to));
+            let reach = bound.map(|(_, shifted)| *shifted);
             let before = flow.clone();
             flow = replace(flow, &|other| {
                 if other == axis { reach } else { Some(Shifted { to: other, low: Some(0), high: 0 }) }

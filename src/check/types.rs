@@ -339,6 +339,9 @@ impl Checker<'_> {
                 let Some(known) = Kind::parse(&kind.name) else {
                     return self.fail(errors::unknown_kind(kind.span, &kind.name));
                 };
+                if matches!(known, Kind::Ring | Kind::Grid) {
+                    return self.fail(errors::not_yet(kind.span, &format!("the kind `{known}`")));
+                }
                 if let Some(root) = self.root_of_name(&name.name) {
                     match self.core.roots[root].kind {
                         Some((first, place)) if first != known => {
