@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::base::Sources;
 use crate::check::certificate::{AxisTheorem, Certificate, Property};
 use crate::diag;
-use crate::session::{Check, Checked, Session, Settings, What, headline, name_of};
+use crate::session::{Check, Checked, Session, Settings, What, headline, name_of, sizing_dims};
 
 use super::arguments::{CheckArguments, Global};
 use super::console::{Console, Stop};
@@ -67,7 +67,10 @@ fn say(item: &Checked, console: &mut Console) {
         }
         return;
     };
-    let every: Vec<&str> = certificate.axes.iter().map(|axis| axis.name.as_str()).collect();
+    // A dim that sizes a parameter is fixed when compiling; the theorem is for every value of the others.
+    let fixed = item.core.as_ref().map(sizing_dims).unwrap_or_default();
+    let open = |axis: &&AxisTheorem| !fixed.iter().any(|dim| dim.as_str() == axis.name);
+    let every: Vec<&str> = certificate.axes.iter().filter(open).map(|axis| axis.name.as_str()).collect();
     let every = if every.is_empty() { String::new() } else { format!("      for every {}", every.join(", ")) };
     console.say(format!("{} : {}{every}", certificate.name, certificate.signature));
     for condition in &certificate.conditions {
@@ -77,17 +80,22 @@ fn say(item: &Checked, console: &mut Console) {
     for axis in &certificate.axes {
         let text = theorem(axis);
         if !text.is_empty() {
-            let (name, kind) = (axis.name.as_str(), axis.kind.as_str());
-            console.say(format!("  {name:width$}  {kind:<6}  {text}"));
+            let kind = if axis.declared { axis.kind.as_str() } else { "" };
+            console.say(format!("  {:width$}  {kind:<6}  {text}", axis.name.as_str()));
         }
     }
 }
 
+/// The theorem in words; nothing for an axis of which nothing was promised and nothing is proved.
 fn theorem(axis: &AxisTheorem) -> String {
-    let mut parts: Vec<String> = axis.holds.iter().map(|property| property.to_string()).collect();
-    parts.extend(axis.at_inference.iter().map(|property| format!("{property} at inference")));
-    parts.extend(axis.assumed.iter().map(|property| format!("{property} assumed")));
-    parts.join(", ")
+    if !axis.declared && axis.holds.is_empty() && axis.at_inference.is_empty() && axis.assumed.is_empty() {
+        return String::new();
+    }
+    let mut text = axis.sentence();
+    for property in &axis.assumed {
+        text.push_str(&format!("; {property} is assumed"));
+    }
+    text
 }
 
 /// The form that DESIGN calls `check --json`.

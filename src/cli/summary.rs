@@ -81,14 +81,13 @@ fn macs(graph: &Graph, region: Region, times: &Dim) -> Dim {
                 sum = add(sum, macs(graph, scan.body, &turns));
             }
             Op::Fused(inner) => sum = add(sum, macs(graph, *inner, times)),
-            Op::Reduce { op: Reducer::Sum, .. } => {
+            Op::Reduce { op: Reducer::Sum, over } => {
                 let product = &graph.nodes[data.args[0]];
-                let proper = |arg: &crate::graph::Node| {
-                    let axes = &graph.nodes[*arg].axes;
-                    !axes.is_empty() && axes.len() < product.axes.len()
-                };
-                // Both factors have an axis that the other lacks: a matrix product or a convolution, not a weighted sum.
-                if product.op == Op::Map(ScalarFn::Mul) && product.args.iter().all(proper) {
+                let factors: Vec<_> = product.args.iter().map(|&arg| &graph.nodes[arg].axes).collect();
+                let summed = |axes: &&crate::graph::AxisSet| over.iter().all(|axis| axes.contains(axis));
+                // Both factors run along what is summed, and they differ: a product with a matrix, not a sum of squares.
+                let product_of_two = product.op == Op::Map(ScalarFn::Mul) && factors.iter().all(summed);
+                if product_of_two && factors[0] != factors[1] {
                     let sizes = product.axes.iter().map(|&axis| graph.axes[axis].size.clone());
                     let count = sizes.fold(times.clone(), |count, size| count.mul(&size).unwrap_or(count));
                     sum = add(sum, count);
