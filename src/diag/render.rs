@@ -47,7 +47,7 @@ pub fn one(sources: &Sources, diagnostic: &Diagnostic, colour: bool) -> String {
     // Ariadne puts labels into one excerpt as long as their lines ascend.
     let file = diagnostic.primary().map(|span| span.file);
     let mut labels: Vec<_> = diagnostic.labels.iter().enumerate().collect();
-    labels.sort_by_key(|(_, label)| (Some(label.span.file) != file, label.span));
+    labels.sort_by_key(|(_, label)| (Some(label.span.file) != file, label.span.end, label.span.start));
     for (index, label) in labels {
         let mut shown = Label::new(place(label.span))
             .with_color(if index == 0 { paint } else { Color::Cyan })
