@@ -506,6 +506,7 @@ impl Checker<'_> {
             }
         }
         let parts = self.align(&parts, span)?;
+        let rows = self.visible(parts[0]).to_vec();
         let elem = self.elem(parts[0]);
         let length = parts.len() as i64;
         let axis = self.fresh_axis(length.to_string(), Some(Dim::constant(length)), span);

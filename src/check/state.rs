@@ -279,7 +279,7 @@ impl<'p> Checker<'p> {
 
     /// One scalar function on values that are aligned already.
     pub fn scalar(&mut self, function: ScalarFn, args: &[Val], elem: Elem, span: Span) -> Val {
-        let longest = args.iter().map(|&arg| self.visible(arg).to_vec()).max_by_key(Vec::len);
+        let longest = args.iter().rev().map(|&arg| self.visible(arg).to_vec()).max_by_key(Vec::len);
         self.emit(Form::Scalar(function, args.to_vec()), elem, longest.unwrap_or_default(), span)
     }
 

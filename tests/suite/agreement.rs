@@ -210,6 +210,16 @@ fn window(x: f32[10], w: f32[3]) -> f32[8] = for i: 8 => sum j => x[i + j] * w[j
 }
 
 #[test]
+fn literals_agree() {
+    source_agrees(
+        "fn scores(q: f32[T, D], k: f32[S, D]) -> f32[T, S] = for t, s => sum d => q[t, d] * k[s, d]
+model matrix() -> f32[2, 3] = scores([[1.0, 2.0], [0.5, 0.0]], [[3.0, 1.0], [2.0, 2.0], [0.0, 1.0]])
+model vector(x: f32[3]) -> f32[3] = x * [1.0, 2.0, 3.0]",
+        &[&[("T", 2), ("S", 3), ("D", 2)]],
+    );
+}
+
+#[test]
 fn scans_agree() {
     source_agrees(
         "fn total(x: f32[T, D]) -> f32[D] = scan t (h: f32[D] = 0) { h = h + x[t] }
