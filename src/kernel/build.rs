@@ -53,9 +53,11 @@ impl BodyBuilder {
         BodyBuilder { kernel, open: vec![Open::default()], consts: HashMap::new() }
     }
 
+    /// The kernel, without the instructions that nothing uses.
     pub fn finish(mut self) -> Kernel {
         assert_eq!(self.open.len(), 1, "a loop is still open");
         self.kernel.body = std::mem::take(&mut self.open[0].body);
+        super::prune::prune(&mut self.kernel.body);
         self.kernel
     }
 

@@ -8,6 +8,9 @@ mod ir;
 pub mod math;
 pub mod philox;
 mod print;
+mod prune;
+#[cfg(test)]
+mod tests;
 mod types;
 mod verify;
 

@@ -211,8 +211,8 @@ fn chunk(kernel: &Kernel, sizes: &[i64], points: i64) -> i64 {
 /// A rough estimate, in nanoseconds, of statements that run `times` times.
 fn cost(stmts: &[Stmt], sizes: &[i64], times: f64) -> f64 {
     // Of a statement on one number, on one lane, and of a multiply-add of a contraction.
-    const SINGLE: f64 = 0.4;
-    const LANE: f64 = 0.12;
+    const SINGLE: f64 = 0.3;
+    const LANE: f64 = 0.03;
     const MULTIPLY_ADD: f64 = 0.02;
     stmts
         .iter()

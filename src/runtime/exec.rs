@@ -17,6 +17,9 @@ use crate::codegen::Code;
 use crate::kernel::{Buffer, BufferKind, KernelId, Program};
 use crate::tensor::DType;
 
+/// Sets of sizes that are remembered; beyond, all are forgotten.
+const KNOWN_SIZES: usize = 1024;
+
 /// A compiled program, ready to run at any sizes.
 pub struct Executable {
     program: Program,
@@ -80,6 +83,9 @@ impl Executable {
             && bound.arena - held > available
         {
             return Err(BindError::Memory { needed: bound.arena, available });
+        }
+        if known.len() >= KNOWN_SIZES {
+            known.clear();
         }
         known.insert(dims.clone(), Arc::clone(&bound));
         Ok(bound)
