@@ -14,16 +14,13 @@ pub struct Extents {
     pub b_pitch: Option<i64>,
 }
 
-/// The chunks of a contraction. One call does `rows` by `columns` by `steps`; the last chunk of each axis may be smaller.
-///
-/// The loops around the call: chunks of rows, in them chunks of columns (both may go to any thread), in them chunks of steps, in order, all
-/// but the first with [`ACCUMULATE`](super::ACCUMULATE), only the last with [`RELU`](super::RELU).
+/// The chunks of a contraction. One call does `rows` by `columns`, the last chunk of each axis may be smaller; any thread may do any chunk.
+/// One after another they go column by column, then to the next rows. The steps are cut inside of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocking {
     pub rows: i64,
     /// A multiple of [`PANEL`], or all.
     pub columns: i64,
-    pub steps: i64,
     /// Whether to copy B first, into panels: entry (p, j) to `[j / PANEL][p][j % PANEL]`. Then a call takes one panel, with a `brs` of
     /// `4 * PANEL`. The last panel may hold anything behind the last column.
     pub pack: bool,
@@ -34,12 +31,14 @@ pub const PANEL: i64 = 32;
 
 /// Eight strips of 14 rows: A's chunk stays in L2 while the panels of B go by.
 const ROWS: i64 = 112;
-/// A panel of B is then 64 KB and comes from L2 in time; C is read and written again once in so many steps.
+/// Steps that a call does at once, and the guess where they are not known.
 const STEPS: i64 = 512;
 /// Multiply-adds worth a chunk: 12 to 50 µs, many times what handing it to a thread costs.
 const WORK: i64 = 1 << 21;
 /// Rows up to which a contraction only streams B through.
 const SKINNY: i64 = 6;
+/// Columns from which on rows of B are runs that the memory's prefetcher follows.
+const STREAM: i64 = 512;
 /// What of B stays near from one use to the next.
 const L2: i64 = 1 << 20;
 /// Rows from which on a copy of B pays.
@@ -55,30 +54,21 @@ impl Blocking {
         if let (Some(m), Some(n), Some(k)) = (m, n, k)
             && m <= SKINNY
         {
-            // Long runs of a row of B at a time, else the memory's prefetcher is lost: 28 instead of 19 GB/s.
-            let steps = if 4 * n * k > L2 { 64 } else { k };
-            return Blocking {
-                rows: m,
-                columns: cut(n, (WORK / (m * k)).max(512), PANEL),
-                steps,
-                pack: false,
-            };
+            let columns = cut(n, (WORK / (m * k)).max(STREAM), PANEL);
+            return Blocking { rows: m, columns, pack: false };
         }
         let pack = aliased && m.is_some_and(|m| m >= PACK);
-        // 512 rows of B that alias would push each other out of L2 as well.
-        let most = if aliased && !pack { STEPS / 2 } else { STEPS };
-        let steps = k.map_or(most, |k| cut(k, most, 1));
         let rows = m.map_or(ROWS, |m| cut(m, ROWS, 1));
-        let depth = k.unwrap_or(STEPS / 2);
+        let depth = k.unwrap_or(STEPS);
         // Long runs of rows of B again, where they come from afar.
         let near = pack || n.is_some_and(|n| 4 * n * depth <= L2);
         let least = if near { PANEL } else { 4 * PANEL };
         let columns = (WORK / (rows * depth) / PANEL * PANEL).max(least);
         let columns = n.map_or(columns, |n| cut(n, columns, PANEL));
         // Few columns take more rows, up to half of L2.
-        let taller = (WORK / (ROWS * columns * depth)).clamp(1, L2 / 2 / (4 * ROWS * steps));
+        let taller = (WORK / (ROWS * columns * depth)).clamp(1, L2 / 2 / (4 * ROWS * depth.min(STEPS)));
         let rows = m.map_or(ROWS * taller, |m| cut(m, ROWS * taller, 1));
-        Blocking { rows, columns, steps, pack }
+        Blocking { rows, columns, pack }
     }
 }
 
@@ -102,14 +92,13 @@ mod tests {
 
     #[test]
     fn small_contractions_are_one_chunk() {
-        assert_eq!(known(64, 10, 128), Blocking { rows: 64, columns: 10, steps: 128, pack: false });
-        assert_eq!(known(64, 128, 256), Blocking { rows: 64, columns: 128, steps: 256, pack: false });
+        assert_eq!(known(64, 10, 128), Blocking { rows: 64, columns: 10, pack: false });
+        assert_eq!(known(64, 128, 256), Blocking { rows: 64, columns: 128, pack: false });
     }
 
     #[test]
     fn a_vector_streams_long_rows_of_a_large_matrix() {
-        assert_eq!(known(1, 4096, 4096), Blocking { rows: 1, columns: 512, steps: 64, pack: false });
-        assert_eq!(known(1, 256, 784).steps, 784);
+        assert_eq!(known(1, 4096, 4096), Blocking { rows: 1, columns: 512, pack: false });
     }
 
     #[test]
@@ -117,20 +106,19 @@ mod tests {
         assert!(known(512, 1024, 1024).pack && known(512, 3072, 768).pack);
         assert!(!known(512, 768, 3072).pack && !known(64, 1024, 1024).pack);
         assert_eq!(known(512, 768, 3072).columns, 128);
-        assert_eq!(known(64, 1024, 1024).steps, 256);
     }
 
     #[test]
     fn a_symbolic_batch_gets_constant_chunks() {
         let layer = Blocking::choose(Extents { m: None, n: Some(256), k: Some(784), b_pitch: Some(256) });
-        assert_eq!(layer, Blocking { rows: 112, columns: 32, steps: 392, pack: false });
+        assert_eq!(layer, Blocking { rows: 112, columns: 32, pack: false });
     }
 
     proptest! {
         #[test]
         fn chunks_fit(m in proptest::option::of(0..5000i64), n in proptest::option::of(0..5000i64), k in proptest::option::of(0..5000i64)) {
             let chosen = Blocking::choose(Extents { m, n, k, b_pitch: n });
-            for (chunk, extent) in [(chosen.rows, m), (chosen.columns, n), (chosen.steps, k)] {
+            for (chunk, extent) in [(chosen.rows, m), (chosen.columns, n)] {
                 prop_assert!(chunk >= 1 && extent.is_none_or(|extent| chunk <= extent.max(1)), "{chosen:?}");
             }
             prop_assert!(chosen.columns % PANEL == 0 || n.is_some_and(|n| chosen.columns == n.max(1)), "{chosen:?}");

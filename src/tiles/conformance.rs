@@ -27,16 +27,28 @@ struct Case {
     seed: u32,
 }
 
+/// m, n, k, nb, gap.
+type Sizes = (i64, i64, i64, i64, i64);
+
+/// Edges of tiles, several blocks, nothing at all.
+fn shallow() -> impl Strategy<Value = Sizes> {
+    let m = prop_oneof![0..4i64, 0..40i64];
+    let n = prop_oneof![0..4i64, 0..20i64, 0..150i64];
+    let k = prop_oneof![0..4i64, 0..40i64];
+    (m, n, k, 0..4i64, 0..20i64)
+}
+
+/// More steps than are done at once, with rows of B that begin at the same place in their pages, or not.
+fn deep() -> impl Strategy<Value = Sizes> {
+    let sizes = (1..20i64, 1..40i64, 60..1200i64, 1..3i64);
+    (sizes, any::<bool>())
+        .prop_map(|((m, n, k, nb), aliased)| (m, n, k, nb, if aliased { 1024 - n } else { 3 }))
+}
+
 fn cases() -> impl Strategy<Value = Case> {
-    let sizes = (
-        prop_oneof![0..4i64, 0..40i64],
-        prop_oneof![0..4i64, 0..20i64, 0..150i64],
-        prop_oneof![0..4i64, 0..40i64],
-        0..4i64,
-    );
-    let flags =
-        (any::<bool>(), 0..20i64, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<u32>());
-    (sizes, flags).prop_map(|((m, n, k, nb), (transposed, gap, accumulate, bias, relu, tables, seed))| Case {
+    let sizes = prop_oneof![9 => shallow(), 1 => deep()];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<u32>());
+    (sizes, flags).prop_map(|((m, n, k, nb, gap), (transposed, accumulate, bias, relu, tables, seed))| Case {
         m,
         n,
         k,

@@ -5,7 +5,7 @@
 use std::ptr;
 use std::time::Instant;
 
-use super::{ACCUMULATE, Blocking, Contraction, Extents, Isa, PANEL, Tile};
+use super::{Blocking, Contraction, Extents, Isa, PANEL, Tile};
 
 /// m, n, k and whether A lies transposed: cubes; the layers of an MLP of 784-256-128-10 at batch 64, their gradients for weights (A transposed)
 /// and for inputs; products with a vector; layers of a transformer.
@@ -39,7 +39,7 @@ const SHAPES: [(i64, i64, i64, bool); 22] = [
 /// # Safety
 /// `code` is a contraction's code that this machine can run.
 pub(crate) unsafe fn report(isa: Isa, code: Contraction) {
-    let nothing = tile(0, (0, 0), 0, 0, 0);
+    let nothing = tile(0, (0, 0), 0, 0);
     // SAFETY: the caller's; a contraction of no rows touches nothing.
     let call = seconds(|| {
         (0..1000).for_each(|_| unsafe { code(&nothing, ptr::null(), ptr::null(), ptr::null_mut(), 0, 0) })
@@ -75,8 +75,8 @@ pub(crate) unsafe fn report(isa: Isa, code: Contraction) {
     }
 }
 
-fn tile(k: i64, (ras, cas): (i64, i64), brs: i64, ldc: i64, flags: i64) -> Tile {
-    Tile { nb: 1, ao: ptr::null(), bo: ptr::null(), k, ras, cas, brs, ldc, bias: ptr::null(), flags }
+fn tile(k: i64, (ras, cas): (i64, i64), brs: i64, ldc: i64) -> Tile {
+    Tile { nb: 1, ao: ptr::null(), bo: ptr::null(), k, ras, cas, brs, ldc, bias: ptr::null(), flags: 0 }
 }
 
 /// What generated code does.
@@ -105,32 +105,21 @@ unsafe fn multiply(
     let columns = if blocking.pack { PANEL } else { blocking.columns };
     for i in (0..m).step_by(blocking.rows as usize) {
         for j in (0..n).step_by(columns as usize) {
-            for p in (0..k).step_by(blocking.steps as usize) {
-                let (from, pitch) = if blocking.pack {
-                    (at(panels.as_ptr(), j * k + p * PANEL), PANEL)
-                } else {
-                    (at(b, p * n + j), n)
-                };
-                let tile = tile(
-                    blocking.steps.min(k - p),
-                    (4 * ras, 4 * cas),
-                    4 * pitch,
-                    4 * n,
-                    if p > 0 { ACCUMULATE } else { 0 },
-                );
-                let (from_a, to) = (at(a, i * ras + p * cas), at(c, i * n + j).cast_mut());
-                // SAFETY: a part of the operands.
-                unsafe {
-                    code(
-                        &tile,
-                        from_a.cast(),
-                        from.cast(),
-                        to.cast(),
-                        blocking.rows.min(m - i),
-                        columns.min(n - j),
-                    )
-                };
-            }
+            let (from, pitch) =
+                if blocking.pack { (at(panels.as_ptr(), j * k), PANEL) } else { (at(b, j), n) };
+            let tile = tile(k, (4 * ras, 4 * cas), 4 * pitch, 4 * n);
+            let (from_a, to) = (at(a, i * ras), at(c, i * n + j).cast_mut());
+            // SAFETY: a part of the operands.
+            unsafe {
+                code(
+                    &tile,
+                    from_a.cast(),
+                    from.cast(),
+                    to.cast(),
+                    blocking.rows.min(m - i),
+                    columns.min(n - j),
+                )
+            };
         }
     }
 }

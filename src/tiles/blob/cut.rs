@@ -10,10 +10,10 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// Negative totals are empty.
+    /// None, unless both are positive.
     #[inline(always)]
     pub fn of_at_most(total: i64, max: i64) -> Runs {
-        Runs::new(total, (total + max - 1) / max)
+        Runs::new(total, if total > 0 && max > 0 { (total + max - 1) / max } else { 0 })
     }
 
     /// Runs of `at_least` or one more, or a single shorter run.
