@@ -131,6 +131,7 @@ impl Checker<'_> {
                 })))
             }
             Named::Module(scope) => Ok(Value::Module(scope)),
+            Named::Broken => Err(Reported),
             Named::Let(binding, scope) => {
                 let frame = super::state::Frame { scope: Some(scope), ..Default::default() };
                 self.in_call(span, Name::new("let"), frame, |cx| cx.eval(&binding.value))

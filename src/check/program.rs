@@ -2,7 +2,7 @@
 //!
 //! A name is looked up in its own file, then in the library, whose public names form a prelude.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use nn_grammar::ast;
@@ -21,6 +21,8 @@ struct FileNames {
     library: bool,
     defs: HashMap<Name, Rc<ast::Def>>,
     lets: HashMap<Name, Rc<ast::Let>>,
+    /// What items define that did not parse: using it is no second error.
+    broken: HashSet<Name>,
     /// `use "…" as o`
     uses: HashMap<Name, Scope>,
     items: Vec<Entry>,
@@ -48,6 +50,8 @@ pub enum Named {
     Def(Rc<ast::Def>, Scope),
     Let(Rc<ast::Let>, Scope),
     Module(Scope),
+    /// Defined by an item that did not parse.
+    Broken,
 }
 
 impl Program {
@@ -60,6 +64,7 @@ impl Program {
             library,
             defs: HashMap::new(),
             lets: HashMap::new(),
+            broken: HashSet::new(),
             uses: HashMap::new(),
             items: Vec::new(),
         };
@@ -82,7 +87,8 @@ impl Program {
                         names.lets.insert(name.name.clone(), Rc::new(binding));
                     }
                 }
-                ast::ItemKind::Use(_) | ast::ItemKind::Error { .. } => {}
+                ast::ItemKind::Error { defines } => names.broken.extend(defines.into_iter().map(|name| name.name)),
+                ast::ItemKind::Use(_) => {}
             }
         }
         if library {
@@ -128,6 +134,9 @@ impl Program {
         let file = &self.files[scope.0 as usize];
         if let Some(def) = file.defs.get(name) {
             return Some(Named::Def(def.clone(), scope));
+        }
+        if file.broken.contains(name) {
+            return Some(Named::Broken);
         }
         file.lets.get(name).map(|binding| Named::Let(binding.clone(), scope))
     }

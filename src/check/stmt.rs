@@ -91,7 +91,12 @@ impl Checker<'_> {
                     _ => self.fail(errors::unused_value(expr.span)),
                 }
             }
-            StmtKind::Error { .. } => Err(Reported),
+            StmtKind::Error { defines } => {
+                for name in defines {
+                    self.bind(name.name.clone(), Value::Poison);
+                }
+                Err(Reported)
+            }
         }
     }
 
