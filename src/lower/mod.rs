@@ -15,7 +15,7 @@ mod scalar;
 mod scan;
 mod scatter;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,7 +1,7 @@
 //! Three executions of a graph must agree: the interpreter, its kernels one for each node, and its kernels after fusion.
 
-mod programs;
-mod random;
+pub mod programs;
+pub mod random;
 
 use std::collections::{BTreeMap, HashMap};
 

