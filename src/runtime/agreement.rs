@@ -23,7 +23,8 @@ struct Loaded {
 impl Loaded {
     fn new(graph: &Graph, given: &[Tensor], dims: &BTreeMap<DimVar, i64>) -> Loaded {
         let program = lower(graph).unwrap();
-        let code = compile(&program, Options { verify: true, ..Options::default() }).unwrap_or_else(|error| panic!("{error}\n{program}"));
+        let code = compile(&program, Options { verify: true, ..Options::default() })
+            .unwrap_or_else(|error| panic!("{error}\n{program}"));
         let inputs = given.iter().map(|tensor| Array::from_tensor(tensor).unwrap()).collect();
         let outputs = program.outputs.iter().map(|buffer| {
             let data = &program.buffers[*buffer];
@@ -54,7 +55,8 @@ impl Loaded {
         let results = graph.outputs.iter().zip(&program.outputs).zip(&self.outputs);
         results
             .map(|((output, buffer), own)| {
-                let shape = output.order.iter().map(|axis| graph.axes[*axis].size.eval(&self.dims).unwrap() as usize);
+                let shape =
+                    output.order.iter().map(|axis| graph.axes[*axis].size.eval(&self.dims).unwrap() as usize);
                 let array = match (program.buffers[*buffer].kind, own) {
                     (BufferKind::InOut(input, _), _) => &self.inputs[input as usize],
                     (_, own) => own.as_ref().unwrap(),
@@ -89,7 +91,8 @@ fn machine_code_of_random_graphs_agrees() {
     for seed in 1000..1060 {
         let graph = random::graph(seed);
         for size in [[5, 20], [1, 18], [0, 3]][seed as usize % 3] {
-            let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| agree(&graph, size, seed, &pool)));
+            let run =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| agree(&graph, size, seed, &pool)));
             assert!(run.is_ok(), "graph {seed} with B = {size}");
         }
     }

@@ -174,7 +174,11 @@ pub fn perceptron(widths: &[i64]) -> Graph {
     let orders: Vec<Vec<Axis>> = axes.windows(2).flat_map(|pair| [pair.to_vec(), vec![pair[1]]]).collect();
     let count = orders.len();
     let mut state = |name: &str| -> Vec<Node> {
-        orders.iter().enumerate().map(|(k, order)| argument(&mut b, &format!("{name}{k}"), order, F32)).collect()
+        orders
+            .iter()
+            .enumerate()
+            .map(|(k, order)| argument(&mut b, &format!("{name}{k}"), order, F32))
+            .collect()
     };
     let (params, first, second) = (state("p"), state("m"), state("v"));
     let wrt: Vec<Node> = params.iter().map(|p| b.alias(*p)).collect();
@@ -185,8 +189,7 @@ pub fn perceptron(widths: &[i64]) -> Graph {
         let z = b.sum(product, &[axes[k]]);
         y = b.add(z, layer[1]);
         if k + 2 < axes.len() {
-            let positive = b.map2(ScalarFn::Lt, zero, y);
-            y = b.select(positive, y, zero);
+            y = b.map2(ScalarFn::Max, y, zero);
         }
     }
     let p = softmax(&mut b, y, c);
