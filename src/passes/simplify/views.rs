@@ -4,8 +4,8 @@ use smallvec::SmallVec;
 
 use super::{Rewrite, Rewriting};
 use crate::axes::{Dim, DimError};
-use crate::graph::sets::{common, is_subset, without};
-use crate::graph::{Axis, Index, IndexMap, Node, Op, Outside, Region};
+use crate::graph::sets::{common, is_subset, union, without};
+use crate::graph::{Axis, AxisSet, Index, IndexMap, Node, Op, Outside, Region};
 
 impl Rewriting {
     fn size(&self, axis: Axis) -> Dim {
@@ -25,7 +25,11 @@ impl Rewriting {
         let inner = &self.graph.nodes[arg];
         match &inner.op {
             Op::View(first) => match self.compose(first, &map) {
-                Ok(Some(composed)) if common(&composed.named(), &self.bound).is_empty() => {
+                // An index may have come out as a constant: then the view would lack the axis that it mentioned.
+                Ok(Some(composed))
+                    if common(&composed.named(), &self.bound).is_empty()
+                        && self.view_axes(inner.args[0], &composed) == self.graph.nodes[node].axes =>
+                {
                     Rewrite::Op(Op::View(composed), inner.args.clone())
                 }
                 _ => Rewrite::Keep,
@@ -36,6 +40,10 @@ impl Rewriting {
             }
             _ => Rewrite::Keep,
         }
+    }
+
+    fn view_axes(&self, arg: Node, map: &IndexMap) -> AxisSet {
+        union(&without(&self.graph.nodes[arg].axes, &map.named()), &map.mentioned())
     }
 
     /// Entries that map an axis to itself, where no other mentions it.
