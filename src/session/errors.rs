@@ -163,11 +163,7 @@ pub fn wrong_dtype(span: Span, given: &Given, wanted: &str) -> Diagnostic {
 pub fn batches_differ(span: Span, first: &Given, second: &Given) -> Diagnostic {
     let (one, other) = (first.array.shape(), second.array.shape());
     let (first, second) = (first.file.display(), second.file.display());
-    of_input(
-        516,
-        span,
-        format!("{first} {one:?} and {second} {other:?} have different axes in front to map over"),
-    )
+    of_input(516, span, format!("{first} {one:?} and {second} {other:?} have different axes in front to map over"))
 }
 
 pub fn no_such_input(given: &Given, names: &[&Name]) -> Diagnostic {
@@ -196,11 +192,7 @@ pub fn missing_input(span: Span, name: &str, wanted: &str) -> Diagnostic {
 
 pub fn input_not_finite(span: Span, given: &Given, at: &[usize]) -> Diagnostic {
     let place: Vec<String> = at.iter().map(usize::to_string).collect();
-    of_input(
-        521,
-        span,
-        format!("{}: the element [{}] is not a finite number", given.file.display(), place.join(", ")),
-    )
+    of_input(521, span, format!("{}: the element [{}] is not a finite number", given.file.display(), place.join(", ")))
 }
 
 pub fn input_out_of_range(span: Span, given: &Given, position: usize, value: f64, bound: i64) -> Diagnostic {
