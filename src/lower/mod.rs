@@ -203,12 +203,11 @@ impl<'g> Lowering<'g> {
 
     /// Whether a node is computed by a step of its own, not where it is read.
     fn has_kernel(&self, node: Node) -> bool {
-        match &self.graph.nodes[node].op {
-            Op::Map(_) | Op::Reduce { .. } | Op::Gather { .. } | Op::Random { .. } => true,
-            Op::Scatter { .. } | Op::Fold(_) | Op::Scan(_) => true,
-            Op::Project(_) => true,
-            _ => false,
-        }
+        use Op::*;
+        matches!(
+            self.graph.nodes[node].op,
+            Map(_) | Reduce { .. } | Gather { .. } | Random { .. } | Scatter { .. } | Fold(_) | Scan(_) | Project(_)
+        )
     }
 
     fn node(&mut self, node: Node) -> Result<(), LowerError> {
