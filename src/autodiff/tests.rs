@@ -536,6 +536,11 @@ fn a_loop_over_nothing() {
     assert_eq!(run(&graph, &[x.clone(), x]), vec![vec![], vec![1.0; 2], vec![0.0; 2]]);
 }
 
+fn fit_to(b: &mut Builder, x: Node, like: Node) -> Node {
+    let axes = b.axes(like).clone();
+    b.fit(x, &axes)
+}
+
 /// A random function of two arguments from a list of choices; each appends one value computed from earlier ones.
 pub(crate) fn random_function(choices: &[u8]) -> impl Fn(&mut Builder, &[Node]) -> Vec<Node> + '_ {
     move |b, x| {
@@ -588,6 +593,8 @@ pub(crate) fn random_function(choices: &[u8]) -> impl Fn(&mut Builder, &[Node]) 
                 (10, _) => match open.pop() {
                     Some((outer, _, first)) => {
                         let shrunk = b.map1(ScalarFn::Sin, x);
+                        // A carry with more axes might get one that a loop inside runs along.
+                        let shrunk = fit_to(b, shrunk, first);
                         let scan = b.end_scan(choice[1].is_multiple_of(2), &[first], &[shrunk], &[y]);
                         values = outer;
                         values.push(scan.carries[0]);
@@ -607,6 +614,7 @@ pub(crate) fn random_function(choices: &[u8]) -> impl Fn(&mut Builder, &[Node]) 
         while let Some((outer, _, first)) = open.pop() {
             let last = values[values.len() - 1];
             let shrunk = b.map1(ScalarFn::Sin, last);
+            let shrunk = fit_to(b, shrunk, first);
             let scan = b.end_scan(false, &[first], &[shrunk], &[last]);
             values = outer;
             values.push(scan.yields[0]);

@@ -410,6 +410,8 @@ impl Builder {
             if let Op::Scan(scan) = data.op.clone() {
                 let first = data.args.to_vec();
                 let RegionData { params, results, .. } = self.graph.regions[scan.body].clone();
+                let clash = first.iter().any(|first| self.axes(*first).contains(&scan.axis));
+                assert!(!clash, "a carry got the axis of a scan that starts from it");
                 self.open_again(scan.body, scan.axis);
                 self.infer_again(scan.body);
                 self.widen(scan.body, &params, &first, &results[..scan.carries]);

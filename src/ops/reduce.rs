@@ -59,12 +59,7 @@ fn jvp(b: &mut Builder, node: Node, tangents: &[Option<Node>]) -> Option<Node> {
 type Condition<'a> = &'a dyn Fn(&mut Builder, &[(Axis, Axis)]) -> Node;
 
 /// For each entry of `x`, the product of the other entries along the axes, of those where `same` (of an entry and a renaming of it) holds.
-pub(super) fn others(
-    b: &mut Builder,
-    x: Node,
-    over: &[Axis],
-    same: Option<Condition>,
-) -> Node {
+pub(super) fn others(b: &mut Builder, x: Node, over: &[Axis], same: Option<Condition>) -> Node {
     let pairs: Vec<(Axis, Axis)> = over.iter().map(|axis| (*axis, b.fresh(*axis))).collect();
     let renamed = b.rename(x, &pairs);
     let mut itself = b.constant(1.0, DType::Bool);

@@ -59,7 +59,8 @@ fn twelve_layers_are_differentiated_and_rewritten_in_milliseconds() {
         let value = b.rename(heads[2], &[(t, s)]);
         let product = b.mul(heads[0], key);
         let scores = b.sum(product, &[e]);
-        let (here, there) = (b.position(t, crate::tensor::DType::I32), b.position(s, crate::tensor::DType::I32));
+        let (here, there) =
+            (b.position(t, crate::tensor::DType::I32), b.position(s, crate::tensor::DType::I32));
         let past = b.map2(ScalarFn::Le, there, here);
         let least = b.constant(f64::NEG_INFINITY, F32);
         let scores = b.select(past, scores, least);
@@ -93,7 +94,9 @@ fn twelve_layers_are_differentiated_and_rewritten_in_milliseconds() {
     let gradients = vjp(&mut b, loss, &parameters, one);
     let differentiated = start.elapsed() - built;
     let outputs: Vec<(Output, Node)> = (gradients.iter().enumerate())
-        .map(|(k, node)| (Output { name: format!("w{k}").into(), order: b.axes(*node).to_vec(), updates: None }, *node))
+        .map(|(k, node)| {
+            (Output { name: format!("w{k}").into(), order: b.axes(*node).to_vec(), updates: None }, *node)
+        })
         .collect();
     let graph = b.finish(outputs);
     let nodes = graph.regions[graph.root].nodes.len();
