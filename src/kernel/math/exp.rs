@@ -22,9 +22,9 @@ const EXP_F32: [f64; 6] = [
     0.5,
     0.16666667163372,
     0.04166648536920547,
-    0.00833336077630519867,
-    0.00139304355252534151,
-    0.000198527617612853646,
+    0.008333360776305199,
+    0.0013930435525253415,
+    0.00019852761761285365,
 ];
 
 /// The largest arguments of f32 and f64 whose exponential is finite.
@@ -35,8 +35,8 @@ pub fn exp(b: &mut BodyBuilder, x: &[Val]) -> Val {
     let (x, f) = (x[0], Format::of(b, x[0]));
     // x = n ln 2 + r; the first part of ln 2 has trailing zeros, so n times it is exact.
     let (n, n_bits) = f.nearest_multiple(b, x, std::f64::consts::LOG2_E);
-    let (hi, lo) = f
-        .pick((0.693145751953125, 1.428606765330187045e-06), (0.6931471805596629565, 2.8235290563031577e-13));
+    let (hi, lo) =
+        f.pick((0.693145751953125, 1.428606765330187e-6), (0.693147180559663, 2.8235290563031577e-13));
     let (minus_hi, minus_lo) = (b.number(f.dtype, -hi), b.number(f.dtype, -lo));
     let r = b.fma(n, minus_hi, x);
     let r = b.fma(n, minus_lo, r);

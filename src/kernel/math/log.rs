@@ -38,7 +38,7 @@ pub fn log(b: &mut BodyBuilder, x: &[Val]) -> Val {
     let result = if f.pick(true, false) {
         let p = polynomial(b, r, &LOG_F32);
         let cube = b.mul(square, r);
-        let (lo, hi) = (b.f32(-2.12194440e-4), b.f32(0.693359375));
+        let (lo, hi) = (b.number(f.dtype, -2.12194440e-4), b.number(f.dtype, 0.693359375));
         let tail = b.mul(e, lo);
         let tail = b.fma(p, cube, tail);
         let minus_half = b.neg(half);

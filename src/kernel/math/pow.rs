@@ -95,10 +95,8 @@ fn positive(b: &mut BodyBuilder, f: &Format, x: Val, y: Val) -> Val {
     let r = polynomial(b, s, f.pick::<&[f64]>(&ATANH_F32, &ATANH_F64));
     let tail = b.fma(r, p_lo, q_lo);
     let tail = b.fma(r, p, tail);
-    let (hi, lo) = f.pick(
-        (0.693147182464599609375, -1.9046542121259336e-9),
-        (std::f64::consts::LN_2, 2.3190468138462996e-17),
-    );
+    let (hi, lo) = f
+        .pick((0.6931471824645996, -1.9046542121259336e-9), (std::f64::consts::LN_2, 2.3190468138462996e-17));
     let (hi, lo) = (b.number(f.dtype, hi), b.number(f.dtype, lo));
     let twice = b.add(q, q);
     let t = b.fma(hi, e, twice);

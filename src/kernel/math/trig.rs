@@ -44,7 +44,7 @@ fn turn(b: &mut BodyBuilder, x: Val, quarters: i64) -> Val {
     // x = n pi/2 + r. With one rounding a step the first difference is exact and the others round it once each (Cody and Waite 1980).
     let (n, n_bits) = f.nearest_multiple(b, x, std::f64::consts::FRAC_2_PI);
     let parts: [f64; 3] = f.pick(
-        [1.57079637050628662109375, -4.371138828673793e-8, -1.7151245100058819e-15],
+        [1.5707963705062866, -4.371138828673793e-8, -1.7151245100058819e-15],
         [std::f64::consts::FRAC_PI_2, 6.123233995736766e-17, -1.4973849048591698e-33],
     );
     let mut r = x;
