@@ -1,6 +1,6 @@
 //! How near to the machine's peak the contractions come, called in chunks as generated code calls them.
 //!
-//! `cargo test --release speed -- --ignored --nocapture`, on an idle machine.
+//! `cargo test --release tile::tests::speed -- --ignored --nocapture`, on an idle machine.
 
 use std::ptr;
 use std::time::Instant;
