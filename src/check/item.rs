@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use nn_grammar::ast::{self, Head, TypeKind};
+use nn_grammar::ast::{self, AxisKind, Head, TypeKind};
 
 use crate::axes::Dim;
 use crate::base::{Name, Span};
@@ -32,7 +32,23 @@ pub fn can_be_checked_alone(def: &ast::Def, given: &[(Name, Value)]) -> Alone {
                 && matches!(&*name.name, "dim" | "bool" | "f32" | "f64" | "float"))
     };
     let tensors = def.tensors.iter().all(|param| is_tensor_like(&param.ty));
-    if def.statics.iter().all(symbolic) && tensors { Alone::Yes } else { Alone::WhenUsed }
+    // `fn zeros() -> float[..S]`: its use says which axes these are.
+    let known = def.result.as_ref().is_none_or(|result| {
+        packs(result).all(|pack| def.tensors.iter().any(|param| packs(&param.ty).any(|other| other == pack)))
+    });
+    if def.statics.iter().all(symbolic) && tensors && known { Alone::Yes } else { Alone::WhenUsed }
+}
+
+/// The packs that a type names.
+fn packs(ty: &ast::Type) -> impl Iterator<Item = &Name> {
+    let axes: &[ast::Axis] = match &ty.kind {
+        TypeKind::Named { axes, .. } | TypeKind::Index { axes, .. } => axes,
+        _ => &[],
+    };
+    axes.iter().filter_map(|axis| match &axis.kind {
+        AxisKind::Pack(pack) => Some(&pack.name),
+        _ => None,
+    })
 }
 
 fn is_tensor_like(ty: &ast::Type) -> bool {

@@ -240,7 +240,9 @@ fn setting(text: &str) -> Result<(String, Setting), String> {
 /// `x=a.npy`, or `a.npy` where there is one input only.
 fn assignment(text: &str) -> Result<(Option<String>, PathBuf), String> {
     match text.split_once('=') {
-        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((Some(name.to_owned()), path.into())),
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+            Ok((Some(name.to_owned()), path.into()))
+        }
         None if !text.is_empty() => Ok((None, text.into())),
         _ => Err("write a name and a file: x=a.npy".to_owned()),
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::base::Sources;
 use crate::check::certificate::{AxisTheorem, Certificate, Property};
 use crate::diag;
-use crate::session::{Check, Checked, Session, Settings, What, headline, name_of, sizing_dims};
+use crate::session::{Check, Checked, Session, Settings, What, name_of, theorem};
 
 use super::arguments::{CheckArguments, Global};
 use super::console::{Console, Stop};
@@ -19,7 +19,8 @@ pub fn check(global: &Global, arguments: &CheckArguments, console: &mut Console)
     if arguments.target.item.is_some() && session.user.is_some() {
         let all = [What::Fn, What::Layer, What::Model, What::Optimizer, What::Train, What::Test];
         let picked = arguments.target.pick(&session, "item", &all);
-        picked.map_err(|diagnostic| Stop::Diagnostics(Box::new(session.sources.clone()), vec![*diagnostic]))?;
+        picked
+            .map_err(|diagnostic| Stop::Diagnostics(Box::new(session.sources.clone()), vec![*diagnostic]))?;
     }
     let wanted = arguments.target.item.clone();
     let mut check =
@@ -30,7 +31,7 @@ pub fn check(global: &Global, arguments: &CheckArguments, console: &mut Console)
     } else {
         console.show(&session.sources, &check.diagnostics);
         for item in check.items.iter().filter(|item| item.what != What::Test) {
-            say(item, console);
+            console.print(&theorem(item));
         }
         let errors = check.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
         match errors {
@@ -56,51 +57,10 @@ fn unused_dims(session: &Session, settings: &Settings) -> Vec<diag::Diagnostic> 
     unknown.map(|dim| crate::session::errors::unknown_dim(dim.as_str(), file, &known)).collect()
 }
 
-/// The theorem of an item, for people.
-fn say(item: &Checked, console: &mut Console) {
-    if item.when_used {
-        return console.say(format!("{} : checked where it is used", item.name));
-    }
-    let Some(certificate) = &item.certificate else {
-        if item.core.is_some() || item.plan.is_some() {
-            console.say(headline(item));
-        }
-        return;
-    };
-    // A dim that sizes a parameter is fixed when compiling; the theorem is for every value of the others.
-    let fixed = item.core.as_ref().map(sizing_dims).unwrap_or_default();
-    let open = |axis: &&AxisTheorem| !fixed.iter().any(|dim| dim.as_str() == axis.name);
-    let every: Vec<&str> = certificate.axes.iter().filter(open).map(|axis| axis.name.as_str()).collect();
-    let every = if every.is_empty() { String::new() } else { format!("      for every {}", every.join(", ")) };
-    console.say(format!("{} : {}{every}", certificate.name, certificate.signature));
-    for condition in &certificate.conditions {
-        console.say(format!("  where {condition}"));
-    }
-    let width = certificate.axes.iter().map(|axis| axis.name.chars().count()).max().unwrap_or(0);
-    for axis in &certificate.axes {
-        let text = theorem(axis);
-        if !text.is_empty() {
-            let kind = if axis.declared { axis.kind.as_str() } else { "" };
-            console.say(format!("  {:width$}  {kind:<6}  {text}", axis.name.as_str()));
-        }
-    }
-}
-
-/// The theorem in words; nothing for an axis of which nothing was promised and nothing is proved.
-fn theorem(axis: &AxisTheorem) -> String {
-    if !axis.declared && axis.holds.is_empty() && axis.at_inference.is_empty() && axis.assumed.is_empty() {
-        return String::new();
-    }
-    let mut text = axis.sentence();
-    for property in &axis.assumed {
-        text.push_str(&format!("; {property} is assumed"));
-    }
-    text
-}
-
-/// The form that DESIGN calls `check --json`.
+/// `check --json`: whether all is well, the theorems, the diagnostics.
 fn result(sources: &Sources, check: &Check) -> Value {
-    let shown = |item: &&Checked| matches!(item.what, What::Fn | What::Layer | What::Model) && !item.when_used;
+    let shown =
+        |item: &&Checked| matches!(item.what, What::Fn | What::Layer | What::Model) && !item.when_used;
     let items: Vec<Value> = check.items.iter().filter(shown).map(|item| self::item(sources, item)).collect();
     json!({
         "ok": check.ok(),

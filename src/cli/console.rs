@@ -46,7 +46,8 @@ impl Console {
             return;
         }
         let mut out = io::stdout().lock();
-        let written = out.write_all(text.as_bytes()).and_then(|()| if end { out.write_all(b"\n") } else { Ok(()) });
+        let written =
+            out.write_all(text.as_bytes()).and_then(|()| if end { out.write_all(b"\n") } else { Ok(()) });
         if let Err(error) = written.and_then(|()| out.flush()) {
             self.closed = true;
             // Who closes a pipe has read enough.
@@ -77,7 +78,9 @@ impl Console {
         match stop {
             Stop::Diagnostics(sources, diagnostics) => {
                 if self.json {
-                    self.json(&json!({"ok": false, "diagnostics": diag::json::diagnostics(&sources, &diagnostics)}));
+                    self.json(
+                        &json!({"ok": false, "diagnostics": diag::json::diagnostics(&sources, &diagnostics)}),
+                    );
                 } else {
                     self.show(&sources, &diagnostics);
                 }

@@ -24,7 +24,8 @@ pub fn eval(global: &Global, arguments: &EvalArguments, console: &mut Console) -
     let split = split(plan).map_err(&fail)?;
     let data = Dataset::load(plan, &|path, span| on_disk.path(path, span)).map_err(&fail)?;
     let mut timings = session.timings;
-    let unit = session::compile(&plan.evaluate, Part::Body, &settings.dims, &settings, &mut timings).map_err(&fail)?;
+    let unit = session::compile(&plan.evaluate, Part::Body, &settings.dims, &settings, &mut timings)
+        .map_err(&fail)?;
     console.timings(global.timings, &timings);
     let pool = pool(global)?;
     let measured = evaluate(plan, &unit, &mut store, &data, &split.test, &pool).map_err(&fail)?;

@@ -25,15 +25,16 @@ pub fn prepare(
     if session.has_errors() {
         return Err(stop(&session, session.diagnostics.clone()));
     }
-    let entry = target.pick(&session, called, allowed).map_err(|diagnostic| stop(&session, vec![*diagnostic]))?;
+    let entry =
+        target.pick(&session, called, allowed).map_err(|diagnostic| stop(&session, vec![*diagnostic]))?;
     let (name, span) = name_of(&entry);
     let known = dims_of(&entry);
     if let Some(unknown) = settings.dims.keys().find(|dim| !known.iter().any(|name| name == dim.as_str())) {
-        let diagnostic = errors::unknown_dim(unknown.as_str(), &name, &known);
-        return Err(Stop::Usage(with_help(&diagnostic)));
+        return Err(stop(&session, vec![errors::unknown_dim(unknown.as_str(), &name, &known)]));
     }
     let sort = what(&entry);
-    let mut check = session.check(settings, &|other| what(other) == sort && name_of(other) == (name.clone(), span));
+    let mut check =
+        session.check(settings, &|other| what(other) == sort && name_of(other) == (name.clone(), span));
     if !check.ok() {
         return Err(stop(&session, check.diagnostics));
     }
@@ -43,7 +44,9 @@ pub fn prepare(
     // A picked item is among the checked ones.
     match check.items.pop() {
         Some(item) => Ok(Prepared { session, item }),
-        None => Err(stop(&session, vec![errors::which_block(&target.file.display().to_string(), called, &[])])),
+        None => {
+            Err(stop(&session, vec![errors::which_block(&target.file.display().to_string(), called, &[])]))
+        }
     }
 }
 
@@ -67,10 +70,9 @@ pub fn dims_of(entry: &crate::check::Entry) -> Vec<String> {
             found.extend(name.map(|name| name.to_string()));
         }
     }
-    let is_dim = |param: &&Param| {
-        matches!(&param.ty.kind, TypeKind::Named { name, axes } if axes.is_empty() && name.name == "dim")
-    };
-    let mut found: Vec<String> = def.statics.iter().filter(is_dim).map(|param| param.name.to_string()).collect();
+    let is_dim = |param: &&Param| matches!(&param.ty.kind, TypeKind::Named { name, axes } if axes.is_empty() && name.name == "dim");
+    let mut found: Vec<String> =
+        def.statics.iter().filter(is_dim).map(|param| param.name.to_string()).collect();
     def.tensors.iter().for_each(|param| in_type(&param.ty, &mut found));
     found.sort();
     found.dedup();
@@ -86,9 +88,4 @@ pub fn stop(session: &Session, diagnostics: Vec<Diagnostic>) -> Stop {
 pub fn failed(session: &Session) -> impl Fn(Failure) -> Stop {
     let sources: Sources = session.sources.clone();
     move |failure| Stop::Diagnostics(Box::new(sources.clone()), vec![*failure])
-}
-
-/// A diagnostic about the command line, in one line.
-fn with_help(diagnostic: &Diagnostic) -> String {
-    std::iter::once(&diagnostic.message).chain(&diagnostic.helps).cloned().collect::<Vec<_>>().join("; ")
 }

@@ -22,7 +22,8 @@ pub struct Progress<'a> {
 impl<'a> Progress<'a> {
     pub fn new(console: &'a mut Console) -> Progress<'a> {
         let visible = stderr().is_terminal() && !console.json;
-        let target = if visible { ProgressDrawTarget::stderr_with_hz(RATE) } else { ProgressDrawTarget::hidden() };
+        let target =
+            if visible { ProgressDrawTarget::stderr_with_hz(RATE) } else { ProgressDrawTarget::hidden() };
         Progress { console, bar: ProgressBar::with_draw_target(None, target), begin: None }
     }
 
@@ -62,7 +63,11 @@ impl Watcher for Progress<'_> {
         let Some(begin) = &self.begin else { return };
         self.bar.set_position(((step.epoch - 1) * begin.steps_per_epoch + step.step_in_epoch) as u64);
         self.bar.set_prefix(format!("epoch {}/{}", step.epoch, begin.epochs));
-        self.bar.set_message(format!("loss {:.4}  {} samples/s", step.loss, thousands(step.samples_per_second)));
+        self.bar.set_message(format!(
+            "loss {:.4}  {} samples/s",
+            step.loss,
+            thousands(step.samples_per_second)
+        ));
     }
 
     fn epoch(&mut self, epoch: &EpochEnd) {
@@ -82,7 +87,8 @@ impl Watcher for Progress<'_> {
 
 /// `loss 0.1234  accuracy 0.9694`
 pub fn measures(measured: &Measured, digits: usize) -> String {
-    let shown: Vec<String> = measured.iter().map(|(name, value)| format!("{name} {value:.digits$}")).collect();
+    let shown: Vec<String> =
+        measured.iter().map(|(name, value)| format!("{name} {value:.digits$}")).collect();
     shown.join("  ")
 }
 

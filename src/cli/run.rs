@@ -18,7 +18,8 @@ use super::train::pool;
 
 pub fn run(global: &Global, arguments: &RunArguments, console: &mut Console) -> Result<u8, Stop> {
     let settings = global.settings();
-    let prepared = prepare(&arguments.target, "model", &[What::Model, What::Layer, What::Fn], &settings, console)?;
+    let prepared =
+        prepare(&arguments.target, "model", &[What::Model, What::Layer, What::Fn], &settings, console)?;
     let (session, item) = (&prepared.session, &prepared.item);
     let fail = failed(session);
     let mut given = Vec::new();
@@ -31,7 +32,9 @@ pub fn run(global: &Global, arguments: &RunArguments, console: &mut Console) -> 
     // What sizes a parameter is fixed; all other sizes stay open, and one program serves them all.
     let sizing = sizing_dims(core);
     let mut fixed = settings.dims.clone();
-    fixed.extend(fitted.dims.iter().filter(|(dim, _)| sizing.contains(*dim)).map(|(dim, size)| (dim.clone(), *size)));
+    fixed.extend(
+        fitted.dims.iter().filter(|(dim, _)| sizing.contains(*dim)).map(|(dim, size)| (dim.clone(), *size)),
+    );
     let mut timings = session.timings;
     let unit = session::compile(core, Part::Body, &fixed, &settings, &mut timings).map_err(&fail)?;
     let memory = |error: crate::runtime::OutOfMemory| fail(Box::new(errors::not_run(&error.into())));
@@ -56,7 +59,12 @@ pub fn run(global: &Global, arguments: &RunArguments, console: &mut Console) -> 
     let clock = Clock { seed: arguments.seed.unwrap_or(0), ..Clock::default() };
     let shapes: Vec<(Vec<usize>, _)> = unit.output_shapes(&fitted.dims).collect();
     let values = unit.run(&fitted.dims, &arrays.map_err(memory)?, &mut store, clock, &pool).map_err(&fail)?;
-    let names = unit.graph.outputs.iter().filter(|output| output.updates.is_none()).map(|output| output.name.to_string());
+    let names = unit
+        .graph
+        .outputs
+        .iter()
+        .filter(|output| output.updates.is_none())
+        .map(|output| output.name.to_string());
     let mut results = Vec::new();
     for ((name, (shape, _)), value) in names.zip(shapes).zip(values) {
         let tensor = value.to_tensor(&shape).map_err(|error| Stop::Usage(error.to_string()))?;
@@ -66,7 +74,11 @@ pub fn run(global: &Global, arguments: &RunArguments, console: &mut Console) -> 
 }
 
 /// Writes the outputs that have a file, prints the others.
-fn deliver(arguments: &RunArguments, results: Vec<(String, Tensor)>, console: &mut Console) -> Result<u8, Stop> {
+fn deliver(
+    arguments: &RunArguments,
+    results: Vec<(String, Tensor)>,
+    console: &mut Console,
+) -> Result<u8, Stop> {
     let known: Vec<&str> = results.iter().map(|(name, _)| name.as_str()).collect();
     for (name, file) in &arguments.outputs {
         let there = match name {
@@ -80,12 +92,14 @@ fn deliver(arguments: &RunArguments, results: Vec<(String, Tensor)>, console: &m
     }
     let mut shown = Vec::new();
     for (name, tensor) in &results {
-        let file = arguments.outputs.iter().find(|(wanted, _)| wanted.as_ref().is_none_or(|wanted| wanted == name));
+        let file =
+            arguments.outputs.iter().find(|(wanted, _)| wanted.as_ref().is_none_or(|wanted| wanted == name));
         if let Some((_, file)) = file {
             npy::save(file, tensor).map_err(unwritten)?;
         }
         if console.json {
-            let mut value = json!({"name": name, "dtype": tensor.dtype().to_string(), "shape": tensor.shape()});
+            let mut value =
+                json!({"name": name, "dtype": tensor.dtype().to_string(), "shape": tensor.shape()});
             match file {
                 Some((_, file)) => value["file"] = file.display().to_string().into(),
                 None => value["values"] = nested(tensor, tensor.shape(), &mut 0),

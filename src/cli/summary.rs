@@ -128,7 +128,13 @@ impl Summary {
         let mut text = String::new();
         let width = self.layers.iter().map(|layer| layer.path.chars().count()).max().unwrap_or(0);
         for layer in &self.layers {
-            let _ = writeln!(text, "  {:width$}  {:>10}  {}", layer.path, layer.parameters, layer.shapes.join(", "));
+            let _ = writeln!(
+                text,
+                "  {:width$}  {:>10}  {}",
+                layer.path,
+                layer.parameters,
+                layer.shapes.join(", ")
+            );
         }
         let shown = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let _ = writeln!(text, "  multiply-adds  {}", shown(self.number(&self.macs)));

@@ -57,8 +57,11 @@ impl Target {
             items.iter().filter(|entry| wanted.contains(&what(entry))).map(|entry| name_of(entry).0).collect()
         };
         if let Some(name) = &self.item {
-            let found = items.iter().find(|entry| allowed.contains(&what(entry)) && name_of(entry).0 == *name);
-            return found.cloned().ok_or_else(|| Box::new(errors::no_such_block(called, name, &names(allowed))));
+            let found =
+                items.iter().find(|entry| allowed.contains(&what(entry)) && name_of(entry).0 == *name);
+            return found
+                .cloned()
+                .ok_or_else(|| Box::new(errors::no_such_block(called, name, &names(allowed))));
         }
         for &sort in allowed {
             let mut of_sort = items.iter().filter(|entry| what(entry) == sort);

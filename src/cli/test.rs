@@ -38,7 +38,8 @@ pub fn test(global: &Global, arguments: &TestArguments, console: &mut Console) -
     }
     let wanted = arguments.file.as_ref().and_then(|target| target.item.clone());
     let check = session.check(&settings, &|entry| {
-        what(entry) == session::What::Test && wanted.as_ref().is_none_or(|name| session::name_of(entry).0 == *name)
+        what(entry) == session::What::Test
+            && wanted.as_ref().is_none_or(|name| session::name_of(entry).0 == *name)
     });
     if !check.ok() {
         return Err(stop(&session, check.diagnostics));
@@ -67,7 +68,9 @@ pub fn test(global: &Global, arguments: &TestArguments, console: &mut Console) -
             let place = format!("{file}:{}:{}", failure.line, failure.column);
             console.say(match &failure.sides {
                 Some((left, right)) => {
-                    format!("      {place}: the sides differ\n        left  {left:.6}\n        right {right:.6}")
+                    format!(
+                        "      {place}: the sides differ\n        left  {left:.6}\n        right {right:.6}"
+                    )
                 }
                 None => format!("      {place}: does not hold"),
             });
@@ -137,7 +140,8 @@ fn values(
     if interpreted {
         let graph = session::graph_of(core, Part::Assertions, &none, settings, Some("elaborate"), timings)?;
         let inputs = crate::train::tensors_for(&graph, &store, Clock::default());
-        return interpret(&graph, &inputs, &HashMap::new()).map_err(|error| Box::new(session::errors::not_interpreted(&error)));
+        return interpret(&graph, &inputs, &HashMap::new())
+            .map_err(|error| Box::new(session::errors::not_interpreted(&error)));
     }
     let unit = session::compile(core, Part::Assertions, &none, settings, timings)?;
     let shapes: Vec<_> = unit.output_shapes(&none).map(|(shape, _)| shape).collect();

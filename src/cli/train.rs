@@ -30,7 +30,8 @@ pub fn train(global: &Global, arguments: &TrainArguments, console: &mut Console)
         console.show(&session.sources, &[errors::short_batch(plan.span, plan.batch, split.train.len())]);
     }
     let mut timings = session.timings;
-    let mut compile = |core, part| session::compile(core, part, &settings.dims, &settings, &mut timings).map_err(&fail);
+    let mut compile =
+        |core, part| session::compile(core, part, &settings.dims, &settings, &mut timings).map_err(&fail);
     let step = compile(&plan.step, Part::Body)?;
     let evaluate = compile(&plan.evaluate, Part::Body)?;
     let init = compile(&plan.step, Part::Init)?;
@@ -91,7 +92,8 @@ pub fn result(measured: &Measured, samples: usize) -> Value {
 
 /// The threads that kernels run on.
 pub fn pool(global: &Global) -> Result<Pool, Stop> {
-    Pool::new(global.threads()).map_err(|error| Stop::Usage(format!("cannot start {} threads: {error}", global.threads())))
+    Pool::new(global.threads())
+        .map_err(|error| Stop::Usage(format!("cannot start {} threads: {error}", global.threads())))
 }
 
 /// Becomes true at the first Ctrl-C; the second one ends the process.

@@ -45,6 +45,8 @@ pub enum Fault {
     Program,
     /// In a file or in data.
     File,
+    /// In the command line.
+    Usage,
     /// A limit of resources was met: memory, nesting, static unrolling, size of polynomials.
     Limit,
 }
@@ -53,6 +55,7 @@ impl Fault {
     pub fn exit_code(self) -> u8 {
         match self {
             Fault::Program => 1,
+            Fault::Usage => 2,
             Fault::File => 3,
             Fault::Limit => 4,
         }

@@ -166,16 +166,24 @@ impl Session {
             item.when_used = true;
             return;
         }
-        let mut walk = |training| {
+        let mut walk = |training, found: &mut Found| {
             let mut checker = Checker::new(&self.program, self.mode(settings, training));
-            let done = checker.item(def, item.scope, &given);
+            let mut done = checker.item(def, item.scope, &given);
+            if done.is_err() && def.head == Head::Fn {
+                // A schedule reads the step: such a function is one of training alone.
+                let mut other = Checker::new(&self.program, self.mode(settings, true));
+                let in_training = other.item(def, item.scope, &given);
+                if in_training.is_ok() {
+                    (checker, done) = (other, in_training);
+                }
+            }
             found.all(std::mem::take(&mut checker.diagnostics));
             item.open |= checker.open;
             done.is_ok().then_some(checker.core)
         };
-        item.core = walk(def.head == Head::Optimizer);
+        item.core = walk(def.head == Head::Optimizer, found);
         if matches!(def.head, Head::Layer | Head::Model) {
-            item.training = walk(true);
+            item.training = walk(true, found);
         }
         let Some(core) = &item.core else { return };
         if let Some(training) = &item.training {

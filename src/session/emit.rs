@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::str::FromStr;
 
 use crate::base::FileId;
+use crate::check::certificate::AxisTheorem;
 use crate::check::core::{Core, Slot};
 use crate::check::{show_type, show_val};
 use crate::codegen::cranelift;
@@ -11,7 +12,7 @@ use crate::elaborate::Part;
 use crate::passes::PIPELINE;
 use crate::syntax;
 
-use super::compile::{Failure, Settings, graph_of, program_of};
+use super::compile::{Failure, Settings, graph_of, program_of, sizing_dims};
 use super::{Checked, Session, Timings, What};
 
 /// A stage whose result can be printed.
@@ -91,18 +92,6 @@ pub fn emit_core(
     text.map_err(|error| super::compile::defect("codegen", &error.to_string()))
 }
 
-/// `f32[N, D] -> f32[10]`
-pub fn signature(core: &Core) -> String {
-    let inputs: Vec<String> =
-        core.inputs.iter().map(|input| show_type(core, &input.elem, &input.axes)).collect();
-    let outputs: Vec<String> = core.outputs.iter().map(|output| show_val(core, output.val)).collect();
-    let group = |types: Vec<String>| match types.as_slice() {
-        [one] => one.clone(),
-        _ => format!("({})", types.join(", ")),
-    };
-    format!("{} -> {}", group(inputs), group(outputs))
-}
-
 /// What a definition takes, owns, demands and gives.
 fn types(core: &Core) -> String {
     let mut text = String::new();
@@ -125,14 +114,49 @@ fn types(core: &Core) -> String {
     text
 }
 
-/// One line for an item: its name and type.
-pub fn headline(item: &Checked) -> String {
-    match (&item.plan, &item.core) {
-        (Some(plan), _) => {
-            format!("{} : {} samples, {} parameters", item.name, plan.count, plan.step.params.len())
-        }
-        (None, Some(_)) if item.what == What::Test => format!("test {:?}", item.name),
-        (None, Some(core)) => format!("{} : {}", item.name, signature(core)),
-        (None, None) => item.name.to_string(),
+/// What is proved of an item, for people: its type, what it demands, its axes.
+pub fn theorem(item: &Checked) -> String {
+    let mut text = String::new();
+    if item.what == What::Test {
+        return text;
     }
+    if item.when_used {
+        return format!("{} : checked where it is used\n", item.name);
+    }
+    if let Some(plan) = &item.plan {
+        let parameters: usize = plan.step.params.len();
+        let measures: Vec<&str> = plan.measures.iter().map(|(name, _)| name.as_str()).collect();
+        let _ = writeln!(
+            text,
+            "{} : {} samples, batch {}, {} epochs, {parameters} parameter arrays; measures {}",
+            item.name,
+            plan.count,
+            plan.batch,
+            plan.epochs,
+            measures.join(", ")
+        );
+    }
+    let Some(certificate) = &item.certificate else { return text };
+    // A dim that sizes a parameter is fixed when compiling; the theorem is for every value of the others.
+    let fixed = item.core.as_ref().map(sizing_dims).unwrap_or_default();
+    let open = |axis: &&AxisTheorem| !fixed.iter().any(|dim| dim.as_str() == axis.name);
+    let every: Vec<&str> = certificate.axes.iter().filter(open).map(|axis| axis.name.as_str()).collect();
+    let every = if every.is_empty() { String::new() } else { format!("      for every {}", every.join(", ")) };
+    let _ = writeln!(text, "{} : {}{every}", certificate.name, certificate.signature);
+    for condition in &certificate.conditions {
+        let _ = writeln!(text, "  where {condition}");
+    }
+    let width = certificate.axes.iter().map(|axis| axis.name.chars().count()).max().unwrap_or(0);
+    for axis in &certificate.axes {
+        // Of an axis of which nothing was promised and nothing is proved there is nothing to say.
+        if axis.declared || !axis.holds.is_empty() || !axis.at_inference.is_empty() || !axis.assumed.is_empty() {
+            let kind = if axis.declared { axis.kind.as_str() } else { "" };
+            let mut sentence = axis.sentence();
+            for property in &axis.assumed {
+                sentence.push_str(&format!("; {property} is assumed"));
+            }
+            let _ = writeln!(text, "  {:width$}  {kind:<6}  {sentence}", axis.name.as_str());
+        }
+    }
+    text
 }

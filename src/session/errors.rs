@@ -10,6 +10,10 @@ use crate::ops::EvalError;
 
 use super::inputs::Given;
 
+fn usage(code: u16, message: String) -> Diagnostic {
+    Diagnostic::error(Code(code), message).fault(Fault::Usage)
+}
+
 fn in_file(code: u16, message: String) -> Diagnostic {
     Diagnostic::error(Code(code), message).fault(Fault::File)
 }
@@ -84,17 +88,14 @@ pub fn unreadable_data(span: Span, error: &FormatError) -> Diagnostic {
 /// A parameter whose size is not known when compiling.
 pub fn unknown_parameter_size(span: Span, parameter: &str, dims: &[String]) -> Diagnostic {
     let flags: Vec<String> = dims.iter().map(|dim| format!("--dim {dim}=…")).collect();
-    Diagnostic::error(
-        Code(509),
-        format!("the size of parameter `{parameter}` is not known: it depends on {}", list(dims)),
-    )
-    .label(span, "its type")
-    .help(format!("give it on the command line: {}", flags.join(" ")))
+    usage(509, format!("the size of parameter `{parameter}` is not known: it depends on {}", list(dims)))
+        .label(span, "its type")
+        .help(format!("give it on the command line: {}", flags.join(" ")))
 }
 
 /// `--dim` of a name that the definition does not have.
 pub fn unknown_dim(name: &str, item: &str, known: &[String]) -> Diagnostic {
-    let diagnostic = Diagnostic::error(Code(510), format!("--dim {name}: `{item}` has no dim `{name}`"));
+    let diagnostic = usage(510, format!("--dim {name}: `{item}` has no dim `{name}`"));
     match nearest(name, known.iter().map(String::as_str)) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None if known.is_empty() => diagnostic,
@@ -104,7 +105,7 @@ pub fn unknown_dim(name: &str, item: &str, known: &[String]) -> Diagnostic {
 
 /// `F:NAME` names nothing, or not what is wanted.
 pub fn no_such_block(what: &str, name: &str, known: &[Name]) -> Diagnostic {
-    let diagnostic = Diagnostic::error(Code(511), format!("the file has no {what} `{name}`"));
+    let diagnostic = usage(511, format!("the file has no {what} `{name}`"));
     if let Some(near) = nearest(name, known.iter().map(Name::as_str)) {
         return diagnostic.help(format!("did you mean `{near}`?"));
     }
@@ -117,8 +118,8 @@ pub fn no_such_block(what: &str, name: &str, known: &[Name]) -> Diagnostic {
 /// Nothing of the wanted sort, or several and no choice.
 pub fn which_block(file: &str, what: &str, known: &[Name]) -> Diagnostic {
     match known {
-        [] => Diagnostic::error(Code(512), format!("{file} has no {what}")),
-        [first, ..] => Diagnostic::error(Code(512), format!("{file} has several {what}s: {}", list(known)))
+        [] => usage(512, format!("{file} has no {what}")),
+        [first, ..] => usage(512, format!("{file} has several {what}s: {}", list(known)))
             .help(format!("name one: {file}:{first}")),
     }
 }
@@ -163,14 +164,18 @@ pub fn wrong_dtype(span: Span, given: &Given, wanted: &str) -> Diagnostic {
 pub fn batches_differ(span: Span, first: &Given, second: &Given) -> Diagnostic {
     let (one, other) = (first.array.shape(), second.array.shape());
     let (first, second) = (first.file.display(), second.file.display());
-    of_input(516, span, format!("{first} {one:?} and {second} {other:?} have different axes in front to map over"))
+    of_input(
+        516,
+        span,
+        format!("{first} {one:?} and {second} {other:?} have different axes in front to map over"),
+    )
 }
 
 pub fn no_such_input(given: &Given, names: &[&Name]) -> Diagnostic {
     let file = given.file.display();
     let diagnostic = match &given.name {
-        Some(name) => Diagnostic::error(Code(518), format!("there is no input `{name}` for {file}")),
-        None => Diagnostic::error(Code(518), format!("for which input is {file}?")),
+        Some(name) => usage(518, format!("there is no input `{name}` for {file}")),
+        None => usage(518, format!("for which input is {file}?")),
     };
     let near = given.name.as_ref().and_then(|name| nearest(name, names.iter().map(|name| name.as_str())));
     match near {
@@ -181,18 +186,22 @@ pub fn no_such_input(given: &Given, names: &[&Name]) -> Diagnostic {
 }
 
 pub fn input_twice(name: &str) -> Diagnostic {
-    Diagnostic::error(Code(518), format!("input `{name}` is given twice"))
+    usage(518, format!("input `{name}` is given twice"))
 }
 
 pub fn missing_input(span: Span, name: &str, wanted: &str) -> Diagnostic {
-    Diagnostic::error(Code(519), format!("nothing is given for the input `{name}`: {wanted}"))
+    usage(519, format!("nothing is given for the input `{name}`: {wanted}"))
         .label(span, "this input")
         .help(format!("give it an array: --input {name}=FILE.npy"))
 }
 
 pub fn input_not_finite(span: Span, given: &Given, at: &[usize]) -> Diagnostic {
     let place: Vec<String> = at.iter().map(usize::to_string).collect();
-    of_input(521, span, format!("{}: the element [{}] is not a finite number", given.file.display(), place.join(", ")))
+    of_input(
+        521,
+        span,
+        format!("{}: the element [{}] is not a finite number", given.file.display(), place.join(", ")),
+    )
 }
 
 pub fn input_out_of_range(span: Span, given: &Given, position: usize, value: f64, bound: i64) -> Diagnostic {

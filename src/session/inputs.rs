@@ -37,8 +37,15 @@ impl Session {
     /// # Errors
     /// Inputs without an array, arrays without an input, shapes and types that do not fit, NaN, labels out of range,
     /// constraints of the program that the sizes break.
-    pub fn fit(&self, item: &Checked, given: Vec<Given>, settings: &Settings) -> Result<Fitted, Vec<Diagnostic>> {
-        let Some(plain) = &item.core else { return Err(vec![errors::not_compiled_alone(item.span, &item.name)]) };
+    pub fn fit(
+        &self,
+        item: &Checked,
+        given: Vec<Given>,
+        settings: &Settings,
+    ) -> Result<Fitted, Vec<Diagnostic>> {
+        let Some(plain) = &item.core else {
+            return Err(vec![errors::not_compiled_alone(item.span, &item.name)]);
+        };
         if item.open || item.when_used {
             return Err(vec![errors::not_compiled_alone(item.span, &item.name)]);
         }
@@ -53,7 +60,9 @@ impl Session {
             } else if rank > own {
                 mapped.insert(info.name.clone());
                 match extra {
-                    Some((count, first)) if count != rank - own || shape(first, count) != shape(given, count) => {
+                    Some((count, first))
+                        if count != rank - own || shape(first, count) != shape(given, count) =>
+                    {
                         found.push(errors::batches_differ(info.span, first, given));
                     }
                     _ => extra = Some((rank - own, given)),
@@ -98,7 +107,8 @@ impl Session {
         });
         let Some(def) = def else { return Err(vec![errors::not_compiled_alone(item.span, &item.name)]) };
         // No name of a program has such a mark, so that nothing of the definition's own is meant.
-        let over: Vec<Name> = (0..count).map(|index| Name::new(format!("sample{}", "'".repeat(index + 1)))).collect();
+        let over: Vec<Name> =
+            (0..count).map(|index| Name::new(format!("sample{}", "'".repeat(index + 1)))).collect();
         let mode = self.mode(settings, false);
         let mut checker = Checker::new(&self.program, mode);
         let given = given_dims(&def, settings);
@@ -143,7 +153,12 @@ fn show(core: &Core, info: &InputInfo) -> String {
 }
 
 /// Solves the sizes of an input's axes for dims, and compares those that are known.
-fn sizes(core: &Core, info: &InputInfo, given: &Given, dims: &mut BTreeMap<DimVar, i64>) -> Option<Diagnostic> {
+fn sizes(
+    core: &Core,
+    info: &InputInfo,
+    given: &Given,
+    dims: &mut BTreeMap<DimVar, i64>,
+) -> Option<Diagnostic> {
     let shape = given.array.shape();
     if shape.len() != info.axes.len() {
         return Some(errors::wrong_shape(info.span, given, &show(core, info)));
@@ -153,7 +168,8 @@ fn sizes(core: &Core, info: &InputInfo, given: &Given, dims: &mut BTreeMap<DimVa
     order.sort_by_key(|&index| core.size(info.axes[index]).as_var().is_none());
     for index in order {
         let (size, have) = (core.size(info.axes[index]), shape[index] as i64);
-        let known: BTreeMap<DimVar, Dim> = dims.iter().map(|(var, value)| (var.clone(), Dim::constant(*value))).collect();
+        let known: BTreeMap<DimVar, Dim> =
+            dims.iter().map(|(var, value)| (var.clone(), Dim::constant(*value))).collect();
         let size = size.substitute(&known).unwrap_or(size);
         let fits = match size.as_const() {
             Some(wanted) => wanted == have,
@@ -176,7 +192,12 @@ fn sizes(core: &Core, info: &InputInfo, given: &Given, dims: &mut BTreeMap<DimVa
 }
 
 /// The array as the input's type; refuses what is no such value.
-fn values(core: &Core, info: &InputInfo, given: &Given, dims: &BTreeMap<DimVar, i64>) -> Result<Tensor, Box<Diagnostic>> {
+fn values(
+    core: &Core,
+    info: &InputInfo,
+    given: &Given,
+    dims: &BTreeMap<DimVar, i64>,
+) -> Result<Tensor, Box<Diagnostic>> {
     let (wanted, have) = (info.elem.dtype(), given.array.dtype());
     let fits = match wanted {
         _ if wanted.is_float() => have != DType::Bool,

@@ -21,7 +21,7 @@ use crate::diag::Diagnostic;
 
 pub use check::{Check, Checked, What, given_dims};
 pub use compile::{Failure, Settings, broken_constraints, compile, graph_of, sizing_dims};
-pub use emit::{Stage, emit_core, headline, signature};
+pub use emit::{Stage, emit_core, theorem};
 pub use headers::OnDisk;
 pub use inputs::{Fitted, Given};
 pub use timings::{Timings, milliseconds};
@@ -33,6 +33,8 @@ pub struct Session {
     /// What the command names; `None` where it could not be read, and for the library alone.
     pub user: Option<(Scope, FileId)>,
     folders: HashMap<FileId, PathBuf>,
+    /// Its items are those of the library.
+    library: bool,
     /// Of loading: files and syntax.
     pub diagnostics: Vec<Diagnostic>,
     pub timings: Timings,
@@ -51,14 +53,14 @@ impl Session {
 
     /// The library without a program.
     pub fn library() -> Session {
-        Session::timed(load::load_library)
+        Session { library: true, ..Session::timed(load::load_library) }
     }
 
     fn timed(load: impl FnOnce() -> load::Loaded) -> Session {
         let mut timings = Timings::default();
         let loaded = timings.parse(load);
         let load::Loaded { sources, program, user, folders, diagnostics } = loaded;
-        Session { sources, program, user, folders, diagnostics, timings }
+        Session { sources, program, user, folders, library: false, diagnostics, timings }
     }
 
     /// Data files as the program names them.
@@ -68,15 +70,16 @@ impl Session {
 
     /// The items of the program's file; of the whole library where there is no program.
     pub fn items(&self) -> Vec<(Scope, Entry)> {
-        let scopes = match self.user {
+        let scopes: Vec<Scope> = match self.user {
             Some((scope, _)) => vec![scope],
-            None => (0..library::FILES.len() as u32).map(Scope).collect(),
+            None if self.library => (0..library::FILES.len() as u32).map(Scope).collect(),
+            None => Vec::new(),
         };
         let of = |scope: Scope| self.program.items(scope).iter().map(move |entry| (scope, entry.clone()));
         scopes.into_iter().flat_map(of).collect()
     }
 
-    /// The diagnostics of the program's user: those of a parse error in it decide that nothing else runs.
+    /// Whether anything is wrong that keeps all items from being used.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }

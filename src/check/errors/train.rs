@@ -84,7 +84,8 @@ pub fn optimizer_result(span: Span, have: &str, want: &str) -> Diagnostic {
 
 /// `--set` of a name that the train block does not have.
 pub fn unknown_setting(name: &str, block: &str, known: &[Name]) -> Diagnostic {
-    let diagnostic = Diagnostic::error(Code(413), format!("`{block}` has no parameter `{name}` to set"));
+    let diagnostic = Diagnostic::error(Code(413), format!("`{block}` has no parameter `{name}` to set"))
+        .fault(crate::diag::Fault::Usage);
     match nearest(name, known.iter().map(Name::as_str)) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None if known.is_empty() => diagnostic,

@@ -1,0 +1,265 @@
+//! The command line as users call it, mistakes above all: exit codes, messages that name the place, no panic.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nnc::formats::{npy, npz, safetensors};
+use nnc::tensor::Tensor;
+use tempfile::TempDir;
+
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs the built binary in a folder.
+pub fn nnc(folder: &Path, arguments: &[&str]) -> Ran {
+    let done = Command::new(env!("CARGO_BIN_EXE_nnc"))
+        .args(arguments)
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: done.status.code().unwrap_or(-1), out: text(done.stdout), err: text(done.stderr) }
+}
+
+#[track_caller]
+fn fails(ran: &Ran, code: i32, words: &[&str]) {
+    assert!(!ran.err.contains("defect of nnc"), "{}", ran.err);
+    assert_eq!(ran.code, code, "{}{}", ran.out, ran.err);
+    for word in words {
+        assert!(ran.err.contains(word), "no `{word}` in:\n{}", ran.err);
+    }
+}
+
+pub const PROGRAM: &str = "/// Four numbers to three classes.
+model small(H: dim = 5)(x: f32[4]) -> f32[3] {
+  x |> linear(H) |> relu |> linear(3)
+}
+
+train fit(lr: f32 = 1e-2) {
+  data   d = npz(\"data.npz\")
+  split  (test: 0.25, seed: 1)
+  let    net = small()
+  loss   cross_entropy(net(d.x), d.y)
+  metric accuracy(net(d.x), d.y)
+  optim  adam(lr)
+  batch  8
+  epochs 4
+}
+";
+
+/// A folder with a program and forty samples for it.
+pub fn folder(program: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.nn"), program).unwrap();
+    write_data(folder.path(), &inputs(), &labels());
+    folder
+}
+
+fn inputs() -> Vec<f32> {
+    (0..160).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect()
+}
+
+fn labels() -> Vec<i64> {
+    inputs().chunks(4).map(|x| i64::from(x[0] > 0.0) + i64::from(x[1] > 0.3)).collect()
+}
+
+fn write_data(folder: &Path, x: &[f32], y: &[i64]) {
+    let x = Tensor::from_vec(&[x.len() / 4, 4], x.to_vec()).unwrap();
+    let y = Tensor::from_vec(&[y.len()], y.to_vec()).unwrap();
+    npz::save(&folder.join("data.npz"), &[("x", &x), ("y", &y)]).unwrap();
+}
+
+fn save(folder: &Path, name: &str, shape: &[usize], elements: Vec<f32>) -> PathBuf {
+    let path = folder.join(name);
+    npy::save(&path, &Tensor::from_vec(shape, elements).unwrap()).unwrap();
+    path
+}
+
+#[test]
+fn programs_that_are_wrong() {
+    let folder = folder(PROGRAM);
+    let here = folder.path();
+    fails(&nnc(here, &["check", "nope.nn"]), 3, &["nope.nn", "no such file"]);
+    fails(&nnc(here, &["check", "."]), 3, &["folder"]);
+    fs::write(here.join("b.nn"), "fn f(x: f32[N]) -> f32[N] = rellu(x)\nfn g(x: f32[N]) -> f32 = sum(")
+        .unwrap();
+    fails(&nnc(here, &["check", "b.nn"]), 1, &["b.nn:1:29", "did you mean `relu`?", "b.nn:2:"]);
+    fs::write(here.join("c.nn"), b"fn f(x: f32) -> f32 = x \xff").unwrap();
+    fails(&nnc(here, &["check", "c.nn"]), 3, &["c.nn:1:25", "UTF-8"]);
+    fs::write(here.join("d.nn"), "use \"../secret.nn\" as s\nuse \"e.nn\" as e\nuse \"gone.nn\" as g\n")
+        .unwrap();
+    fs::write(here.join("e.nn"), "use \"d.nn\" as d\n").unwrap();
+    fails(&nnc(here, &["check", "d.nn"]), 3, &["own folder", "uses itself", "gone.nn", "d.nn:3:5"]);
+    fails(&nnc(here, &["check", "a.nn:smal"]), 2, &["no item `smal`", "did you mean `small`?"]);
+    fails(&nnc(here, &["train", "a.nn:fitt"]), 2, &["no train block `fitt`", "did you mean `fit`?"]);
+    fails(&nnc(here, &["train", "b.nn"]), 1, &["b.nn:2:"]);
+    fails(&nnc(here, &["train", "a.nn", "--set", "rl=1"]), 2, &["no parameter `rl`"]);
+    fails(&nnc(here, &["check", "a.nn", "--dim", "Q=3"]), 2, &["no dim `Q`"]);
+    fails(&nnc(here, &["check", "a.nn", "--dim", "H"]), 2, &["--dim D=64"]);
+    fails(&nnc(here, &["chek", "a.nn"]), 2, &["check"]);
+    fails(&nnc(here, &["compile", "a.nn", "--emit", "after=fusee"]), 2, &["no pass `fusee`"]);
+}
+
+#[test]
+fn checks_and_compiles() {
+    let folder = folder(PROGRAM);
+    let ran = nnc(folder.path(), &["check", "a.nn", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, &value["ok"]), (0, &true.into()), "{}", ran.err);
+    assert_eq!(value["items"][0]["name"], "small");
+    assert_eq!(value["items"][0]["type"], "f32[4] -> f32[3]");
+    let ran = nnc(folder.path(), &["compile", "a.nn", "--summary", "--json", "--dim", "H=7"]);
+    let value: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(value["parameters"], 4 * 7 + 7 + 7 * 3 + 3, "{}", ran.out);
+    assert_eq!(value["macs"], 4 * 7 + 7 * 3);
+    for stage in ["tokens", "ast", "types", "graph", "after=fuse", "kernels", "clif", "asm"] {
+        let ran = nnc(folder.path(), &["compile", "a.nn", "--emit", stage]);
+        assert!(ran.code == 0 && !ran.out.is_empty(), "{stage}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_reader_may_close_the_pipe() {
+    let folder = folder(PROGRAM);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nnc"))
+        .args(["compile", "a.nn", "--emit", "asm"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    assert_eq!((done.status.code(), done.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn data_that_are_wrong() {
+    let folder = folder(PROGRAM);
+    let here = folder.path();
+    let mut x = inputs();
+    x[4 * 7 + 2] = f32::NAN;
+    write_data(here, &x, &labels());
+    fails(&nnc(here, &["train", "a.nn"]), 3, &["sample 7", "`x[7, 2]` is NaN", "a.nn:7:18"]);
+    let mut y = labels();
+    y[11] = 3;
+    write_data(here, &inputs(), &y);
+    fails(&nnc(here, &["train", "a.nn"]), 3, &["sample 11", "`y[11]` is 3, not in 0..3"]);
+    fs::remove_file(here.join("data.npz")).unwrap();
+    fails(&nnc(here, &["train", "a.nn"]), 3, &["data.npz", "no such file", "a.nn:7:18"]);
+    fs::write(here.join("data.npz"), "PK not really").unwrap();
+    fails(&nnc(here, &["train", "a.nn"]), 3, &["data.npz"]);
+    let x = Tensor::from_vec(&[40, 5], vec![0f32; 200]).unwrap();
+    let y = Tensor::from_vec(&[40], vec![0i64; 40]).unwrap();
+    npz::save(&here.join("data.npz"), &[("x", &x), ("y", &y)]).unwrap();
+    fails(&nnc(here, &["train", "a.nn"]), 1, &["a.nn:", "5", "4"]);
+    assert!(!here.join("runs").exists());
+}
+
+#[test]
+fn a_batch_larger_than_the_data_is_one_short_batch() {
+    let folder = folder(PROGRAM);
+    let ran = nnc(folder.path(), &["train", "a.nn", "--batch", "500"]);
+    fails(&ran, 0, &["warning", "batch of 500", "30 training samples"]);
+    assert!(ran.out.contains("batch 30"), "{}", ran.out);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_keeps_the_good_weights() {
+    let folder = folder(PROGRAM);
+    let ran = nnc(folder.path(), &["train", "a.nn", "--set", "lr=1e38", "--epochs", "50"]);
+    fails(&ran, 1, &["the loss is", "at step", "weights.safetensors", "a.nn:6:1"]);
+    let kept = safetensors::load(&folder.path().join("runs/fit/weights.safetensors")).unwrap();
+    assert!(kept.tensors.values().all(Tensor::all_finite));
+}
+
+#[test]
+fn runs_on_arrays() {
+    let folder = folder(PROGRAM);
+    let here = folder.path();
+    save(here, "one.npy", &[4], vec![0.1, -0.2, 0.3, 0.4]);
+    save(here, "many.npy", &[2, 3, 4], (0..24).map(|i| i as f32 / 24.0).collect());
+    save(here, "bad.npy", &[2, 5], vec![0.0; 10]);
+    save(here, "nan.npy", &[4], vec![0.0, f32::NAN, 0.0, 0.0]);
+    fails(&nnc(here, &["run", "a.nn", "--input", "x=one.npy"]), 2, &["--weights", "--seed"]);
+    fails(&nnc(here, &["run", "a.nn", "--seed", "1"]), 2, &["input `x`", "--input x=FILE.npy"]);
+    fails(&nnc(here, &["run", "a.nn", "--seed", "1", "--input", "z=one.npy"]), 2, &["no input `z`"]);
+    fails(&nnc(here, &["run", "a.nn", "--seed", "1", "--input", "x=gone.npy"]), 3, &["gone.npy"]);
+    fails(&nnc(here, &["run", "a.nn", "--seed", "1", "--input", "x=bad.npy"]), 3, &["[2, 5]", "f32[4]"]);
+    fails(&nnc(here, &["run", "a.nn", "--seed", "1", "--input", "x=nan.npy"]), 3, &["nan.npy", "[1]"]);
+    let ran = nnc(here, &["run", "a.nn", "--seed", "1", "--input", "one.npy", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(value["outputs"][0]["shape"], serde_json::json!([3]), "{}", ran.err);
+    let many = ["run", "a.nn", "--seed", "1", "--input", "x=many.npy", "--output", "y.npy"];
+    assert_eq!(nnc(here, &many).code, 0);
+    let all = npy::load(&here.join("y.npy")).unwrap();
+    assert_eq!(all.shape(), [2, 3, 3]);
+    // A sample has the same bits in every batch.
+    save(here, "last.npy", &[1, 1, 4], (20..24).map(|i| i as f32 / 24.0).collect());
+    let alone = ["run", "a.nn", "--seed", "1", "--input", "last.npy", "--output", "last_y.npy"];
+    assert_eq!(nnc(here, &alone).code, 0);
+    let alone = npy::load(&here.join("last_y.npy")).unwrap();
+    assert_eq!(alone.as_slice::<f32>().unwrap(), &all.as_slice::<f32>().unwrap()[15..]);
+}
+
+#[test]
+fn an_interrupted_training_goes_on_where_it_stopped() {
+    let folder = folder(PROGRAM);
+    let here = folder.path();
+    let whole = ["train", "a.nn", "--epochs", "60", "--out", "whole"];
+    assert_eq!(nnc(here, &whole).code, 0);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nnc"))
+        .args(["train", "a.nn", "--epochs", "60", "--out", "parts"])
+        .current_dir(here)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let metrics = here.join("parts/metrics.jsonl");
+    let begun = Instant::now();
+    while fs::read_to_string(&metrics).unwrap_or_default().lines().count() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no epoch ends");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let code = child.wait().unwrap().code();
+    assert!(matches!(code, Some(130 | 0)), "{code:?}");
+    let other = nnc(here, &["train", "a.nn", "--epochs", "60", "--out", "parts", "--resume", "--seed", "9"]);
+    fails(&other, 3, &["a seed of 0", "now it is 9"]);
+    let rest = nnc(here, &["train", "a.nn", "--epochs", "60", "--out", "parts", "--resume"]);
+    assert_eq!(rest.code, 0, "{}", rest.err);
+    let bytes = |run: &str, file: &str| fs::read(here.join(run).join(file)).unwrap();
+    assert_eq!(bytes("whole", "weights.safetensors"), bytes("parts", "weights.safetensors"));
+    let lines = |run: &str| -> Vec<String> {
+        let text = String::from_utf8(bytes(run, "metrics.jsonl")).unwrap();
+        text.lines().map(|line| line.split(",\"seconds\"").next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(lines("whole"), lines("parts"));
+    fails(
+        &nnc(here, &["train", "a.nn", "--out", "new", "--resume"]),
+        3,
+        &["new/checkpoint.safetensors", "no checkpoint"],
+    );
+}
+
+#[test]
+fn tests_tell_both_sides() {
+    let folder = folder(
+        "test \"right\" { assert relu(-1.0) ~= 0.0 }\ntest \"wrong\" { assert relu([1.0, 2.0]) ~= [1.0, 3.0] }\n",
+    );
+    for arguments in [&["test", "a.nn"][..], &["test", "a.nn", "--interpret"]] {
+        let ran = nnc(folder.path(), arguments);
+        assert_eq!(ran.code, 1, "{}", ran.err);
+        for word in ["ok    right", "FAIL  wrong", "a.nn:2:", "2.0", "3.0", "2 tests, 1 failed"] {
+            assert!(ran.out.contains(word), "no `{word}` in:\n{}", ran.out);
+        }
+    }
+    let ran = nnc(folder.path(), &["test", "--std"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+}
