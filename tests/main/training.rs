@@ -72,8 +72,14 @@ fn the_code_of_a_step_does_not_grow_with_depth() {
         let folder = folder(&deep.replace("DEPTH", depth));
         let ran = nnc(folder.path(), &["compile", "a.nn", "--train"]);
         let words: Vec<&str> = ran.out.split_whitespace().collect();
-        let bytes = words.iter().position(|word| *word == "bytes").unwrap_or_else(|| panic!("{}", ran.err));
-        words[bytes - 1].parse::<usize>().unwrap()
+        let before = |word: &str| {
+            let at = words.iter().position(|other| *other == word).unwrap_or_else(|| panic!("{}", ran.err));
+            words[at - 1].parse::<usize>().unwrap()
+        };
+        (before("kernels,"), before("bytes"))
     };
-    assert_eq!(size("2"), size("48"));
+    let ((few, small), (many, large)) = (size("2"), size("48"));
+    assert_eq!(few, many);
+    // Sizes and strides are numbers in the code, and larger numbers have longer instructions.
+    assert!(small.abs_diff(large) * 20 < small, "{small} {large}");
 }
