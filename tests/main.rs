@@ -1,12 +1,16 @@
 //! The one integration binary: every stage on golden files, the command line as users call it, and what must agree.
 
-#[path = "main/agreement.rs"]
+#[path = "suite/agreement.rs"]
 mod agreement;
-#[path = "main/command.rs"]
+#[path = "suite/command.rs"]
 mod command;
-#[path = "main/golden.rs"]
+#[path = "suite/examples.rs"]
+mod examples;
+#[path = "suite/golden.rs"]
 mod golden;
-#[path = "main/imports.rs"]
+#[path = "suite/imports.rs"]
 mod imports;
-#[path = "main/training.rs"]
+#[path = "suite/stacks.rs"]
+mod stacks;
+#[path = "suite/training.rs"]
 mod training;

@@ -141,7 +141,8 @@ pub fn theorem(item: &Checked) -> String {
     let fixed = item.core.as_ref().map(sizing_dims).unwrap_or_default();
     let open = |axis: &&AxisTheorem| !fixed.iter().any(|dim| dim.as_str() == axis.name);
     let every: Vec<&str> = certificate.axes.iter().filter(open).map(|axis| axis.name.as_str()).collect();
-    let every = if every.is_empty() { String::new() } else { format!("      for every {}", every.join(", ")) };
+    let every =
+        if every.is_empty() { String::new() } else { format!("      for every {}", every.join(", ")) };
     let _ = writeln!(text, "{} : {}{every}", certificate.name, certificate.signature);
     for condition in &certificate.conditions {
         let _ = writeln!(text, "  where {condition}");
@@ -149,7 +150,11 @@ pub fn theorem(item: &Checked) -> String {
     let width = certificate.axes.iter().map(|axis| axis.name.chars().count()).max().unwrap_or(0);
     for axis in &certificate.axes {
         // Of an axis of which nothing was promised and nothing is proved there is nothing to say.
-        if axis.declared || !axis.holds.is_empty() || !axis.at_inference.is_empty() || !axis.assumed.is_empty() {
+        if axis.declared
+            || !axis.holds.is_empty()
+            || !axis.at_inference.is_empty()
+            || !axis.assumed.is_empty()
+        {
             let kind = if axis.declared { axis.kind.as_str() } else { "" };
             let mut sentence = axis.sentence();
             for property in &axis.assumed {

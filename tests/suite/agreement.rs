@@ -32,8 +32,11 @@ impl Draws {
 fn inputs(graph: &Graph, dims: &BTreeMap<DimVar, i64>, draws: &mut Draws) -> Vec<Tensor> {
     let mut tensors = Vec::new();
     for input in &graph.inputs {
-        let shape: Vec<usize> =
-            input.order.iter().map(|&axis| graph.axes[axis].size.eval(dims).expect("a size") as usize).collect();
+        let shape: Vec<usize> = input
+            .order
+            .iter()
+            .map(|&axis| graph.axes[axis].size.eval(dims).expect("a size") as usize)
+            .collect();
         let count: usize = shape.iter().product();
         let number = |role| match role {
             Role::Seed => Some(7),
@@ -57,29 +60,47 @@ fn inputs(graph: &Graph, dims: &BTreeMap<DimVar, i64>, draws: &mut Draws) -> Vec
 }
 
 /// The outputs of native code.
-fn native(exec: &Executable, graph: &Graph, inputs: &[Tensor], dims: &BTreeMap<DimVar, i64>, pool: &Pool) -> Vec<Tensor> {
+fn native(
+    exec: &Executable,
+    graph: &Graph,
+    inputs: &[Tensor],
+    dims: &BTreeMap<DimVar, i64>,
+    pool: &Pool,
+) -> Vec<Tensor> {
     let bound = exec.bind(dims).expect("binds");
-    let mut arrays: Vec<Array> = inputs.iter().map(|tensor| Array::from_tensor(tensor).expect("fits")).collect();
+    let mut arrays: Vec<Array> =
+        inputs.iter().map(|tensor| Array::from_tensor(tensor).expect("fits")).collect();
     let shape = |order: &[nnc::graph::Axis]| -> Vec<usize> {
         order.iter().map(|&axis| graph.axes[axis].size.eval(dims).expect("a size") as usize).collect()
     };
     let results = &graph.regions[graph.root].results;
-    let updated: HashMap<usize, usize> =
-        graph.outputs.iter().enumerate().filter_map(|(index, output)| Some((output.updates?, index))).collect();
+    let updated: HashMap<usize, usize> = graph
+        .outputs
+        .iter()
+        .enumerate()
+        .filter_map(|(index, output)| Some((output.updates?, index)))
+        .collect();
     let mut outputs: Vec<Option<Array>> = graph
         .outputs
         .iter()
         .zip(results)
         .map(|(output, &node)| {
             let dtype = graph.nodes[node].dtype;
-            output.updates.is_none().then(|| Array::zeros(dtype, shape(&output.order).iter().product()).expect("fits"))
+            output
+                .updates
+                .is_none()
+                .then(|| Array::zeros(dtype, shape(&output.order).iter().product()).expect("fits"))
         })
         .collect();
     {
         let mut slots: Vec<Slot> = arrays
             .iter_mut()
             .enumerate()
-            .map(|(index, array)| if updated.contains_key(&index) { Slot::Update(array) } else { Slot::Read(array) })
+            .map(
+                |(index, array)| {
+                    if updated.contains_key(&index) { Slot::Update(array) } else { Slot::Read(array) }
+                },
+            )
             .collect();
         let mut places: Vec<Option<&mut Array>> = outputs.iter_mut().map(Option::as_mut).collect();
         exec.run(&bound, &mut slots, &mut places, pool).expect("runs");
@@ -102,9 +123,14 @@ fn agree(core: &Core, part: Part, dims: &BTreeMap<DimVar, i64>, what: &str) {
     let mut timings = Default::default();
     let settings = |fuse| Settings { fuse, verify: true, ..Settings::default() };
     let known = nnc::session::sizing_dims(core);
-    let fixed: BTreeMap<DimVar, i64> = dims.iter().filter(|(var, _)| known.contains(*var)).map(|(var, value)| (var.clone(), *value)).collect();
+    let fixed: BTreeMap<DimVar, i64> = dims
+        .iter()
+        .filter(|(var, _)| known.contains(*var))
+        .map(|(var, value)| (var.clone(), *value))
+        .collect();
     let show = |failure: Box<nnc::diag::Diagnostic>| panic!("{what}: {}", failure.message);
-    let graph = graph_of(core, part, &fixed, &settings(true), Some("elaborate"), &mut timings).unwrap_or_else(show);
+    let graph =
+        graph_of(core, part, &fixed, &settings(true), Some("elaborate"), &mut timings).unwrap_or_else(show);
     let mut draws = Draws(17);
     let given = inputs(&graph, dims, &mut draws);
     let by_name: HashMap<DimVar, i64> = dims.iter().map(|(var, value)| (var.clone(), *value)).collect();
@@ -120,7 +146,10 @@ fn agree(core: &Core, part: Part, dims: &BTreeMap<DimVar, i64>, what: &str) {
             }
         }
         let again = native(&compiled.exec, &compiled.graph, &given, dims, &two);
-        assert!(found.iter().zip(&again).all(|(one, two)| one.to_le_bytes() == two.to_le_bytes()), "{what}: threads change bits");
+        assert!(
+            found.iter().zip(&again).all(|(one, two)| one.to_le_bytes() == two.to_le_bytes()),
+            "{what}: threads change bits"
+        );
     }
 }
 
@@ -135,7 +164,8 @@ fn source_agrees(source: &str, sizes: &[&[(&str, i64)]]) {
     for item in &check.items {
         let (Some(core), false) = (&item.core, item.open) else { continue };
         for sizes in sizes {
-            let dims: BTreeMap<DimVar, i64> = sizes.iter().map(|(name, size)| (DimVar::new(name), *size)).collect();
+            let dims: BTreeMap<DimVar, i64> =
+                sizes.iter().map(|(name, size)| (DimVar::new(name), *size)).collect();
             agree(core, Part::Body, &dims, &item.name);
             compared += 1;
         }
@@ -189,7 +219,11 @@ fn normal(x: f32[T, D]) -> f32[T, D] {
   for t => c[t] / sqrt(mean(c[t] ** 2.0) + 1e-5)
 }
 fn entropy(x: f32[T, D], y: Idx[D][T]) -> f32[T] = cross_entropy(x, y)",
-        &[&[("T", 4), ("D", 3), ("E", 2)], &[("T", 19), ("D", 16), ("E", 17)], &[("T", 1), ("D", 1), ("E", 1)]],
+        &[
+            &[("T", 4), ("D", 3), ("E", 2)],
+            &[("T", 19), ("D", 16), ("E", 17)],
+            &[("T", 1), ("D", 1), ("E", 1)],
+        ],
     );
 }
 
@@ -262,7 +296,8 @@ fn random_draws_agree() {
 
 #[test]
 fn the_digits_step_agrees() {
-    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/digits.nn")).expect("the example");
+    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/digits.nn"))
+        .expect("the example");
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples"));
     let mut session = Session::of_text("digits.nn", &source, folder);
     let check = session.check(&Settings::default(), &|_| true);

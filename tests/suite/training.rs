@@ -63,23 +63,3 @@ fn a_stack_has_an_entry_for_each_member() {
     assert_eq!(names, members);
     assert_eq!(weights.tensors["stack_0.2.linear_0.w"].shape(), [5, 5]);
 }
-
-#[test]
-fn the_code_of_a_step_does_not_grow_with_depth() {
-    let deep = PROGRAM.replace("|> relu |> linear(3)", "|> stack(DEPTH, block(H)) |> linear(3)")
-        + "\nlayer block(D: dim)(x: f32[D]) -> f32[D] { x + relu(linear(D)(x)) }\n";
-    let size = |depth: &str| {
-        let folder = folder(&deep.replace("DEPTH", depth));
-        let ran = nnc(folder.path(), &["compile", "a.nn", "--train"]);
-        let words: Vec<&str> = ran.out.split_whitespace().collect();
-        let before = |word: &str| {
-            let at = words.iter().position(|other| *other == word).unwrap_or_else(|| panic!("{}", ran.err));
-            words[at - 1].parse::<usize>().unwrap()
-        };
-        (before("kernels,"), before("bytes"))
-    };
-    let ((few, small), (many, large)) = (size("2"), size("48"));
-    assert_eq!(few, many);
-    // Sizes and strides are numbers in the code, and larger numbers have longer instructions.
-    assert!(small.abs_diff(large) * 20 < small, "{small} {large}");
-}
