@@ -271,7 +271,13 @@ impl<'a> TrainWalk<'a> {
         optimizer: &mut Option<Rc<Func>>,
     ) -> Checking<()> {
         match &*word.name {
-            "data" => self.data(name, value),
+            "data" => {
+                let read = self.data(name, value);
+                if let (Err(_), Some(name)) = (&read, name) {
+                    self.cx.bind(name.name.clone(), Value::Poison);
+                }
+                read
+            }
             "split" => self.split(value),
             "loss" => {
                 if self.loss.is_some() {
