@@ -102,6 +102,19 @@ fn computed(graph: &Graph, node: Node, orders: &SecondaryMap<Node, Vec<Axis>>) -
     };
     let shared = |order: &Vec<Axis>| order.iter().filter(|axis| data.axes.contains(axis)).count();
     match &data.op {
+        Op::Project(index) => {
+            let tuple = &graph.nodes[data.args[0]].op;
+            let result = tuple.region().map(|region| graph.regions[region].results[*index as usize]);
+            let order = result.map_or_else(Vec::new, |result| orders[result].clone());
+            let mut order = complete(graph, order, &data.axes);
+            // What a loop yields stands as one turn after another: its places do not depend on the number of turns.
+            if let Op::Scan(scan) = tuple
+                && let Some(at) = order.iter().position(|axis| *axis == scan.axis)
+            {
+                order[..=at].rotate_right(1);
+            }
+            order
+        }
         Op::Random { order, .. } => order.clone(),
         Op::Scatter { into, .. } => {
             let mut order = of_arg(data.args[0]);
