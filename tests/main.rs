@@ -10,6 +10,8 @@ mod examples;
 mod golden;
 #[path = "suite/imports.rs"]
 mod imports;
+#[path = "suite/numbers.rs"]
+mod numbers;
 #[path = "suite/stacks.rs"]
 mod stacks;
 #[path = "suite/training.rs"]
