@@ -83,6 +83,11 @@ impl BodyBuilder {
         if let Some(value) = dim.as_const() {
             return Size::Const(value);
         }
+        self.size_in_table(dim)
+    }
+
+    /// The number that `dim` is, from the table of sizes even where it is known: the code does not depend on it.
+    pub fn size_in_table(&mut self, dim: &Dim) -> Size {
         let known = self.kernel.sizes.iter().find(|(_, d)| *d == dim).map(|(id, _)| id);
         Size::Sym(known.unwrap_or_else(|| self.kernel.sizes.push(dim.clone())))
     }

@@ -169,12 +169,13 @@ impl Emitter<'_, '_> {
             self.open_grid(run, &mut place)?;
         }
         match inner.extent.as_const() {
-            Some(extent) if extent <= chunk => self.open_run(inner, true, &mut place)?,
+            // Several axes in one run: all parameters of a stack. How many there are is no part of the code.
+            Some(extent) if extent <= chunk && inner.axes.len() == 1 => self.open_run(inner, true, &mut place)?,
             _ => {
                 let by = Dim::constant(chunk);
                 let chunks = inner.extent.add(&Dim::constant(chunk - 1))?.div(&by)?;
                 let index = self.grid(&chunks);
-                let of = self.b.size(&inner.extent);
+                let of = self.b.size_in_table(&inner.extent);
                 let var = self.open_range(Range::Chunk { of, by: chunk, index }, &inner.extent, true);
                 self.spread(inner, Ix::atom(Atom::Var(var)), &mut place)?;
             }
