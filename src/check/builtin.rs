@@ -265,11 +265,11 @@ impl Checker<'_> {
     fn random(&mut self, draw: Draw, args: Args, span: Span) -> Checking<Value> {
         let mut visible = Vec::new();
         let mut dtype = self.float();
-        if args.positional.is_empty() {
-            if let Some(expected) = self.expected.clone() {
-                visible = expected.axes.iter().map(|&axis| self.fresh_like(axis)).collect();
-                dtype = expected.elem.dtype();
-            }
+        if args.positional.is_empty()
+            && let Some(expected) = self.expected.clone()
+        {
+            visible = expected.axes.iter().map(|&axis| self.fresh_like(axis)).collect();
+            dtype = expected.elem.dtype();
         }
         for (value, place) in args.positional {
             match value {

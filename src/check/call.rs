@@ -308,7 +308,8 @@ impl Checker<'_> {
         let mapped: Vec<AxisVar> = extras.iter().map(|&axis| self.fresh_like(axis)).collect();
         for (param, (value, place)) in def.tensors.iter().zip(&mut given) {
             if let Value::Tensor(val) = value {
-                let count = self.extra_axes(&param.ty, &self.visible(*val).to_vec(), *place)?;
+                let visible = self.visible(*val).to_vec();
+                let count = self.extra_axes(&param.ty, &visible, *place)?;
                 *val = self.hide_front(*val, count, &mapped, *place);
             }
         }

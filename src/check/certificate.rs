@@ -142,7 +142,8 @@ fn theorem(core: &Core, facts: &Facts, root: Root) -> AxisTheorem {
     let mut holds = BTreeSet::new();
     let mut broken = Vec::new();
     // Positions on the axis move with it, as its entries do.
-    let position = |output: &OutputInfo| matches!(core.vals[output.val].elem, Elem::Idx(_, Some(of)) if of == root);
+    let position =
+        |output: &OutputInfo| matches!(core.vals[output.val].elem, Elem::Idx(_, Some(of)) if of == root);
     let kept = outputs.iter().any(|(places, _)| !places.is_empty()) || core.outputs.iter().any(position);
     let (permutation, shift, translation) = if kept {
         (Property::PermutationEquivariant, Property::ShiftEquivariant, Property::TranslationEquivariant)

@@ -87,7 +87,9 @@ impl Program {
                         names.lets.insert(name.name.clone(), Rc::new(binding));
                     }
                 }
-                ast::ItemKind::Error { defines } => names.broken.extend(defines.into_iter().map(|name| name.name)),
+                ast::ItemKind::Error { defines } => {
+                    names.broken.extend(defines.into_iter().map(|name| name.name))
+                }
                 ast::ItemKind::Use(_) => {}
             }
         }

@@ -387,7 +387,8 @@ impl Rules<'_> {
         let mut flow = join(self.of(body), guard.map(|guard| self.of(guard)).unwrap_or_default());
         for &axis in over {
             // A bound by an index that is itself reduced is none.
-            let bound = guards.iter().find(|(bounded, shifted)| *bounded == axis && !over.contains(&shifted.to));
+            let bound =
+                guards.iter().find(|(bounded, shifted)| *bounded == axis && !over.contains(&shifted.to));
             let reach = bound.map(|(_, shifted)| *shifted);
             let before = flow.clone();
             flow = replace(flow, &|other| {

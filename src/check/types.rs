@@ -140,8 +140,10 @@ impl Checker<'_> {
     /// The names in a dim expression that mean nothing yet.
     fn open_names(&self, expr: &ast::Expr, open: &mut Vec<Name>) {
         match &expr.kind {
-            ExprKind::Name(name) if self.lookup(&name.name).is_none() => {
-                if self.program.resolve(self.scope(), &name.name).is_none() {
+            ExprKind::Name(name) => {
+                let known = self.lookup(&name.name).is_some()
+                    || self.program.resolve(self.scope(), &name.name).is_some();
+                if !known {
                     open.push(name.name.clone());
                 }
             }

@@ -206,7 +206,14 @@ impl<'g> Lowering<'g> {
         use Op::*;
         matches!(
             self.graph.nodes[node].op,
-            Map(_) | Reduce { .. } | Gather { .. } | Random { .. } | Scatter { .. } | Fold(_) | Scan(_) | Project(_)
+            Map(_)
+                | Reduce { .. }
+                | Gather { .. }
+                | Random { .. }
+                | Scatter { .. }
+                | Fold(_)
+                | Scan(_)
+                | Project(_)
         )
     }
 

@@ -21,7 +21,8 @@ fn agrees(case: &str, source: &str) {
     for (wide, tolerance) in [(true, Tolerance::new(1e-11, 1e-12)), (false, Tolerance::new(1e-4, 2e-5))] {
         let mut session = Session::of_text("golden.nn", source, Path::new(env!("CARGO_MANIFEST_DIR")));
         let settings = Settings { wide, verify: true, ..Settings::default() };
-        let check = session.check(&settings, &|entry| matches!(entry, Entry::Def(def) if def.name.name == "m"));
+        let check =
+            session.check(&settings, &|entry| matches!(entry, Entry::Def(def) if def.name.name == "m"));
         assert!(check.ok(), "{}", nnc::diag::render::render(&session.sources, &check.diagnostics, false));
         let core = check.items.iter().find_map(|item| item.core.as_ref()).expect("a model m");
         let compiled = compile(core, Part::Body, &BTreeMap::new(), &settings, &mut Default::default());
@@ -43,19 +44,28 @@ fn agrees(case: &str, source: &str) {
         let shapes: Vec<Vec<usize>> = graph
             .outputs
             .iter()
-            .map(|output| output.order.iter().map(|&axis| graph.axes[axis].size.eval(&dims).expect("known") as usize).collect())
+            .map(|output| {
+                output
+                    .order
+                    .iter()
+                    .map(|&axis| graph.axes[axis].size.eval(&dims).expect("known") as usize)
+                    .collect()
+            })
             .collect();
         let mut outputs: Vec<Array> = results
             .iter()
             .zip(&shapes)
-            .map(|(&node, shape)| Array::zeros(graph.nodes[node].dtype, shape.iter().product()).expect("fits"))
+            .map(|(&node, shape)| {
+                Array::zeros(graph.nodes[node].dtype, shape.iter().product()).expect("fits")
+            })
             .collect();
         let mut slots: Vec<Slot> = arrays.iter().map(Slot::Read).collect();
         let mut places: Vec<Option<&mut Array>> = outputs.iter_mut().map(Some).collect();
         compiled.exec.run(&bound, &mut slots, &mut places, &Pool::new(1).expect("a pool")).expect("runs");
         for ((output, array), shape) in graph.outputs.iter().zip(&outputs).zip(&shapes) {
             let found: Tensor = array.to_tensor(shape).expect("of its shape");
-            let expected = npz::load(&golden(case), &format!("out_{}", output.name)).expect("an expected output");
+            let expected =
+                npz::load(&golden(case), &format!("out_{}", output.name)).expect("an expected output");
             if let Err(difference) = found.compare(&expected.cast(found.dtype()), tolerance) {
                 panic!("{case}, f64 {wide}, {}: {difference:?}", output.name);
             }
