@@ -26,6 +26,9 @@ pub type Checking<T> = Result<T, Reported>;
 const CALLS: usize = 200;
 const VALUES: usize = 400_000;
 
+/// How deep a definition may call itself where the condition that ends it is not decided.
+const UNDECIDED_CALLS: usize = 8;
+
 /// Which compilation of a definition is checked.
 #[derive(Clone, Debug, Default)]
 pub struct Mode {
@@ -127,6 +130,8 @@ pub struct Checker<'p> {
     pub draws: HashMap<String, usize>,
     /// The path of the parameter that the optimizer is applied to.
     pub optimized: Option<String>,
+    /// A definition calls itself under a static condition that is not decided: it can only be checked where it is used.
+    pub recursive: bool,
     /// Statics without a value have been made symbolic: the core cannot be compiled.
     pub open: bool,
 }
@@ -173,6 +178,7 @@ impl<'p> Checker<'p> {
             site: String::new(),
             draws: HashMap::new(),
             optimized: None,
+            recursive: false,
             open: false,
         }
     }
@@ -316,6 +322,10 @@ impl<'p> Checker<'p> {
             return self.fail(errors::calls_too_deep(span, &callee, CALLS));
         }
         self.check_work(span)?;
+        if self.open && callee != "fn" && self.calls_of(&callee) >= UNDECIDED_CALLS {
+            self.recursive = true;
+            return Err(Reported);
+        }
         let path = Some(Rc::new(CallPath { outer: self.path.clone(), span, callee }));
         let outer_path = std::mem::replace(&mut self.path, path);
         let outer = std::mem::replace(&mut self.frame, frame);
@@ -327,6 +337,17 @@ impl<'p> Checker<'p> {
         self.frame = outer;
         self.path = outer_path;
         result
+    }
+
+    /// How often a definition stands on the way from the item to here.
+    fn calls_of(&self, callee: &str) -> usize {
+        let mut count = 0;
+        let mut path = self.path.as_deref();
+        while let Some(call) = path {
+            count += usize::from(call.callee == callee);
+            path = call.outer.as_deref();
+        }
+        count
     }
 
     // ---- dims --------------------------------------------------------------------------------

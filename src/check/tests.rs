@@ -287,3 +287,12 @@ layer g(x: f32[D]) -> f32[D] = relu(linear(D)(x))",
         accepted(body, "f");
     }
 }
+
+#[test]
+fn a_layer_may_call_itself_under_a_static_condition() {
+    let source =
+        "layer r(d: dim)(x: f32[D]) -> f32[D] { if d == 0 { x } else { x |> linear(D) |> r(d - 1) } }
+model m(x: f32[4]) -> f32[4] { x |> r(5) }";
+    let core = load(source).item("m").unwrap_or_else(|shown| panic!("{shown}"));
+    assert_eq!(core.params.len(), 10);
+}

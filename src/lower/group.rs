@@ -170,7 +170,9 @@ impl Emitter<'_, '_> {
         }
         match inner.extent.as_const() {
             // Several axes in one run: all parameters of a stack. How many there are is no part of the code.
-            Some(extent) if extent <= chunk && inner.axes.len() == 1 => self.open_run(inner, true, &mut place)?,
+            Some(extent) if extent <= chunk && inner.axes.len() == 1 => {
+                self.open_run(inner, true, &mut place)?
+            }
             _ => {
                 let by = Dim::constant(chunk);
                 let chunks = inner.extent.add(&Dim::constant(chunk - 1))?.div(&by)?;

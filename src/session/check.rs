@@ -177,8 +177,12 @@ impl Session {
                     (checker, done) = (other, in_training);
                 }
             }
-            found.all(std::mem::take(&mut checker.diagnostics));
             item.open |= checker.open;
+            if checker.recursive {
+                item.when_used = true;
+                return None;
+            }
+            found.all(std::mem::take(&mut checker.diagnostics));
             done.is_ok().then_some(checker.core)
         };
         item.core = walk(def.head == Head::Optimizer, found);
