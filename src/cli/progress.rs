@@ -1,7 +1,7 @@
 //! A training as its user sees it: a live line on a terminal, a plain line for each epoch.
 
 use std::io::{IsTerminal, stderr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -9,22 +9,30 @@ use crate::train::{Begin, EpochEnd, Measured, StepEnd, Watcher};
 
 use super::console::Console;
 
-/// Redraws of the live line in a second.
-const RATE: u8 = 10;
+/// Between two redraws of the live line.
+const PAUSE: Duration = Duration::from_millis(80);
 
 /// Tells a console about a training.
 pub struct Progress<'a> {
     console: &'a mut Console,
+    /// Hidden until the training begins, and where there is no terminal.
     bar: ProgressBar,
     begin: Option<Begin>,
+    /// When the live line was drawn last.
+    drawn: Instant,
+    /// What the last epoch was measured at.
+    measured: String,
 }
 
 impl<'a> Progress<'a> {
     pub fn new(console: &'a mut Console) -> Progress<'a> {
-        let visible = stderr().is_terminal() && !console.json;
-        let target =
-            if visible { ProgressDrawTarget::stderr_with_hz(RATE) } else { ProgressDrawTarget::hidden() };
-        Progress { console, bar: ProgressBar::with_draw_target(None, target), begin: None }
+        Progress {
+            console,
+            bar: ProgressBar::hidden(),
+            begin: None,
+            drawn: Instant::now(),
+            measured: String::new(),
+        }
     }
 
     fn line(&mut self, line: String) {
@@ -43,36 +51,40 @@ impl Drop for Progress<'_> {
 
 impl Watcher for Progress<'_> {
     fn begin(&mut self, begin: &Begin) {
-        let steps = (begin.epochs * begin.steps_per_epoch) as u64;
-        self.bar.set_length(steps);
-        self.bar.set_position((begin.done * begin.steps_per_epoch) as u64);
-        self.bar.reset_eta();
-        let style = ProgressStyle::with_template("{prefix} {bar:24} {msg}  {eta} left");
-        self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         self.begin = Some(begin.clone());
         self.line(format!(
             "{}: {} parameters, {} samples to train, {} to test, batch {}",
             begin.name, begin.parameters, begin.train_samples, begin.test_samples, begin.batch
         ));
+        if !stderr().is_terminal() || self.console.json {
+            return;
+        }
+        let style = ProgressStyle::with_template("{prefix} {bar:24} {msg}  {eta} left");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        let steps = (begin.epochs * begin.steps_per_epoch) as u64;
+        self.bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr()).with_style(style);
+        self.bar.set_position((begin.done * begin.steps_per_epoch) as u64);
+        self.bar.reset_eta();
     }
 
     fn step(&mut self, step: &StepEnd) {
-        if self.bar.is_hidden() {
+        let Some(begin) = &self.begin else { return };
+        if self.bar.is_hidden() || self.drawn.elapsed() < PAUSE {
             return;
         }
-        let Some(begin) = &self.begin else { return };
+        self.drawn = Instant::now();
         self.bar.set_position(((step.epoch - 1) * begin.steps_per_epoch + step.step_in_epoch) as u64);
         self.bar.set_prefix(format!("epoch {}/{}", step.epoch, begin.epochs));
-        self.bar.set_message(format!(
-            "loss {:.4}  {} samples/s",
-            step.loss,
-            thousands(step.samples_per_second)
-        ));
+        let rate = thousands(step.samples_per_second);
+        self.bar.set_message(format!("loss {:.4}  {}{rate} samples/s", step.loss, self.measured));
     }
 
     fn epoch(&mut self, epoch: &EpochEnd) {
         let epochs = self.begin.as_ref().map_or(epoch.epoch, |begin| begin.epochs);
         let width = epochs.to_string().len();
+        // The loss on the line is that of the steps; the other measures are those of the epoch before.
+        let others: Measured = epoch.measured.iter().skip(1).cloned().collect();
+        self.measured = if others.is_empty() { String::new() } else { measures(&others, 4) + "  " };
         let left = (epochs - epoch.epoch) as f64 * epoch.seconds;
         self.line(format!(
             "epoch {:width$}/{epochs}  train loss {:.4}  test {}  {} samples/s  {} left",
