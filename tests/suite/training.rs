@@ -33,6 +33,49 @@ fn eval_gives_what_training_ended_with() {
     assert_eq!(last["accuracy"], value(&evaluated.out)["measures"]["accuracy"]);
 }
 
+/// Running means that are kept at inference, and random draws: what only a training compilation has.
+const STATEFUL: &str = "
+layer centred(batch: axis)(x: f32[batch, D]) -> f32[batch, D] {
+  state m: f32[D] = zeros
+  if training {
+    let now = mean(x, over: batch)
+    m := 0.9 * m + 0.1 * now
+    x - now
+  } else { x - m }
+}
+layer drop(p: f32)(x: f32[D]) -> f32[D] {
+  if training { if random.uniform(D) < p { 0.0 } else { x / (1 - p) } } else { x }
+}
+model net(x: f32[set B, 4]) -> f32[B, 3] { x |> linear(8) |> centred(B) |> relu |> drop(0.25) |> linear(3) }
+train fit {
+  data   d = npz(\"data.npz\")
+  let    net = net()
+  loss   cross_entropy(net(d.x), d.y)
+  optim  sgd(0.05, momentum: 0.9)
+  batch  16
+  epochs 3
+}
+";
+
+#[test]
+fn states_and_draws_are_the_same_at_any_number_of_threads_and_in_eval() {
+    let folder = folder(STATEFUL);
+    let here = folder.path();
+    for (out, threads) in [("a", "1"), ("b", "2")] {
+        let ran = nnc(here, &["train", "a.nn", "--out", out, "--threads", threads]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    }
+    let bytes = |run: &str| fs::read(here.join(run).join("checkpoint.safetensors")).unwrap();
+    assert_eq!(bytes("a"), bytes("b"));
+    let weights = nnc::formats::safetensors::load(&here.join("a/weights.safetensors")).unwrap();
+    let names: Vec<&str> = weights.tensors.keys().map(String::as_str).collect();
+    assert_eq!(names, ["centred_0.m", "linear_0.b", "linear_0.w", "linear_1.b", "linear_1.w"]);
+    let again = nnc(here, &["train", "a.nn", "--out", "a", "--resume", "--json"]);
+    let evaluated = nnc(here, &["eval", "a.nn", "--weights", "a/weights.safetensors", "--json"]);
+    let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(value(&again.out)["measures"], value(&evaluated.out)["measures"]);
+}
+
 #[test]
 fn weights_of_another_program_are_refused_with_all_differences() {
     let folder = folder(PROGRAM);
