@@ -152,7 +152,7 @@ fn of_input(code: u16, span: Span, message: String) -> Diagnostic {
 pub fn wrong_shape(span: Span, given: &Given, wanted: &str) -> Diagnostic {
     let have = given.array.shape();
     of_input(516, span, format!("{} has shape {have:?}, the input is {wanted}", given.file.display()))
-        .help("further axes in front are mapped over; the last ones must be the input's own")
+        .help(format!("further axes in front are mapped over; the last ones must be those of {wanted}"))
 }
 
 pub fn wrong_dtype(span: Span, given: &Given, wanted: &str) -> Diagnostic {

@@ -185,7 +185,17 @@ fn sizes(
             },
         };
         if !fits {
-            return Some(errors::wrong_shape(info.span, given, &show(core, info)));
+            let diagnostic = errors::wrong_shape(info.span, given, &show(core, info));
+            let vars: BTreeSet<DimVar> = info.axes.iter().flat_map(|&axis| core.size(axis).vars()).collect();
+            let values: Vec<String> = vars
+                .iter()
+                .filter_map(|var| Some(format!("{} is {}", var.as_str(), dims.get(var)?)))
+                .collect();
+            return Some(if values.is_empty() {
+                diagnostic
+            } else {
+                diagnostic.with_note(values.join(", "))
+            });
         }
     }
     None

@@ -89,6 +89,12 @@ pub fn bad_file(error: &FormatError) -> Diagnostic {
     in_file(528, error.to_string())
 }
 
+/// The folder for weights and metrics cannot be made.
+pub fn no_folder(folder: &Path, error: &std::io::Error) -> Diagnostic {
+    in_file(535, format!("cannot make the folder {}: {error}", folder.display()))
+        .help("another one can be named: --out DIR")
+}
+
 /// A checkpoint that lacks what it needs to go on.
 pub fn not_a_checkpoint(file: &Path, what: &str) -> Diagnostic {
     in_file(529, format!("{}: this is no checkpoint: {what}", file.display()))

@@ -116,7 +116,8 @@ impl Trainer<'_> {
         let io = |path: &Path, error: std::io::Error| {
             Box::new(errors::bad_file(&Problem::from(error).in_file(path)))
         };
-        std::fs::create_dir_all(self.folder).map_err(|error| io(self.folder, error))?;
+        std::fs::create_dir_all(self.folder)
+            .map_err(|error| Box::new(errors::no_folder(self.folder, &error)))?;
         let batch = self.plan.batch.min(self.split.train.len());
         let steps_per_epoch = self.split.train.len().div_ceil(batch);
         let (mut store, mut state) = self.start(&place, batch)?;
