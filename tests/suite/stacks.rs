@@ -30,10 +30,7 @@ train t {{
     (compiled.exec.code().size(), compiled.exec.program().kernels.len())
 }
 
-/// As many kernels, and code that differs by no more than the encoding of larger constants.
 #[test]
 fn code_does_not_grow_with_depth() {
-    let ((shallow, few), (deep, many)) = (training_step(2), training_step(48));
-    assert_eq!(few, many, "kernels");
-    assert!(shallow.abs_diff(deep) * 20 < shallow, "{shallow} bytes with 2 blocks, {deep} with 48");
+    assert_eq!(training_step(2), training_step(48), "bytes of code, and kernels");
 }
