@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use nn_grammar::ast;
 
-use crate::base::{Name, Span};
+use crate::base::Span;
 use crate::tensor::DType;
 
 use super::core::*;
@@ -281,10 +281,5 @@ impl Checker<'_> {
                 self.fail(errors::axis_twice(span, name, &shown))
             }
         }
-    }
-
-    /// A name for messages.
-    pub fn axis_label(&self, axis: AxisVar) -> Name {
-        self.core.axes[axis].name.clone()
     }
 }

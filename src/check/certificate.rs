@@ -428,29 +428,6 @@ fn reason(core: &Core, val: Val, demand: Demand, axis: &str) -> String {
     }
 }
 
-impl fmt::Display for Certificate {
-    /// The theorem as `nnc check` prints it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} : {}", self.name, self.signature)?;
-        if !self.conditions.is_empty() {
-            write!(f, "   where {}", self.conditions.join(" and "))?;
-        }
-        let assumptions: usize = self.axes.iter().map(|axis| axis.assumed.len()).sum();
-        match assumptions {
-            0 => {}
-            1 => write!(f, "   under 1 assumption")?,
-            n => write!(f, "   under {n} assumptions")?,
-        }
-        writeln!(f)?;
-        let width = self.axes.iter().map(|axis| axis.name.chars().count()).max().unwrap_or(0);
-        for axis in &self.axes {
-            let kind = if axis.declared { axis.kind.as_str() } else { "" };
-            writeln!(f, "  {:width$}  {kind:6}  {}", axis.name, axis.sentence())?;
-        }
-        Ok(())
-    }
-}
-
 impl AxisTheorem {
     /// The strongest of what holds, in words.
     pub fn sentence(&self) -> String {

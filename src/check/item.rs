@@ -92,10 +92,7 @@ impl Checker<'_> {
             self.bind(name, Value::Tensor(val));
         }
         let value = self.body_of(def)?;
-        let name = match &def.result {
-            Some(_) | None => def.name.name.clone(),
-        };
-        self.output(&name, value, def.body.span)
+        self.output(&def.name.name, value, def.body.span)
     }
 
     /// The same for a definition that is mapped over further axes, which stand in front of those of every input of which

@@ -19,6 +19,8 @@ pub struct Pass {
 pub struct PassCx {
     /// Whether the graph is verified before the first pass and behind each.
     pub verify: bool,
+    /// Leaves `fuse` out: every node is a kernel of its own then.
+    pub plain: bool,
     /// The last pass that runs; all do where it is `None`.
     pub stop_after: Option<&'static str>,
     pub timings: Vec<(&'static str, Duration)>,
@@ -61,7 +63,8 @@ pub fn run(mut graph: Graph, cx: &mut PassCx) -> Result<Graph, Broken> {
         false => Ok(()),
     };
     check(&graph, "elaborate")?;
-    for pass in PIPELINE {
+    let plain = cx.plain;
+    for pass in PIPELINE.iter().filter(|pass| !plain || pass.name != FUSE.name) {
         let start = Instant::now();
         graph = (pass.run)(graph, cx);
         cx.timings.push((pass.name, start.elapsed()));

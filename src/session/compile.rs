@@ -12,7 +12,7 @@ use crate::elaborate::{Part, elaborate};
 use crate::graph::{self, Graph};
 use crate::kernel::{self, Program};
 use crate::lower::{LowerError, lower};
-use crate::passes::{self, PIPELINE};
+use crate::passes::{self, PassCx};
 use crate::runtime::Executable;
 use crate::train::Unit;
 
@@ -77,23 +77,16 @@ pub fn graph_of(
     timings: &mut Timings,
 ) -> Result<Graph, Failure> {
     parameters_are_sized(core, dims)?;
-    let mut graph = timings.elaborate(|| elaborate(core, part, dims));
+    let graph = timings.elaborate(|| elaborate(core, part, dims));
     // What the checker and elaboration made is verified always: it costs little, and a wrong number is the worst that can happen.
     graph::verify(&graph).map_err(|found| defect("elaborate", &found.to_string()))?;
-    for pass in PIPELINE {
-        if until == Some("elaborate") {
-            break;
-        }
-        if pass.name == "fuse" && !settings.fuse {
-            continue;
-        }
-        graph = timings.passes(|| (pass.run)(graph, &mut passes::PassCx::default()));
-        verified(&graph, pass.name, settings)?;
-        if until == Some(pass.name) {
-            break;
-        }
+    if until == Some("elaborate") {
+        return Ok(graph);
     }
-    Ok(graph)
+    let stop_after = until.and_then(passes::find).map(|pass| pass.name);
+    let mut cx = PassCx { verify: settings.verify, plain: !settings.fuse, stop_after, ..PassCx::default() };
+    let passed = timings.passes(|| passes::run(graph, &mut cx));
+    passed.map_err(|broken| defect(broken.after, &broken.defect.to_string()))
 }
 
 /// The kernels of a graph.
@@ -104,13 +97,6 @@ pub fn program_of(graph: &Graph, settings: &Settings, timings: &mut Timings) -> 
             .map_err(|found| defect("lower", &format!("{}: {}", found.kernel, found.message)))?;
     }
     Ok(program)
-}
-
-fn verified(graph: &Graph, stage: &str, settings: &Settings) -> Result<(), Failure> {
-    if !settings.verify {
-        return Ok(());
-    }
-    graph::verify(graph).map_err(|found| defect(stage, &found.to_string()))
 }
 
 /// The compiler broke its own rules: the program is not to blame.
