@@ -314,10 +314,26 @@ impl Checker<'_> {
             }
         }
         self.ambient.extend(&mapped);
+        let place = self.core.layers.len();
         let value = self.apply_mapped(func, def, &mut frame, given, span);
         self.ambient.truncate(self.ambient.len() - mapped.len());
-        let value = value?;
-        if extras.is_empty() { Ok(value) } else { self.tabulate_value(value, &mapped, &extras, span) }
+        let mut value = value?;
+        if !extras.is_empty() {
+            value = self.tabulate_value(value, &mapped, &extras, span)?;
+        }
+        self.layer_applied(func, def, place, &value);
+        Ok(value)
+    }
+
+    /// Notes a layer's application before those inside of it, which stand from `place` on.
+    fn layer_applied(&mut self, func: &Func, def: &ast::Def, place: usize, value: &Value) {
+        let Some(path) = func.instance.as_ref().and_then(|instance| instance.path.borrow().clone()) else {
+            return;
+        };
+        let mut outputs = Vec::new();
+        value.tensors(&mut outputs);
+        let layer = AppliedLayer { path, callee: def.name.name.clone(), outputs };
+        self.core.layers.insert(place, layer);
     }
 
     /// The longest list of axes that stand in front of what the parameters name; all others must be its ends.

@@ -85,6 +85,18 @@ pub struct CallPath {
     /// The call's place.
     pub span: Span,
     pub callee: Name,
+    /// The path of the layer whose body this is: `enc.linear_0`; empty in the model itself.
+    pub instance: Option<Name>,
+}
+
+/// A layer that was applied, for people: nothing is decided by it.
+#[derive(Clone, Debug)]
+pub struct AppliedLayer {
+    /// `enc.linear_0`, `stack_0.*.linear_0`
+    pub path: Name,
+    /// The definition's name.
+    pub callee: Name,
+    pub outputs: Vec<Val>,
 }
 
 #[derive(Clone, Debug)]
@@ -319,6 +331,8 @@ pub struct Core {
     pub outputs: Vec<OutputInfo>,
     pub assertions: Vec<Assertion>,
     pub constraints: Vec<Constraint>,
+    /// In the order in which they are first applied.
+    pub layers: Vec<AppliedLayer>,
 }
 
 impl Core {

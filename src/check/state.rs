@@ -326,7 +326,12 @@ impl<'p> Checker<'p> {
             self.recursive = true;
             return Err(Reported);
         }
-        let path = Some(Rc::new(CallPath { outer: self.path.clone(), span, callee }));
+        let path = Some(Rc::new(CallPath {
+            outer: self.path.clone(),
+            span,
+            callee,
+            instance: frame.owner.as_ref().map(|owner| Name::new(&owner.path)),
+        }));
         let outer_path = std::mem::replace(&mut self.path, path);
         let outer = std::mem::replace(&mut self.frame, frame);
         let facts = self.facts.clone();

@@ -131,6 +131,15 @@ impl Value {
         Value::Tuple(values.into_iter().map(|value| Field { label: None, value }).collect())
     }
 
+    /// The tensors that it holds, in order.
+    pub fn tensors(&self, found: &mut Vec<Val>) {
+        match self {
+            Value::Tensor(val) => found.push(*val),
+            Value::Tuple(fields) => fields.iter().for_each(|field| field.value.tensors(found)),
+            _ => {}
+        }
+    }
+
     /// What a message calls it.
     pub fn describe(&self) -> &'static str {
         match self {

@@ -49,7 +49,7 @@ pub fn compile(global: &Global, arguments: &CompileArguments, console: &mut Cons
         Some(plan) => [(plan.samples.clone(), plan.batch.min(plan.count) as i64)].into(),
         None => settings.dims.clone(),
     };
-    let summary: Summary = summarise(core, &unit, &dims);
+    let summary: Summary = summarise(core, &item.name, &unit, &settings.dims, &dims);
     if console.json {
         let mut value = summary.json();
         value["name"] = item.name.as_str().into();

@@ -1,4 +1,4 @@
-//! `nnc compile --summary`: what a compiled program owns, computes and needs.
+//! `nnc compile --summary`: what a compiled program owns, computes and needs. Nothing is allocated for it, whatever its size.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,97 +6,70 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::axes::{Dim, DimVar};
+use crate::base::Name;
 use crate::check::core::{Core, Slot};
-use crate::graph::{Graph, Op, Reducer, Region};
 use crate::kernel::BufferKind;
-use crate::ops::ScalarFn;
+use crate::session::{LayerCost, layer_costs};
 use crate::train::Unit;
 
-/// Sizes of a program.
+/// Sizes of a program. What depends on an open dim is an expression.
 pub struct Summary {
-    pub parameters: u64,
-    state: u64,
-    /// Multiplications with an addition, in convolutions and matrix products; an expression where dims are open.
+    pub parameters: Dim,
+    state: Dim,
+    /// Multiplications with an addition, in convolutions and matrix products.
     macs: Dim,
-    layers: Vec<Layer>,
-    parameter_bytes: u64,
+    layers: Vec<LayerCost>,
+    parameter_bytes: Dim,
     /// Everything that lives in the arena at some time.
     activations: Dim,
+    /// What lives in the arena at once; the greatest of these counts.
+    peaks: Vec<Dim>,
+    /// Bytes of the arena, where all sizes are known.
     peak: Option<u64>,
     dims: BTreeMap<DimVar, i64>,
 }
 
-/// The parameters under one path.
-struct Layer {
-    path: String,
-    shapes: Vec<String>,
-    parameters: u64,
-}
-
-/// Reads the sizes off a program; `dims` are those that are known.
-pub fn summarise(core: &Core, unit: &Unit, dims: &BTreeMap<DimVar, i64>) -> Summary {
-    let len = |slot: &Slot| -> u64 {
-        slot.axes.iter().map(|&axis| core.size(axis).eval(dims).unwrap_or(0).max(0) as u64).product()
+/// Reads the sizes off a program; `fixed` are the dims that it was compiled with, `dims` all that are known.
+pub fn summarise(
+    core: &Core,
+    name: &Name,
+    unit: &Unit,
+    fixed: &BTreeMap<DimVar, i64>,
+    dims: &BTreeMap<DimVar, i64>,
+) -> Summary {
+    let zero = || Dim::constant(0);
+    let plus = |sum: Dim, more: &Dim| sum.add(more).unwrap_or(sum);
+    let known: BTreeMap<DimVar, Dim> =
+        dims.iter().map(|(var, value)| (var.clone(), Dim::constant(*value))).collect();
+    let size = |slot: &Slot, unit: i64| {
+        let sizes = slot.axes.iter().map(|&axis| core.size(axis));
+        sizes.fold(Dim::constant(unit), |count, size| {
+            size.substitute(&known).and_then(|size| count.mul(&size)).unwrap_or(count)
+        })
     };
-    let mut layers: Vec<Layer> = Vec::new();
-    for slot in &core.params {
-        let (path, name) = slot.path.rsplit_once('.').unwrap_or(("", &slot.path));
-        let shown = format!("{name}: {}", crate::check::show_type(core, &slot.elem, &slot.axes));
-        match layers.iter_mut().find(|layer| layer.path == path) {
-            Some(layer) => {
-                layer.shapes.push(shown);
-                layer.parameters += len(slot);
-            }
-            None => layers.push(Layer { path: path.to_owned(), shapes: vec![shown], parameters: len(slot) }),
-        }
-    }
+    let total = |slots: &[Slot], bytes: bool| {
+        slots.iter().fold(zero(), |sum, slot| {
+            plus(sum, &size(slot, if bytes { slot.elem.dtype().size() as i64 } else { 1 }))
+        })
+    };
+    let layers = layer_costs(core, name, fixed);
     let program = unit.exec.program();
     let temporaries = program.buffers.values().filter(|buffer| buffer.kind == BufferKind::Temp);
-    let activations = temporaries.fold(Dim::constant(0), |sum, buffer| {
+    let activations = temporaries.fold(zero(), |sum, buffer| {
         let bytes = buffer.len.mul(&Dim::constant(buffer.dtype.size() as i64));
         bytes.and_then(|bytes| sum.add(&bytes)).unwrap_or(sum)
     });
-    let peak = unit.exec.bind(dims).ok().map(|bound| bound.arena as u64);
     Summary {
-        parameters: core.params.iter().map(len).sum(),
-        state: core.states.iter().map(len).sum(),
-        macs: macs(&unit.graph, unit.graph.root, &Dim::constant(1)),
+        parameters: total(&core.params, false),
+        state: total(&core.states, false),
+        macs: layers.iter().fold(zero(), |sum, layer| plus(sum, &layer.macs)),
         layers,
-        parameter_bytes: core.params.iter().map(|slot| len(slot) * slot.elem.dtype().size() as u64).sum(),
+        parameter_bytes: total(&core.params, true),
         activations,
-        peak,
+        peaks: unit.exec.peaks(),
+        peak: unit.exec.arena(dims).ok().map(|bytes| bytes as u64),
         dims: dims.clone(),
     }
-}
-
-/// Products that are summed, `times` as often as the region runs.
-fn macs(graph: &Graph, region: Region, times: &Dim) -> Dim {
-    let mut sum = Dim::constant(0);
-    let add = |sum: Dim, more: Dim| sum.add(&more).unwrap_or(sum);
-    for node in &graph.regions[region].nodes {
-        let data = &graph.nodes[*node];
-        match &data.op {
-            Op::Scan(scan) => {
-                let turns = times.mul(&graph.axes[scan.axis].size).unwrap_or_else(|_| times.clone());
-                sum = add(sum, macs(graph, scan.body, &turns));
-            }
-            Op::Fused(inner) => sum = add(sum, macs(graph, *inner, times)),
-            Op::Reduce { op: Reducer::Sum, over } => {
-                let product = &graph.nodes[data.args[0]];
-                let factors: Vec<_> = product.args.iter().map(|&arg| &graph.nodes[arg].axes).collect();
-                let summed = |axes: &&crate::graph::AxisSet| over.iter().all(|axis| axes.contains(axis));
-                // Both factors run along what is summed, and they differ: a product with a matrix, not a sum of squares.
-                let product_of_two = product.op == Op::Map(ScalarFn::Mul) && factors.iter().all(summed);
-                if product_of_two && factors[0] != factors[1] {
-                    let sizes = product.axes.iter().map(|&axis| graph.axes[axis].size.clone());
-                    let count = sizes.fold(times.clone(), |count, size| count.mul(&size).unwrap_or(count));
-                    sum = add(sum, count);
-                }
-            }
-            _ => {}
-        }
-    }
-    sum
 }
 
 impl Summary {
@@ -104,17 +77,25 @@ impl Summary {
         let layers: Vec<Value> = self
             .layers
             .iter()
-            .map(|layer| json!({"path": layer.path, "shapes": layer.shapes, "parameters": layer.parameters}))
+            .map(|layer| {
+                json!({
+                    "path": layer.path.as_str(),
+                    "op": layer.op.as_str(),
+                    "output": layer.output,
+                    "parameters": self.number(&layer.parameters),
+                    "macs": self.number(&layer.macs),
+                })
+            })
             .collect();
         json!({
-            "parameters": self.parameters,
-            "state": self.state,
+            "parameters": self.number(&self.parameters),
+            "state": self.number(&self.state),
             "macs": self.number(&self.macs),
             "layers": layers,
             "memory": {
-                "parameters": self.parameter_bytes,
+                "parameters": self.number(&self.parameter_bytes),
                 "activations": {"expr": self.activations.to_string(), "value": self.activations.eval(&self.dims).ok()},
-                "peak": {"value": self.peak},
+                "peak": {"expr": self.peak_expression(), "value": self.peak},
             },
         })
     }
@@ -124,27 +105,57 @@ impl Summary {
         dim.eval(&self.dims).map_or_else(|_| dim.to_string().into(), Value::from)
     }
 
+    fn shown(&self, dim: &Dim) -> String {
+        dim.eval(&self.dims).map_or_else(|_| dim.to_string(), |value| value.to_string())
+    }
+
+    /// `4*T + 64`, or `max(…, …)` where it depends on the sizes which of several moments needs most.
+    fn peak_expression(&self) -> String {
+        match self.peaks.as_slice() {
+            [] => "0".to_owned(),
+            [one] => one.to_string(),
+            several => {
+                let several: Vec<String> = several.iter().map(Dim::to_string).collect();
+                format!("max({})", several.join(", "))
+            }
+        }
+    }
+
     pub fn table(&self) -> String {
-        let mut text = String::new();
-        let width = self.layers.iter().map(|layer| layer.path.chars().count()).max().unwrap_or(0);
+        let mut rows = vec![["layer", "op", "output", "parameters", "multiply-adds"].map(str::to_owned)];
         for layer in &self.layers {
-            let _ = writeln!(
-                text,
-                "  {:width$}  {:>10}  {}",
-                layer.path,
-                layer.parameters,
-                layer.shapes.join(", ")
-            );
+            rows.push([
+                if layer.path.is_empty() { "(itself)".to_owned() } else { layer.path.to_string() },
+                layer.op.to_string(),
+                layer.output.clone(),
+                self.shown(&layer.parameters),
+                self.shown(&layer.macs),
+            ]);
         }
-        let shown = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let _ = writeln!(text, "  multiply-adds  {}", shown(self.number(&self.macs)));
-        let _ = writeln!(text, "  parameters     {} bytes", self.parameter_bytes);
-        if self.state > 0 {
-            let _ = writeln!(text, "  state          {} numbers", self.state);
+        rows.push(
+            ["total", "", "", &self.shown(&self.parameters), &self.shown(&self.macs)].map(str::to_owned),
+        );
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: [usize; 5] = std::array::from_fn(width);
+        let mut text = String::new();
+        for row in &rows {
+            let [path, op, output, parameters, macs] = row;
+            let [a, b, c, d, e] = widths;
+            let _ =
+                writeln!(text, "  {path:a$}  {op:b$}  {output:c$}  {parameters:>d$}  {macs:>e$}");
         }
-        let _ = writeln!(text, "  temporaries    {} bytes", self.activations);
-        if let Some(peak) = self.peak {
-            let _ = writeln!(text, "  arena          {peak} bytes");
+        let _ = writeln!(text, "  parameters   {} bytes", self.shown(&self.parameter_bytes));
+        if self.state != Dim::constant(0) {
+            let _ = writeln!(text, "  state        {} numbers", self.shown(&self.state));
+        }
+        let _ = writeln!(text, "  temporaries  {} bytes altogether", self.shown(&self.activations));
+        match self.peak {
+            Some(peak) => {
+                let _ = writeln!(text, "  peak         {peak} bytes at once");
+            }
+            None => {
+                let _ = writeln!(text, "  peak         {} bytes at once", self.peak_expression());
+            }
         }
         text
     }

@@ -1,5 +1,7 @@
 //! What each form of the core becomes.
 
+use cranelift_entity::EntityRef;
+
 use crate::autodiff;
 use crate::check::core::{At, BlockId, Elem, Form, Outside, Val};
 use crate::graph::{self, Index, IndexMap, Literal, Node};
@@ -16,6 +18,7 @@ impl Walk<'_> {
         }
         let core = self.core;
         let data = &core.vals[val];
+        let before = self.builder.graph().nodes.len();
         self.builder.at(data.span);
         let made = match &data.form {
             Form::Input(index) => Made::One(self.arguments[index]),
@@ -96,6 +99,9 @@ impl Walk<'_> {
             }
             Form::Assume { of, .. } => Made::One(self.node(*of)),
         };
+        for index in before..self.builder.graph().nodes.len() {
+            self.origins[Node::new(index)].get_or_insert(val);
+        }
         self.nodes.insert(val, made);
     }
 

@@ -11,6 +11,7 @@ mod reshape;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use cranelift_entity::SecondaryMap;
 use smallvec::SmallVec;
 
 use crate::axes::{Dim, DimVar};
@@ -35,6 +36,15 @@ pub enum Part {
 ///
 /// Inputs: the seed and the step where they are used, the arguments, then the parameters and states that are used.
 pub fn elaborate(core: &Core, part: Part, dims: &BTreeMap<DimVar, i64>) -> Graph {
+    elaborate_with_origins(core, part, dims).0
+}
+
+/// The same, with the value of the core that each node was made for.
+pub fn elaborate_with_origins(
+    core: &Core,
+    part: Part,
+    dims: &BTreeMap<DimVar, i64>,
+) -> (Graph, SecondaryMap<Node, Option<Val>>) {
     let mut outputs: Vec<(Name, Val, Option<Owned>)> = Vec::new();
     match part {
         Part::Body => {
@@ -85,7 +95,8 @@ pub fn elaborate(core: &Core, part: Part, dims: &BTreeMap<DimVar, i64>) -> Graph
         };
         results.push((Output { name, order, updates }, node));
     }
-    walk.builder.finish(results)
+    let origins = std::mem::take(&mut walk.origins);
+    (walk.builder.finish(results), origins)
 }
 
 /// The owner of an output that replaces an input.
@@ -101,6 +112,8 @@ struct Walk<'a> {
     builder: Builder,
     axes: HashMap<AxisVar, Axis>,
     nodes: HashMap<Val, Made>,
+    /// The innermost value that each node was made for.
+    origins: SecondaryMap<Node, Option<Val>>,
     needed: BTreeSet<Val>,
     /// Where each value of a scan's body stands; all others stand outside.
     inner: HashMap<Val, BlockId>,
@@ -135,6 +148,7 @@ impl<'a> Walk<'a> {
             builder: Builder::new(),
             axes: HashMap::new(),
             nodes: HashMap::new(),
+            origins: SecondaryMap::new(),
             needed: BTreeSet::new(),
             inner,
             seed: None,

@@ -13,6 +13,7 @@ use super::array::{Array, Block, OutOfMemory};
 use super::bind::{self, BindError, Bound, BoundRef, BoundRun, BoundStep, Dims, Place};
 use super::memory::{self, Life};
 use super::pool::Pool;
+use crate::axes::Dim;
 use crate::codegen::Code;
 use crate::kernel::{Buffer, BufferKind, KernelId, Program};
 use crate::tensor::DType;
@@ -89,6 +90,19 @@ impl Executable {
         }
         known.insert(dims.clone(), Arc::clone(&bound));
         Ok(bound)
+    }
+
+    /// Bytes of the arena at these sizes, whether or not the machine has them.
+    ///
+    /// # Errors
+    /// A dim without a value, sizes beyond what can be addressed.
+    pub fn arena(&self, dims: &Dims) -> Result<usize, BindError> {
+        Ok(bind::bind(&self.program, &self.lives, dims)?.arena)
+    }
+
+    /// What the arena holds at its fullest, as expressions of which the greatest counts; see [`memory::peaks`].
+    pub fn peaks(&self) -> Vec<Dim> {
+        memory::peaks(&self.program, &self.lives)
     }
 
     /// Runs the program: `inputs` and `outputs` in its order. Where an output is written over an input, the output is `None`.

@@ -1,8 +1,11 @@
 //! Where each temporary buffer lies in the arena: buffers that are never alive together share bytes.
 
+use std::collections::BTreeMap;
+
 use cranelift_entity::{EntityRef, SecondaryMap};
 
 use super::array::ALIGN;
+use crate::axes::Dim;
 use crate::kernel::{ArgKind, Buffer, BufferKind, BufferRef, Program, Step};
 
 /// The arena's layout for given sizes.
@@ -133,6 +136,35 @@ pub fn plan(
     Some(plan)
 }
 
+/// The sum of what lives at each step, in bytes, as expressions over the program's dims: whatever their values, the arena holds at
+/// least the greatest of them (and what fills the gaps between buffers). Sums that another one exceeds at every size are left out.
+pub fn peaks(program: &Program, lives: &SecondaryMap<Buffer, Option<Life>>) -> Vec<Dim> {
+    let alive: Vec<(Life, Dim)> = program
+        .buffers
+        .iter()
+        .filter_map(|(buffer, decl)| {
+            Some((lives[buffer]?, decl.len.mul(&Dim::constant(decl.dtype.size() as i64)).ok()?))
+        })
+        .collect();
+    let exceeds = |a: &Dim, b: &Dim| a.sub(b).is_ok_and(|difference| difference.at_least(0));
+    let mut greatest: Vec<Dim> = Vec::new();
+    let mut changes: BTreeMap<usize, (Vec<&Dim>, Vec<&Dim>)> = BTreeMap::new();
+    for (life, bytes) in &alive {
+        changes.entry(life.first).or_default().0.push(bytes);
+        changes.entry(life.last + 1).or_default().1.push(bytes);
+    }
+    let mut sum = Dim::constant(0);
+    for (begun, ended) in changes.values() {
+        sum = ended.iter().fold(sum, |sum, bytes| sum.sub(bytes).unwrap_or(sum));
+        sum = begun.iter().fold(sum, |sum, bytes| sum.add(bytes).unwrap_or(sum));
+        if !begun.is_empty() && !greatest.iter().any(|other| exceeds(other, &sum)) {
+            greatest.retain(|other| !exceeds(&sum, other));
+            greatest.push(sum.clone());
+        }
+    }
+    greatest
+}
+
 /// Bytes of memory that the system could still give, where it says so.
 pub fn available() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -145,7 +177,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::axes::Dim;
     use crate::kernel::BufferDecl;
     use crate::tensor::DType;
 

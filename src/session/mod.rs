@@ -4,6 +4,7 @@
 
 mod check;
 mod compile;
+mod costs;
 mod emit;
 pub mod errors;
 mod headers;
@@ -21,6 +22,7 @@ use crate::diag::Diagnostic;
 
 pub use check::{Check, Checked, What, given_dims};
 pub use compile::{Failure, Settings, broken_constraints, compile, graph_of, sizing_dims};
+pub use costs::{LayerCost, layer_costs};
 pub use emit::{Stage, emit_core, theorem};
 pub use headers::OnDisk;
 pub use inputs::{Fitted, Given};

@@ -263,3 +263,49 @@ fn tests_tell_both_sides() {
     let ran = nnc(folder.path(), &["test", "--std"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
 }
+
+#[test]
+fn the_summary_counts_without_allocating() {
+    // The sizes of a language model of 540 billion parameters.
+    let program = "layer block(D: dim, F: dim)(x: f32[causal T, D]) -> f32[T, D] {
+  x + (layer_norm()(x) |> linear(F, bias: false) |> gelu |> linear(D, bias: false))
+}
+model lm(V: dim = 256000)(t: Idx[V][causal T]) -> f32[T, V] {
+  param e: f32[V, 18432] = zeros
+  let x = for s => e[t[s]]
+  let y = x |> stack(118, block(18432, 73728))
+  for s, v => sum d => y[s, d] * e[v, d]
+}
+fn scores(q: f32[causal T, D], k: f32[T, D], v: f32[T, E]) -> f32[T, E] {
+  for t => {
+    let a = softmax s where s <= t => (sum d => q[t, d] * k[s, d]) / sqrt(D)
+    for e => sum s where s <= t => a[s] * v[s, e]
+  }
+}
+";
+    let folder = folder(program);
+    let summary = |arguments: &[&str]| -> serde_json::Value {
+        let ran = nnc(folder.path(), &[&["compile", "--summary", "--json"], arguments].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        serde_json::from_str(&ran.out).unwrap()
+    };
+    let (blocks, table) = (118u64 * 2 * 18432 * 73728, 256000u64 * 18432);
+    let open = summary(&["a.nn:lm"]);
+    assert_eq!(open["parameters"], blocks + table + 118 * 2 * 18432);
+    assert_eq!(open["macs"], format!("{}*T", blocks + table));
+    assert!(open["memory"]["peak"]["expr"].as_str().unwrap().contains('T'), "{open}");
+    assert_eq!(open["layers"][2]["path"], "stack_0.*.linear_0");
+    assert_eq!(open["layers"][2]["op"], "linear");
+    assert_eq!(open["layers"][2]["output"], "f32[T, 73728]");
+    assert_eq!(open["layers"][2]["parameters"], 118u64 * 18432 * 73728);
+    let fixed = summary(&["a.nn:lm", "--dim", "T=2048"]);
+    assert_eq!(fixed["macs"], 2048 * (blocks + table));
+    assert!(fixed["memory"]["peak"]["value"].as_u64().unwrap() > 2048 * 18432 * 4, "{fixed}");
+    let sum = |value: &serde_json::Value, key: &str| -> u64 {
+        value["layers"].as_array().unwrap().iter().map(|layer| layer[key].as_u64().unwrap()).sum()
+    };
+    assert_eq!(sum(&fixed, "macs"), 2048 * (blocks + table));
+    assert_eq!(sum(&fixed, "parameters"), blocks + table + 118 * 2 * 18432);
+    // Guards leave nothing out of the count.
+    assert_eq!(summary(&["a.nn:scores"])["macs"], "D*T**2 + E*T**2");
+}
