@@ -141,8 +141,7 @@ impl Summary {
         for row in &rows {
             let [path, op, output, parameters, macs] = row;
             let [a, b, c, d, e] = widths;
-            let _ =
-                writeln!(text, "  {path:a$}  {op:b$}  {output:c$}  {parameters:>d$}  {macs:>e$}");
+            let _ = writeln!(text, "  {path:a$}  {op:b$}  {output:c$}  {parameters:>d$}  {macs:>e$}");
         }
         let _ = writeln!(text, "  parameters   {} bytes", self.shown(&self.parameter_bytes));
         if self.state != Dim::constant(0) {
