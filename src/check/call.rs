@@ -471,10 +471,10 @@ impl Checker<'_> {
         let mut owner = None;
         match (def.head, &self.optimized) {
             (Head::Fn, _) => {}
-            // An optimizer has states of its own for every parameter: `optim.m.linear_0.w`.
-            (Head::Optimizer, Some(parameter)) => {
-                owner =
-                    Some(Owner { path: "optim".to_owned(), suffix: parameter.clone(), ..Owner::default() });
+            // An optimizer has states of its own for every parameter: `optim:0.m.linear_0.w`.
+            (Head::Optimizer, Some((number, parameter))) => {
+                let path = format!("{}{number}", Slot::OPTIMIZER);
+                owner = Some(Owner { path, suffix: parameter.clone(), ..Owner::default() });
             }
             _ => {
                 let path = self.instance_path(func, span)?;

@@ -266,11 +266,23 @@ pub struct Slot {
     pub path: Name,
     pub elem: Elem,
     pub axes: Vec<AxisVar>,
+    /// How many of the axes, from the first, number the members of stacks.
+    pub stacks: usize,
     /// Its first value, in `Core::init`'s block.
     pub init: Val,
     pub span: Span,
     /// States: the value at the end, where it is written.
     pub written: Option<Val>,
+}
+
+impl Slot {
+    /// The states of a train block's optimizers are named `optim:0.m.linear_0.w`; no path in a program has a colon.
+    pub const OPTIMIZER: &str = "optim:";
+
+    /// A state of an optimizer: it is no part of the weights.
+    pub fn is_of_optimizer(&self) -> bool {
+        self.path.starts_with(Slot::OPTIMIZER)
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -614,36 +614,6 @@ fn reversed(reach: Reach) -> Reach {
     }
 }
 
-/// The hidden axes that a value depends on by itself: those of its free index variables.
-pub fn free_axes(core: &Core, val: Val) -> BTreeSet<AxisVar> {
-    let mut seen = BTreeSet::new();
-    let mut found = BTreeSet::new();
-    let mut rest = vec![val];
-    while let Some(val) = rest.pop() {
-        if !seen.insert(val) {
-            continue;
-        }
-        let data = &core.vals[val];
-        match &data.form {
-            Form::Read { at, .. } => {
-                for at in at {
-                    if let At::Point(point) = at {
-                        found.extend(point.axes());
-                    }
-                }
-            }
-            Form::Number(point) => found.extend(point.axes()),
-            Form::Position(axis) => {
-                found.insert(*axis);
-            }
-            Form::Alias { ambient, .. } | Form::Random { ambient, .. } => found.extend(ambient),
-            _ => {}
-        }
-        rest.extend(arguments(core, val));
-    }
-    found
-}
-
 /// The values that a value is made of.
 pub fn arguments(core: &Core, val: Val) -> Vec<Val> {
     match &core.vals[val].form {

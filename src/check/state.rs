@@ -62,7 +62,7 @@ pub struct ScanFrame {
 pub struct Owner {
     /// `enc.linear_0`, or empty for the model itself.
     pub path: String,
-    /// Stands behind the names of states and parameters: an optimizer's states are `optim.m.<parameter>`.
+    /// Stands behind the names of states and parameters: an optimizer's states are `optim:0.m.<parameter>`.
     pub suffix: String,
     pub counters: HashMap<Name, usize>,
     pub names: HashMap<Name, usize>,
@@ -118,7 +118,7 @@ pub struct Checker<'p> {
     pub facts: Facts,
     pub slots: HashMap<Name, (SlotKind, usize)>,
     /// The value of each state as last written.
-    pub state_now: HashMap<usize, Val>,
+    pub written: HashMap<usize, Written>,
     /// Each parameter and state as one value, stacks included.
     pub whole: HashMap<(SlotKind, usize), Val>,
     pub compared: Vec<Compared>,
@@ -128,8 +128,8 @@ pub struct Checker<'p> {
     /// The place that random draws are keyed by.
     pub site: String,
     pub draws: HashMap<String, usize>,
-    /// The path of the parameter that the optimizer is applied to.
-    pub optimized: Option<String>,
+    /// The optimizer that is applied, by number, and the path of the parameter that it is applied to.
+    pub optimized: Option<(usize, String)>,
     /// A definition calls itself under a static condition that is not decided: it can only be checked where it is used.
     pub recursive: bool,
     /// Statics without a value have been made symbolic: the core cannot be compiled.
@@ -140,6 +140,14 @@ pub struct Checker<'p> {
 pub enum SlotKind {
     Param,
     State,
+}
+
+/// A state's value in the course of a walk.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    pub val: Val,
+    /// The open stacks of whose present members it is; it lacks the axes of these.
+    pub stacks: usize,
 }
 
 /// A type that an initial value must have.
@@ -170,7 +178,7 @@ impl<'p> Checker<'p> {
             depth: 0,
             facts: Facts::new(),
             slots: HashMap::new(),
-            state_now: HashMap::new(),
+            written: HashMap::new(),
             whole: HashMap::new(),
             compared: Vec::new(),
             waiting: Vec::new(),
@@ -255,6 +263,11 @@ impl<'p> Checker<'p> {
 
     pub fn close_block(&mut self) {
         self.blocks.pop();
+    }
+
+    /// The loops (scans and stacks) whose bodies are being walked.
+    pub fn open_loops(&self) -> usize {
+        self.blocks.len() - 1
     }
 
     pub fn body_block(&self) -> BlockId {

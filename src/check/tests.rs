@@ -139,7 +139,7 @@ fn the_digits_train_block_is_a_plan() {
     let paths: Vec<_> = plan.step.params.iter().map(|slot| slot.path.to_string()).collect();
     assert_eq!(paths, ["linear_0.w", "linear_0.b", "linear_1.w", "linear_1.b"]);
     let states: Vec<_> = plan.step.states.iter().map(|slot| slot.path.to_string()).collect();
-    assert!(states.contains(&"optim.m.linear_0.w".to_owned()), "{states:?}");
+    assert!(states.contains(&"optim:0.m.linear_0.w".to_owned()), "{states:?}");
     let types: Vec<_> =
         plan.step.params.iter().map(|slot| show_type(&plan.step, &slot.elem, &slot.axes)).collect();
     assert_eq!(types, ["f32[64, 128]", "f32[128]", "f32[128, 10]", "f32[10]"]);

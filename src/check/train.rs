@@ -528,7 +528,7 @@ impl<'a> TrainWalk<'a> {
             one => vec![one],
         };
         for ((index, val), gradient) in trained.into_iter().zip(gradients) {
-            self.cx.optimized = Some(self.cx.core.params[index].path.to_string());
+            self.cx.optimized = Some((0, self.cx.core.params[index].path.to_string()));
             let args = vec![(Value::Tensor(val), span), (gradient, span)];
             let updated = self.cx.apply(optimizer, args, span)?;
             let updated = self.cx.to_tensor(updated, span)?;

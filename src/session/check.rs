@@ -222,7 +222,7 @@ fn same_slots(training: &Core, inference: &Core, train: bool) -> Vec<Diagnostic>
     let (here, there) = (paths(training), paths(inference));
     let mut found = Vec::new();
     for slot in training.params.iter().chain(&training.states) {
-        let optimizer = train && slot.path.starts_with("optim.");
+        let optimizer = train && slot.is_of_optimizer();
         if !there.contains(&slot.path) && !optimizer {
             found.push(errors::modes_differ(slot.span, &slot.path, true));
         }

@@ -47,9 +47,7 @@ impl Store {
         };
         let slots = core.params.iter().map(|slot| (slot, Ownership::Param));
         for (slot, ownership) in slots.chain(core.states.iter().map(|slot| (slot, Ownership::State))) {
-            // Where a train block applies its optimizer, the states of it are named like this; see `check`.
-            let optimizer = ownership == Ownership::State && slot.path.starts_with("optim.");
-            let ownership = if optimizer { Ownership::Optimizer } else { ownership };
+            let ownership = if slot.is_of_optimizer() { Ownership::Optimizer } else { ownership };
             let (dtype, shape) = (slot.elem.dtype(), shape(slot));
             let len = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
             let array = Array::zeros(dtype, len.ok_or(OutOfMemory(usize::MAX))?)?;

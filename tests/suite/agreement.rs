@@ -11,7 +11,7 @@ use nnc::elaborate::Part;
 use nnc::graph::{Graph, Role, interpret};
 use nnc::runtime::{Array, Executable, Pool, Slot};
 use nnc::session::{Session, Settings, compile, graph_of};
-use nnc::tensor::{DType, Tensor, Tolerance};
+use nnc::tensor::{Tensor, Tolerance};
 
 /// A small generator: the tests must not depend on one another, nor on a library's stream.
 struct Draws(u64);
@@ -294,21 +294,57 @@ fn random_draws_agree() {
     );
 }
 
-#[test]
-fn the_digits_step_agrees() {
-    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/digits.nn"))
-        .expect("the example");
+/// The training step, the evaluation and the initial values of a train block, at several numbers of samples.
+#[track_caller]
+fn step_agrees(source: &str, counts: &[i64]) {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples"));
-    let mut session = Session::of_text("digits.nn", &source, folder);
+    let mut session = Session::of_text("step.nn", source, folder);
     let check = session.check(&Settings::default(), &|_| true);
     let shown = nnc::diag::render::render(&session.sources, &check.diagnostics, false);
     assert!(check.ok(), "{shown}");
     let plan = check.items.iter().find_map(|item| item.plan.as_ref()).expect("a train block");
-    for count in [1, 7, 32] {
-        let dims = BTreeMap::from([(DimVar::new("B"), count)]);
+    for count in counts {
+        let dims = BTreeMap::from([(DimVar::new("B"), *count)]);
         agree(&plan.step, Part::Body, &dims, "the training step");
         agree(&plan.evaluate, Part::Body, &dims, "the evaluation");
     }
     agree(&plan.step, Part::Init, &BTreeMap::new(), "the initial values");
-    assert_eq!(DType::F32.name(), "f32");
+}
+
+#[test]
+fn the_digits_step_agrees() {
+    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/digits.nn"))
+        .expect("the example");
+    step_agrees(&source, &[1, 7, 32]);
+}
+
+#[test]
+fn running_statistics_in_a_stack_agree() {
+    step_agrees(
+        "layer normal(batch: axis)(x: f32[batch, C]) -> f32[batch, C] {
+  state centre: f32[C] = zeros
+  state spread: f32[C] = ones
+  if training {
+    let now = mean(x, over: batch)
+    let square = mean((x - now) ** 2, over: batch)
+    centre := 0.9 * centre + 0.1 * now
+    spread := 0.9 * spread + 0.1 * square
+    (x - now) / sqrt(square + 1e-5)
+  } else { (x - centre) / sqrt(spread + 1e-5) }
+}
+layer block(B: axis)(x: f32[B, C]) -> f32[B, C] = x + tanh(x |> linear(C) |> normal(B))
+layer twice(B: axis)(x: f32[B, C]) -> f32[B, C] { x |> stack(2, block(B)) |> normal(B) }
+model net(x: f32[set B, 8, 8, 1]) -> f32[B, 10] {
+  let h = (for b => flatten(x[b])) |> linear(16)
+  let same = stack(3, fn(h) => h |> block(B))
+  h |> same |> same |> stack(2, twice(B)) |> linear(10)
+}
+train t {
+  data d = npz(\"data/digits.npz\")
+  let optim = net()
+  loss cross_entropy(optim(d.x), d.y)
+  optim adam(1e-3)
+}",
+        &[2, 7],
+    );
 }

@@ -106,3 +106,48 @@ fn a_stack_has_an_entry_for_each_member() {
     assert_eq!(names, members);
     assert_eq!(weights.tensors["stack_0.2.linear_0.w"].shape(), [5, 5]);
 }
+
+#[test]
+fn each_member_of_a_stack_has_states_of_its_own_which_every_application_writes() {
+    let counting = "
+layer counted(x: f32[D]) -> f32[D] {
+  state uses: f32 = 0
+  uses := uses + 1
+  x
+}
+layer pair(D: dim)(x: f32[D]) -> f32[D] {
+  let once = counted()
+  x |> once |> linear(D) |> stack(2, fn(h) => h |> once |> counted)
+}
+model optim(x: f32[4]) -> f32[3] {
+  let twice = stack(3, counted())
+  x |> twice |> twice |> linear(3)
+}
+train fit {
+  data d = npz(\"data.npz\")
+  let optim = optim()
+  loss cross_entropy(optim(d.x), d.y)
+  optim adam(0.05)
+  batch 16
+  epochs 1
+}
+";
+    let outside = counting.replace("x |> twice |> twice", "x |> pair(4)");
+    let folder = folder(counting);
+    let here = folder.path();
+    let ran = nnc(here, &["train", "a.nn", "--out", "run"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let saved = |file: &str| nnc::formats::safetensors::load(&here.join("run").join(file)).unwrap();
+    let weights = saved("weights.safetensors");
+    let names: Vec<&str> = weights.tensors.keys().map(String::as_str).collect();
+    assert_eq!(names, ["linear_0.b", "linear_0.w", "twice.0.uses", "twice.1.uses", "twice.2.uses"]);
+    let uses: Vec<f64> =
+        (0..3).map(|k| weights.tensors[&format!("twice.{k}.uses")].number(0).unwrap().as_f64()).collect();
+    let steps = saved("checkpoint.safetensors").metadata["step"].parse::<f64>().unwrap();
+    assert_eq!(uses, [2.0 * steps; 3]);
+
+    // A layer that stands outside of the stack would be written in every turn.
+    fs::write(here.join("b.nn"), outside).unwrap();
+    let ran = nnc(here, &["check", "b.nn"]);
+    assert!(ran.code == 1 && ran.err.contains("E0349"), "{}", ran.err);
+}

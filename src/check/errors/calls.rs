@@ -95,6 +95,12 @@ pub fn state_of_a_sample(span: Span, name: &str) -> Diagnostic {
         )
 }
 
+pub fn state_in_a_loop(span: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(Code(349), format!("`{name}` is written in a loop that does not own it"))
+        .label(span, "written anew in every turn")
+        .help("carry it: scan t (m: f32[C] = m) { … }, and write the last carry behind the loop; or let each member of the stack own one")
+}
+
 pub fn stack_changes_shape(span: Span, before: &str, after: &str) -> Diagnostic {
     Diagnostic::error(Code(342), "a block that is stacked gives back the type that it takes")
         .label(span, format!("it takes {before} and gives {after}"))
