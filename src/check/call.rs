@@ -83,10 +83,14 @@ impl Checker<'_> {
             return self.apply(&func, tensors, span);
         }
         // `cross_entropy(z, y, smoothing: 0.1)`: tensors first, keyword-only statics among them.
-        let tensors_given = args
-            .positional
-            .first()
-            .is_some_and(|(value, _)| matches!(value, Value::Tensor(_) | Value::Index(_)));
+        let tensors_given = args.positional.first().is_some_and(|(value, _)| match value {
+            Value::Tensor(_) | Value::Index(_) => true,
+            // A literal array, where no list can be meant.
+            Value::List(_) => {
+                def.statics.first().is_some_and(|param| !matches!(param.ty.kind, TypeKind::List(_)))
+            }
+            _ => false,
+        });
         if def.head == Head::Fn && tensors_given && def.statics.iter().all(|param| param.default.is_some()) {
             let (statics, rest): (Vec<_>, Vec<_>) = args
                 .labelled

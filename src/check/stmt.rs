@@ -227,7 +227,7 @@ impl Checker<'_> {
                 let Some(otherwise) = &branch.otherwise else {
                     return self.fail(errors::if_without_else(span));
                 };
-                let undecided = self.is_static(condition);
+                let undecided = self.is_static(condition) && self.has_size(condition);
                 let facts = self.facts.clone();
                 if undecided {
                     self.open = true;
@@ -246,6 +246,15 @@ impl Checker<'_> {
         match &self.core.vals[val].form {
             Form::Size(_) | Form::Const(_) => true,
             Form::Scalar(_, args) => args.iter().all(|&arg| self.is_static(arg)),
+            _ => false,
+        }
+    }
+
+    /// Some size has a part in the value; a tensor of literals alone is a value like another.
+    fn has_size(&self, val: Val) -> bool {
+        match &self.core.vals[val].form {
+            Form::Size(_) => true,
+            Form::Scalar(_, args) => args.iter().any(|&arg| self.has_size(arg)),
             _ => false,
         }
     }
