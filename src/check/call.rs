@@ -57,7 +57,7 @@ impl Checker<'_> {
         first: Option<(Value, Span)>,
         span: Span,
     ) -> Checking<Value> {
-        let Callable::Def(def, _) = &func.callable else {
+        let Callable::Def(def, scope) = &func.callable else {
             return self.apply(&func, Self::tensors(args, first), span);
         };
         if func.statics.is_some() {
@@ -72,13 +72,7 @@ impl Checker<'_> {
         }
         if def.statics.is_empty() && def.head == Head::Fn {
             // A function with one group: its only arguments are tensors.
-            if let Some((label, _)) =
-                args.labelled.iter().find(|(label, _)| !def.tensors.iter().any(|p| p.name.name == label.name))
-            {
-                let names = def.tensors.iter().map(|param| &param.name.name);
-                return self.fail(errors::unknown_argument(label, &def.name.name, names));
-            }
-            let tensors = self.order_tensors(def, args, first, span)?;
+            let tensors = self.order_tensors(def, *scope, args, first)?;
             let func = self.with_statics(&func, Args::default(), span)?;
             return self.apply(&func, tensors, span);
         }
@@ -96,15 +90,15 @@ impl Checker<'_> {
                 .labelled
                 .into_iter()
                 .partition(|(label, _)| def.statics.iter().any(|param| param.name.name == label.name));
-            let tensors =
-                self.order_tensors(def, Args { positional: args.positional, labelled: rest }, first, span)?;
+            let rest = Args { positional: args.positional, labelled: rest };
+            let tensors = self.order_tensors(def, *scope, rest, first)?;
             let func = self.with_statics(&func, Args { positional: Vec::new(), labelled: statics }, span)?;
             return self.apply(&func, tensors, span);
         }
         if first.is_none() && def.statics.is_empty() && !args.positional.is_empty() {
             // A layer without static parameters: its first group is the tensor group.
             let func = self.with_statics(&func, Args::default(), span)?;
-            let tensors = self.order_tensors(def, args, first, span)?;
+            let tensors = self.order_tensors(def, *scope, args, first)?;
             return self.apply(&func, tensors, span);
         }
         let func = self.with_statics(&func, args, span)?;
@@ -119,23 +113,44 @@ impl Checker<'_> {
         first.into_iter().chain(args.positional).chain(labelled).collect()
     }
 
-    /// Puts labelled tensor arguments where their parameters stand.
+    /// Puts labelled tensor arguments where their parameters stand; what is left out before one of them has its default.
     fn order_tensors(
         &mut self,
         def: &ast::Def,
+        scope: super::program::Scope,
         args: Args,
         first: Option<(Value, Span)>,
-        span: Span,
     ) -> Checking<Vec<(Value, Span)>> {
         let mut given: Vec<(Value, Span)> = first.into_iter().chain(args.positional).collect();
-        for param in def.tensors.iter().skip(given.len()) {
-            match args.labelled.iter().find(|(label, _)| label.name == param.name.name) {
-                Some((label, value)) => given.push((value.clone(), label.span)),
-                None => break,
+        let position = |label: &ast::Ident| def.tensors.iter().position(|param| param.name.name == label.name);
+        let mut last = given.len();
+        for (label, _) in &args.labelled {
+            match position(label) {
+                None => {
+                    let names = def.tensors.iter().map(|param| &param.name.name);
+                    return self.fail(errors::unknown_argument(label, &def.name.name, names));
+                }
+                Some(at) if at < given.len() => {
+                    return self.fail(errors::given_twice(label.span, &label.name));
+                }
+                Some(at) => last = last.max(at + 1),
             }
         }
-        if given.len() < args.labelled.len() {
-            return self.fail(errors::wrong_count(span, &def.name.name, def.tensors.len(), given.len()));
+        for (at, param) in def.tensors.iter().enumerate().take(last).skip(given.len()) {
+            match args.labelled.iter().find(|(label, _)| label.name == param.name.name) {
+                Some((label, value)) => given.push((value.clone(), label.span)),
+                None => {
+                    let Some(default) = &param.default else { break };
+                    let before = def.tensors[..at].iter().zip(&given);
+                    let locals =
+                        before.map(|(param, (value, _))| (param.name.name.clone(), value.clone())).collect();
+                    let frame = Frame { scope: Some(scope), locals, ..Frame::default() };
+                    let outer = std::mem::replace(&mut self.frame, frame);
+                    let value = self.eval(default);
+                    self.frame = outer;
+                    given.push((value?, param.span));
+                }
+            }
         }
         Ok(given)
     }

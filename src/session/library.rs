@@ -1,13 +1,14 @@
 //! The library that every program sees: its files, as they lie in `stdlib/`, inside the binary.
 
 /// Module and text of each file. A file that is not listed here is no part of the library.
-pub const FILES: [(&str, &str); 6] = [
+pub const FILES: [(&str, &str); 7] = [
     ("activations", include_str!("../../stdlib/activations.nn")),
     ("init", include_str!("../../stdlib/init.nn")),
     ("layers", include_str!("../../stdlib/layers.nn")),
     ("losses", include_str!("../../stdlib/losses.nn")),
     ("metrics", include_str!("../../stdlib/metrics.nn")),
     ("optim", include_str!("../../stdlib/optim.nn")),
+    ("schedules", include_str!("../../stdlib/schedules.nn")),
 ];
 
 /// The name that spans in a library file are shown under.
