@@ -122,7 +122,8 @@ impl Checker<'_> {
         first: Option<(Value, Span)>,
     ) -> Checking<Vec<(Value, Span)>> {
         let mut given: Vec<(Value, Span)> = first.into_iter().chain(args.positional).collect();
-        let position = |label: &ast::Ident| def.tensors.iter().position(|param| param.name.name == label.name);
+        let position =
+            |label: &ast::Ident| def.tensors.iter().position(|param| param.name.name == label.name);
         let mut last = given.len();
         for (label, _) in &args.labelled {
             match position(label) {
