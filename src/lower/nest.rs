@@ -112,7 +112,12 @@ impl Lowering<'_> {
                 }
             }
             axes.sort_by_key(|(_, coefficient)| std::cmp::Reverse(*coefficient));
-            order.extend(axes.into_iter().map(|(axis, _)| axis));
+            for (axis, _) in axes {
+                // A window's axis moves along several axes of the array: `x[i - a, a]`.
+                if !order.contains(&axis) {
+                    order.push(axis);
+                }
+            }
         }
         Ok(Read { address: home.address(place)?, order })
     }

@@ -1,5 +1,6 @@
 //! Three executions of a graph must agree: the interpreter, its kernels one for each node, and its kernels after fusion.
 
+pub mod images;
 pub mod programs;
 pub mod random;
 
