@@ -36,7 +36,7 @@ impl Affine {
     }
 
     /// `(least, greatest)` for axes of these sizes, where every coefficient's sign is known.
-    fn bounds(&self, size: &dyn Fn(Axis) -> Dim) -> Option<(Dim, Dim)> {
+    pub fn bounds(&self, size: &dyn Fn(Axis) -> Dim) -> Option<(Dim, Dim)> {
         let (mut low, mut high) = (self.constant.clone(), self.constant.clone());
         for (axis, factor) in &self.terms {
             let reach = size(*axis).sub(&1.into()).ok()?.mul(factor).ok()?;
@@ -303,6 +303,16 @@ impl IndexMap {
     /// The axes of all indices.
     pub fn mentioned(&self) -> AxisSet {
         self.at.iter().fold(AxisSet::new(), |all, (_, index)| union(&all, &index.mentioned()))
+    }
+
+    /// Removes the entries that map an axis to itself, where no other mentions it.
+    pub fn drop_identities(&mut self) {
+        while let Some(at) = self.at.iter().position(|(axis, index)| {
+            let elsewhere = self.at.iter().any(|(other, index)| other != axis && index.mentions(*axis));
+            index.as_axis() == Some(*axis) && !elsewhere
+        }) {
+            self.at.remove(at);
+        }
     }
 
     /// The pairs `(from, to)`, where the map does nothing but rename, each axis to one of its own.

@@ -18,6 +18,8 @@ use crate::passes::{Roles, roles};
 /// Rows and columns of a grid point.
 const ROWS: i64 = 64;
 const COLUMNS: i64 = 128;
+/// Rows that are worth a call.
+const TALL: i64 = 7;
 
 /// What is done to a contraction's entries before they are stored.
 #[derive(Clone, Copy)]
@@ -188,7 +190,13 @@ impl Lowering<'_> {
             order.iter().copied().filter(|axis| axes.contains(axis)).collect()
         };
         let (batch, m, n) = (by_order(&roles.batch), by_order(&roles.m), by_order(&roles.n));
-        let packed = [&batch[..], &roles.k, &n].concat();
+        // Where B is packed, its steps stand as A has them.
+        let mut steps: Vec<Axis> = match self.linear(roles.a)? {
+            Some((_, a)) => a.order.iter().copied().filter(|axis| roles.k.contains(axis)).collect(),
+            None => Vec::new(),
+        };
+        steps.splice(0..0, roles.k.iter().copied().filter(|axis| !steps.contains(axis)).collect::<Vec<_>>());
+        let packed = [&batch[..], &steps, &n].concat();
         let (b_home, b) = self.operand(roles.b, &packed, Some(inner))?;
         let mut k: Vec<Axis> = b.order.iter().copied().filter(|axis| roles.k.contains(axis)).collect();
         k.splice(0..0, roles.k.iter().copied().filter(|axis| !b.order.contains(axis)).collect::<Vec<_>>());
@@ -277,10 +285,11 @@ impl Emitter<'_, '_> {
         mut place: Place,
     ) -> Result<(), LowerError> {
         let Nest { batch, mut m, mut n, mut k } = nest;
-        // The longest run of rows is m; n is contiguous, and k the innermost in B.
+        // The innermost run of rows that fills a tile is m, else the longest; n is contiguous, and k the innermost in B.
         let length = |run: &Run| run.extent.as_const().unwrap_or(i64::MAX);
+        let tall = (0..m.len()).rev().find(|i| length(&m[*i]) >= TALL);
         let longest = (0..m.len()).max_by_key(|i| length(&m[*i])).expect("a contraction has rows");
-        let rows = m.remove(longest);
+        let rows = m.remove(tall.unwrap_or(longest));
         let columns = n.pop().expect("a contraction has columns");
         let steps = k.pop().expect("a contraction sums");
         let batch: Vec<Run> =

@@ -137,7 +137,8 @@ impl Emitter<'_, '_> {
 
     /// Whether the reads run along the innermost stored axis rather than along the reduced ones.
     fn is_columnar(&self, order: &[Axis], reads: &Reads) -> bool {
-        let Some(inner) = order.last() else { return false };
+        let long = |axis: &&Axis| self.cx.size(**axis).as_const() != Some(1);
+        let Some(inner) = order.iter().rfind(long) else { return false };
         let gain = |axis: Axis| {
             let (unit, strided) = reads.contiguous(axis);
             unit as i64 - strided as i64
@@ -161,7 +162,7 @@ impl Emitter<'_, '_> {
         mut place: Place,
         chunk: i64,
     ) -> Result<(), LowerError> {
-        let runs = self.runs(order, reads)?;
+        let runs = self.runs(order, reads, &mut place)?;
         let Some((inner, outer)) = runs.split_last() else {
             return self.store_all(roots, &place);
         };
@@ -214,7 +215,7 @@ impl Emitter<'_, '_> {
             let axes = self.free(*node);
             shared.retain(|axis| axes.contains(axis));
         }
-        for run in self.runs(&shared, reads)? {
+        for run in self.runs(&shared, reads, &mut place)? {
             self.open_grid(&run, &mut place)?;
         }
         self.plan_keeping(roots, &shared)?;
@@ -240,8 +241,8 @@ impl Emitter<'_, '_> {
                 self.reads(*node, &place, &mut reads)?;
                 reads.reads.push(self.cx.read(home, &place)?);
             }
-            let runs = self.runs(&order, &reads)?;
             let mut inner = place.clone();
+            let runs = self.runs(&order, &reads, &mut inner)?;
             for (i, run) in runs.iter().enumerate() {
                 self.open_run(run, i + 1 == runs.len(), &mut inner)?;
             }

@@ -176,11 +176,15 @@ impl Emitter<'_, '_> {
         Ok(())
     }
 
-    /// Joins adjacent axes of `order` wherever all reads allow it.
-    pub fn runs(&self, order: &[Axis], reads: &Reads) -> Result<Vec<Run>, LowerError> {
+    /// Joins adjacent axes of `order` wherever all reads allow it. An axis with a single index needs no loop: the place gets it.
+    pub fn runs(&self, order: &[Axis], reads: &Reads, place: &mut Place) -> Result<Vec<Run>, LowerError> {
         let mut runs: Vec<Run> = Vec::new();
         for axis in order {
             let size = self.cx.size(*axis);
+            if size.as_const() == Some(1) {
+                place.set(*axis, Ix::zero());
+                continue;
+            }
             if let Some(run) = runs.last_mut()
                 && reads.compose(*run.axes.last().expect("a run has an axis"), *axis, &size)?
             {
@@ -239,7 +243,7 @@ impl Emitter<'_, '_> {
             let axis = order.remove(unit);
             order.push(axis);
         }
-        let runs = self.runs(&order, &reads)?;
+        let runs = self.runs(&order, &reads, &mut inner)?;
         if runs.is_empty() {
             // Nothing to combine: the entry itself.
             let value = self.value(graph.nodes[node].args[0], &inner, mask)?;

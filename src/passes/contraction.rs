@@ -22,7 +22,7 @@ pub struct Roles {
 }
 
 /// The value without what only repeats it or gives it another name.
-fn bare(graph: &Graph, mut node: Node) -> Node {
+pub(super) fn bare(graph: &Graph, mut node: Node) -> Node {
     while let Op::Broadcast(_) | Op::Alias | Op::StopGradient = graph.nodes[node].op {
         node = graph.nodes[node].args[0];
     }

@@ -3,6 +3,7 @@
 mod contraction;
 mod cse;
 mod dce;
+mod distribute;
 mod fuse;
 pub mod layout;
 mod pipeline;
@@ -10,6 +11,7 @@ mod regroup;
 mod simplify;
 mod unfold;
 mod unify;
+mod windows;
 
 #[cfg(test)]
 mod bench;
@@ -17,11 +19,13 @@ mod bench;
 pub use contraction::{Roles, roles};
 pub use cse::cse;
 pub use dce::dce;
+pub use distribute::distribute;
 pub use fuse::fuse;
 pub use pipeline::{Broken, PIPELINE, Pass, PassCx, find, run};
 pub use simplify::simplify;
 pub use unfold::unfold;
 pub use unify::unify;
+pub use windows::windows;
 
 use crate::ops::ScalarFn;
 

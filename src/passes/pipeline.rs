@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::{cse, dce, fuse, simplify, unfold, unify};
+use super::{cse, dce, distribute, fuse, simplify, unfold, unify, windows};
 use crate::graph::{Defect, Graph, verify};
 
 /// A step from graph to graph. The name is that of `--emit after=NAME`, of golden files and of timings.
@@ -35,7 +35,8 @@ pub struct Broken {
 }
 
 /// In order of execution.
-pub static PIPELINE: &[Pass] = &[simplify::SIMPLIFY, UNFOLD, UNIFY, cse::CSE, dce::DCE, FUSE];
+pub static PIPELINE: &[Pass] = 
+    &[simplify::SIMPLIFY, UNFOLD, UNIFY, cse::CSE, DISTRIBUTE, dce::DCE, WINDOWS, FUSE];
 
 const UNIFY: Pass = Pass {
     name: "unify",
@@ -46,6 +47,16 @@ const UNFOLD: Pass = Pass {
     name: "unfold",
     summary: "write transposed views as sums over views",
     run: |graph, _| unfold(graph),
+};
+const DISTRIBUTE: Pass = Pass {
+    name: "distribute",
+    summary: "sums over views of sums of products become one sum",
+    run: |graph, _| distribute(graph),
+};
+const WINDOWS: Pass = Pass {
+    name: "windows",
+    summary: "contractions read windows of padded copies",
+    run: |graph, _| windows(graph),
 };
 const FUSE: Pass =
     Pass { name: "fuse", summary: "group the nodes that become one kernel", run: |graph, _| fuse(graph) };

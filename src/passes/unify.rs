@@ -113,7 +113,8 @@ fn rewrite(graph: &mut Graph, classes: &mut Classes) {
             Op::View(map) | Op::Fold(map) => {
                 let at = map.at.iter().map(|(named, index)| (axis(*named), renamed(index, &axis)));
                 *map = IndexMap::new(at.collect::<Vec<_>>(), map.outside);
-                if drop_identities(map) {
+                map.drop_identities();
+                if map.at.is_empty() {
                     same[node] = Some(data.args[0]);
                 }
             }
@@ -142,20 +143,6 @@ fn renamed(index: &Index, axis: &dyn Fn(Axis) -> Axis) -> Index {
         Index::Rem(inner, by) => Index::Rem(Box::new(renamed(inner, axis)), by.clone()),
         Index::Sum(parts) => {
             Index::Sum(parts.iter().map(|(factor, part)| (factor.clone(), renamed(part, axis))).collect())
-        }
-    }
-}
-
-/// Removes the entries that map an axis to itself; true where nothing is left.
-fn drop_identities(map: &mut IndexMap) -> bool {
-    loop {
-        let needless = map.at.iter().position(|(named, index)| {
-            let elsewhere = map.at.iter().any(|(other, index)| other != named && index.mentions(*named));
-            index.as_axis() == Some(*named) && !elsewhere
-        });
-        match needless {
-            Some(at) => drop(map.at.remove(at)),
-            None => return map.at.is_empty(),
         }
     }
 }

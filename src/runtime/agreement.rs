@@ -9,7 +9,7 @@ use crate::codegen::cranelift::{Options, compile};
 use crate::graph::{Graph, interpret};
 use crate::kernel::{BufferKind, KernelId};
 use crate::lower::lower;
-use crate::lower::tests::{Numbers, fused, inputs, programs, random};
+use crate::lower::tests::{Numbers, fused, images, inputs, programs, random};
 use crate::tensor::{DType, Tensor, Tolerance};
 
 /// A program with the arrays of one run.
@@ -107,12 +107,27 @@ fn machine_code_of_a_training_step_agrees() {
     }
 }
 
-/// Times of the stages and kernels of a training step: `cargo test --release step_takes -- --ignored --nocapture`.
+#[test]
+fn machine_code_of_networks_on_images_agrees() {
+    let pool = Pool::new(2).unwrap();
+    for size in [1, 3] {
+        agree(&images::lenet(), size, 5, &pool);
+        agree(&images::resnet(8, 4, 1), size, 5, &pool);
+    }
+}
+
+/// Times of the stages and kernels of a training step:
+/// `NNC_STEP=lenet cargo test --release step_takes -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn step_takes() {
+    let name = std::env::var("NNC_STEP").unwrap_or_else(|_| "mlp".into());
     let clock = Instant::now();
-    let graph = programs::perceptron(&[784, 256, 128, 10]);
+    let (graph, batch) = match &*name {
+        "lenet" => (images::lenet(), 64),
+        "resnet20" => (images::resnet(32, 16, 3), 32),
+        _ => (programs::perceptron(&[784, 256, 128, 10]), 64),
+    };
     let built = clock.elapsed();
     let clock = Instant::now();
     let graph = fused(&graph);
@@ -120,8 +135,10 @@ fn step_takes() {
     let clock = Instant::now();
     let program = lower(&graph).unwrap();
     let lowered = clock.elapsed();
-    println!("{graph}\n{program}");
-    let dims: BTreeMap<DimVar, i64> = [(DimVar::new("B"), 64)].into();
+    if std::env::var_os("NNC_PRINT").is_some() {
+        println!("{graph}\n{program}");
+    }
+    let dims: BTreeMap<DimVar, i64> = [(DimVar::new("B"), batch)].into();
     let given = inputs(&graph, &dims, &mut Numbers(1));
     let clock = Instant::now();
     let mut loaded = Loaded::new(&graph, &given, &dims);
@@ -131,6 +148,7 @@ fn step_takes() {
         let pool = Pool::new(threads).unwrap();
         let mut best = Duration::MAX;
         let mut times: HashMap<KernelId, Duration> = HashMap::new();
+        let begun = Instant::now();
         for _ in 0..400 {
             let clock = Instant::now();
             loaded.run(&pool, None);
@@ -140,10 +158,15 @@ fn step_takes() {
                 *best = time.min(*best);
             };
             loaded.run(&pool, Some(&mut observe));
+            if begun.elapsed() > Duration::from_secs(6) {
+                break;
+            }
         }
-        println!("{threads} threads: {best:?}");
-        for (id, kernel) in &loaded.exec.program().kernels {
-            println!("  {:>10.1?} {}", times[&id], kernel.name);
+        let mut kernels: Vec<_> = times.into_iter().collect();
+        kernels.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+        println!("{name}, {threads} threads: {best:?}, {} kernels", kernels.len());
+        for (id, time) in kernels.into_iter().take(40) {
+            println!("  {time:>10.1?} {id} {}", loaded.exec.program().kernels[id].name);
         }
     }
 }

@@ -15,7 +15,7 @@ impl Rewriting {
     pub(super) fn view(&mut self, node: Node, mut map: IndexMap, region: Region) -> Rewrite {
         let arg = self.graph.nodes[node].args[0];
         let before = map.at.len();
-        self.drop_identities(&mut map);
+        map.drop_identities();
         if map.at.is_empty() {
             return Rewrite::Same(arg);
         }
@@ -44,16 +44,6 @@ impl Rewriting {
 
     fn view_axes(&self, arg: Node, map: &IndexMap) -> AxisSet {
         union(&without(&self.graph.nodes[arg].axes, &map.named()), &map.mentioned())
-    }
-
-    /// Entries that map an axis to itself, where no other mentions it.
-    fn drop_identities(&self, map: &mut IndexMap) {
-        while let Some(at) = map.at.iter().position(|(axis, index)| {
-            let elsewhere = map.at.iter().any(|(other, index)| other != axis && index.mentions(*axis));
-            index.as_axis() == Some(*axis) && !elsewhere
-        }) {
-            map.at.remove(at);
-        }
     }
 
     /// The map of `x` whose view is the view through `second` of the view of `x` through `first`, if there is one.
@@ -98,7 +88,7 @@ impl Rewriting {
         if !common(&without(&own, &named), &map.mentioned()).is_empty() {
             return None;
         }
-        self.drop_identities(&mut map);
+        map.drop_identities();
         let narrow = match map.at.is_empty() {
             true => x,
             false => self.insert(Op::View(map), &[x], node, region)?,
