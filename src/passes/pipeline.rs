@@ -35,7 +35,7 @@ pub struct Broken {
 }
 
 /// In order of execution.
-pub static PIPELINE: &[Pass] = 
+pub static PIPELINE: &[Pass] =
     &[simplify::SIMPLIFY, UNFOLD, UNIFY, cse::CSE, DISTRIBUTE, dce::DCE, WINDOWS, FUSE];
 
 const UNIFY: Pass = Pass {

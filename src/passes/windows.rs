@@ -35,7 +35,10 @@ struct Border {
 enum Form {
     Plain,
     /// `sum / by`, and far outside where it does not divide.
-    Exact { by: Dim, far: Dim },
+    Exact {
+        by: Dim,
+        far: Dim,
+    },
 }
 
 struct Padding {
@@ -149,7 +152,9 @@ fn form(index: &Index) -> Option<(Affine, Form)> {
     match index {
         Index::Affine(sum) => Some((sum.clone(), Form::Plain)),
         Index::Sum(parts) => {
-            let [(one, Index::Div(sum, by)), (far, Index::Rem(same, divisor))] = &parts[..] else { return None };
+            let [(one, Index::Div(sum, by)), (far, Index::Rem(same, divisor))] = &parts[..] else {
+                return None;
+            };
             let exact = one.as_const() == Some(1) && sum == same && by == divisor;
             let sum = sum.as_affine().filter(|_| exact)?;
             Some((sum.clone(), Form::Exact { by: by.clone(), far: far.clone() }))
@@ -184,6 +189,10 @@ fn pad(graph: &mut Graph, array: Node, borders: &[(Axis, Border)]) -> (Node, Vec
     let dtype = data.dtype;
     let view = NodeData { op: Op::View(map), args: [array].into_iter().collect(), axes: own, ..data };
     let view = graph.nodes.push(view);
-    let copy = NodeData { op: Op::Map(ScalarFn::Cast(dtype)), args: [view].into_iter().collect(), ..graph.nodes[view].clone() };
+    let copy = NodeData {
+        op: Op::Map(ScalarFn::Cast(dtype)),
+        args: [view].into_iter().collect(),
+        ..graph.nodes[view].clone()
+    };
     (graph.nodes.push(copy), axes)
 }

@@ -55,9 +55,14 @@ impl Net {
     fn windows(&mut self, x: Image, size: i64, stride: i64, pad: i64, dilation: i64) -> (Node, [Axis; 4]) {
         let reach = dilation * (size - 1);
         let [oh, ow] = [x.h, x.w].map(|axis| (self.size(axis) + 2 * pad - reach - 1) / stride + 1);
-        let [i, j, a, c] = [("i", oh), ("j", ow), ("a", size), ("b", size)].map(|(n, s)| self.b.axis(n, s.into()));
+        let [i, j, a, c] =
+            [("i", oh), ("j", ow), ("a", size), ("b", size)].map(|(n, s)| self.b.axis(n, s.into()));
         let index = |i: Axis, a: Axis| {
-            let parts = [(stride.into(), Index::axis(i)), (dilation.into(), Index::axis(a)), (1.into(), Index::constant(-pad))];
+            let parts = [
+                (stride.into(), Index::axis(i)),
+                (dilation.into(), Index::axis(a)),
+                (1.into(), Index::constant(-pad)),
+            ];
             Index::sum(parts).unwrap()
         };
         let outside = if pad > 0 { Outside::Zero } else { Outside::Never };
@@ -69,7 +74,15 @@ impl Net {
         self.dilated(x, channels, size, stride, pad, 1)
     }
 
-    pub fn dilated(&mut self, x: Image, channels: i64, size: i64, stride: i64, pad: i64, dilation: i64) -> Image {
+    pub fn dilated(
+        &mut self,
+        x: Image,
+        channels: i64,
+        size: i64,
+        stride: i64,
+        pad: i64,
+        dilation: i64,
+    ) -> Image {
         let (window, [i, j, a, c]) = self.windows(x, size, stride, pad, dilation);
         let out = self.b.axis("k", channels.into());
         let w = self.param(&[a, c, x.c, out]);
@@ -82,7 +95,8 @@ impl Net {
     pub fn grouped(&mut self, x: Image, groups: i64, channels: i64, size: i64, pad: i64) -> Image {
         let (window, [i, j, a, c]) = self.windows(x, size, 1, pad, 1);
         let within = self.size(x.c) / groups;
-        let [g, from, to] = [("g", groups), ("e", within), ("k", channels / groups)].map(|(n, s)| self.b.axis(n, s.into()));
+        let [g, from, to] =
+            [("g", groups), ("e", within), ("k", channels / groups)].map(|(n, s)| self.b.axis(n, s.into()));
         let parts = [(within.into(), Index::axis(g)), (1.into(), Index::axis(from))];
         let window = self.b.view(window, IndexMap::new([(x.c, Index::sum(parts).unwrap())], Outside::Never));
         let w = self.param(&[a, c, g, from, to]);
@@ -250,9 +264,15 @@ fn sizes(graph: &Graph) {
 
 #[test]
 fn convolutions_agree() {
-    for (size, kernel, stride, pad, dilation) in
-        [(7, 3, 1, 1, 1), (8, 3, 2, 1, 1), (9, 5, 1, 0, 1), (9, 3, 1, 2, 2), (7, 1, 2, 0, 1), (8, 2, 2, 0, 1), (10, 4, 3, 2, 1)]
-    {
+    for (size, kernel, stride, pad, dilation) in [
+        (7, 3, 1, 1, 1),
+        (8, 3, 2, 1, 1),
+        (9, 5, 1, 0, 1),
+        (9, 3, 1, 2, 2),
+        (7, 1, 2, 0, 1),
+        (8, 2, 2, 0, 1),
+        (10, 4, 3, 2, 1),
+    ] {
         let mut net = Net::new();
         let x = net.image(size, 3);
         let first = net.conv(x, 4, 3, 1, 1);
