@@ -197,12 +197,6 @@ impl Net {
         }
         self.b.finish(results)
     }
-
-    /// The value alone.
-    pub fn forward(self, x: Image) -> Graph {
-        let order = vec![self.batch, x.h, x.w, x.c];
-        self.b.finish([(Output { name: "y".into(), order, updates: None }, x.x)])
-    }
 }
 
 /// LeNet-5 on images of 28 by 28.
