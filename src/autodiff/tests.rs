@@ -7,7 +7,7 @@ use crate::graph::tests::{argument, output};
 use crate::graph::*;
 use crate::ops::ScalarFn;
 use crate::tensor::DType::{self, Bool, F64, I32};
-use crate::tensor::Tensor;
+use crate::tensor::{Sorted, Tensor};
 
 /// A function on tensors, as it appends itself.
 type Function<'a> = &'a dyn Fn(&mut Builder, &[Node]) -> Vec<Node>;
@@ -309,6 +309,42 @@ fn gathers_and_scatters() {
             vec![b.select(reached, squared, zero)]
         });
     }
+}
+
+#[test]
+fn sorted_values() {
+    for descending in [false, true] {
+        both_orders(&["ik", "t"], &|b, x| {
+            let [_, _, k, t] = ids(b, 4)[..] else { unreachable!() };
+            let (r, q) = (b.axis("r", 4.into()), b.axis("q", 5.into()));
+            let sorted = b.sort(Sorted::Values, x[0], k, r, descending);
+            let place = b.position(r, I32);
+            let place = b.cast(place, F64);
+            let weighted = b.mul(sorted, place);
+            let squares = b.mul(x[1], x[1]);
+            let other = b.sort(Sorted::Values, squares, t, q, descending);
+            let weighted = b.mul(weighted, weighted);
+            vec![weighted, other]
+        });
+    }
+}
+
+/// Equal entries share what comes back.
+#[test]
+fn a_sort_splits_evenly_at_ties() {
+    let mut b = Builder::new();
+    let k = b.axis("k", 4.into());
+    let x = argument(&mut b, "x", &[k], F64);
+    let x = b.alias(x);
+    let r = b.axis("r", 4.into());
+    let sorted = b.sort(Sorted::Values, x, k, r, false);
+    let (place, one) = (b.position(r, I32), b.constant(1.0, F64));
+    let place = b.cast(place, F64);
+    let weights = b.add(place, one);
+    let gradient = vjps(&mut b, &[(sorted, weights)], &[x]);
+    let graph = finish(b, &gradient);
+    let tensor = Tensor::from_vec(&[4], vec![2.0, 1.0, 2.0, 2.0]).unwrap();
+    assert_eq!(run(&graph, &[tensor]), [[3.0, 1.0, 3.0, 3.0]]);
 }
 
 #[test]

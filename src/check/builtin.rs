@@ -27,6 +27,9 @@ pub enum Builtin {
     Flatten,
     Concat,
     Split,
+    Sort,
+    ArgSort,
+    TopK,
     StopGradient,
     Grad,
     Stack,
@@ -36,7 +39,7 @@ pub enum Builtin {
     Normal,
 }
 
-const NAMED: [(&str, Builtin); 26] = [
+const NAMED: [(&str, Builtin); 29] = [
     ("abs", Builtin::Scalar(ScalarFn::Abs)),
     ("sign", Builtin::Scalar(ScalarFn::Sign)),
     ("sqrt", Builtin::Scalar(ScalarFn::Sqrt)),
@@ -55,6 +58,9 @@ const NAMED: [(&str, Builtin); 26] = [
     ("flatten", Builtin::Flatten),
     ("concat", Builtin::Concat),
     ("split", Builtin::Split),
+    ("sort", Builtin::Sort),
+    ("argsort", Builtin::ArgSort),
+    ("top_k", Builtin::TopK),
     ("stop_gradient", Builtin::StopGradient),
     ("grad", Builtin::Grad),
     ("stack", Builtin::Stack),
@@ -102,17 +108,26 @@ impl Checker<'_> {
         first: Option<(Value, Span)>,
         span: Span,
     ) -> Checking<Value> {
-        let mut args = self.args(args)?;
+        let mut into = None;
+        if matches!(builtin, Builtin::Sort | Builtin::ArgSort) {
+            into = self.into_name(args)?;
+        }
+        let named = |arg: &&ast::Arg| arg.label.as_ref().is_some_and(|label| label.name == "into");
+        let rest: Vec<ast::Arg> = match into {
+            Some(_) => args.iter().filter(|arg| !named(arg)).cloned().collect(),
+            None => args.to_vec(),
+        };
+        let mut args = self.args(&rest)?;
         if let Some(first) = first {
             // These give a function, to which what is piped is the argument.
             if matches!(builtin, Builtin::Stack | Builtin::Grad) {
-                let value = self.builtin(builtin, args, span)?;
+                let value = self.builtin(builtin, args, None, span)?;
                 let func = self.as_func(&value, span)?;
                 return self.apply(&func, vec![first], span);
             }
             args.positional.insert(0, first);
         }
-        self.builtin(builtin, args, span)
+        self.builtin(builtin, args, into, span)
     }
 
     /// A builtin that was passed as a value.
@@ -122,13 +137,22 @@ impl Checker<'_> {
         args: Vec<(Value, Span)>,
         span: Span,
     ) -> Checking<Value> {
-        self.builtin(builtin, Args { positional: args, labelled: Vec::new() }, span)
+        self.builtin(builtin, Args { positional: args, labelled: Vec::new() }, None, span)
     }
 
-    fn builtin(&mut self, builtin: Builtin, mut args: Args, span: Span) -> Checking<Value> {
+    fn builtin(
+        &mut self,
+        builtin: Builtin,
+        mut args: Args,
+        into: Option<ast::Ident>,
+        span: Span,
+    ) -> Checking<Value> {
         let name = builtin.name();
         let allowed: &[&str] = match builtin {
             Builtin::Reduce(_) | Builtin::Flatten | Builtin::Concat | Builtin::Split => &["over"],
+            Builtin::Sort => &["over", "into", "by", "descending"],
+            Builtin::ArgSort => &["over", "into", "descending"],
+            Builtin::TopK => &["over"],
             Builtin::Uniform => &["low", "high"],
             _ => &[],
         };
@@ -145,7 +169,7 @@ impl Checker<'_> {
         let over = labelled(&args, "over");
         let wanted = match builtin {
             Builtin::Reduce(Reducer::Max | Reducer::Min) if over.is_none() && args.positional.len() == 2 => 2,
-            Builtin::Split | Builtin::Stack => 2,
+            Builtin::Split | Builtin::Stack | Builtin::TopK => 2,
             Builtin::Concat | Builtin::Uniform | Builtin::Normal => args.positional.len(),
             _ => 1,
         };
@@ -184,14 +208,6 @@ impl Checker<'_> {
             },
             Builtin::Size => match args.positional.remove(0) {
                 (Value::Num(num), _) => Ok(Value::Num(num)),
-                (Value::Pack(axes), _) => {
-                    let mut size = Dim::constant(1);
-                    for &axis in axes.iter() {
-                        let product = size.mul(&self.core.size(axis));
-                        size = self.dim(product, span)?;
-                    }
-                    Ok(Value::Num(Num::dim(size)))
-                }
                 (other, place) => {
                     let what = other.describe();
                     self.fail(errors::not_an_axis(place, what))
@@ -200,6 +216,7 @@ impl Checker<'_> {
             Builtin::Flatten => self.flatten(args, over, span),
             Builtin::Concat => self.concat(args, over, span),
             Builtin::Split => self.split(args, over, span),
+            Builtin::Sort | Builtin::ArgSort | Builtin::TopK => self.sorting(builtin, args, into, span),
             Builtin::StopGradient => {
                 let (value, place) = args.positional.remove(0);
                 let of = self.to_tensor(value, place)?;

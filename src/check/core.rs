@@ -9,11 +9,11 @@ use std::rc::Rc;
 
 use cranelift_entity::{PrimaryMap, entity_impl};
 
-use crate::axes::Dim;
+use crate::axes::{Dim, DimVar};
 use crate::base::{Name, Span};
 use crate::graph::{Draw, Literal};
 use crate::ops::ScalarFn;
-use crate::tensor::DType;
+use crate::tensor::{DType, Sorted};
 
 use super::kind::Kind;
 
@@ -215,6 +215,14 @@ pub enum Form {
         guard: Option<Val>,
         body: Val,
     },
+    /// The entries along the visible axis in order, or their positions; their places are the axis `into`.
+    Sort {
+        of: Val,
+        axis: AxisVar,
+        into: AxisVar,
+        what: Sorted,
+        descending: bool,
+    },
     /// Draws anew for each entry of `visible` and each point of the hidden `ambient`.
     Random {
         draw: Draw,
@@ -343,11 +351,21 @@ pub struct Core {
     pub outputs: Vec<OutputInfo>,
     pub assertions: Vec<Assertion>,
     pub constraints: Vec<Constraint>,
+    /// Names of sizes that agree with no other, and what they are: the places of what is sorted.
+    pub fresh: Vec<(DimVar, Dim)>,
     /// In the order in which they are first applied.
     pub layers: Vec<AppliedLayer>,
 }
 
 impl Core {
+    /// A dim with what its fresh names stand for, which is what it is at run time.
+    pub fn expand(&self, dim: &Dim) -> Dim {
+        self.fresh.iter().rev().fold(dim.clone(), |dim, (var, of)| {
+            let of = std::collections::BTreeMap::from([(var.clone(), of.clone())]);
+            dim.substitute(&of).unwrap_or(dim)
+        })
+    }
+
     pub fn size(&self, axis: AxisVar) -> Dim {
         self.axes[axis].size.clone().unwrap_or_else(|| Dim::constant(0))
     }

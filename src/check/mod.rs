@@ -19,6 +19,7 @@ mod program;
 pub mod rules;
 mod show;
 mod slot;
+mod sort;
 mod stack;
 mod state;
 mod stmt;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::axes::{Dim, DimVar};
 use crate::ops::ScalarFn;
+use crate::tensor::Sorted;
 
 use super::core::*;
 
@@ -191,6 +192,7 @@ impl Rules<'_> {
                 all(&joined, Demand::Position)
             }
             Form::Reduce { op: Reducer::ArgMax | Reducer::ArgMin, over, .. } => all(over, Demand::Tie),
+            Form::Sort { what: Sorted::Order | Sorted::Rank, axis, .. } => all(&[*axis], Demand::Tie),
             Form::Scan { axis, .. } => all(&[*axis], Demand::Order),
             _ => Vec::new(),
         }
@@ -199,7 +201,7 @@ impl Rules<'_> {
     fn sized(&self, slot: &Slot) -> Vec<(Root, Demand)> {
         let roots = slot.axes.iter().flat_map(|&axis| {
             let size = self.core.size(axis);
-            self.roots(axis).into_iter().chain(self.mentioned(&size)).collect::<Vec<_>>()
+            self.roots(axis).into_iter().chain(self.mentioned(&self.core.expand(&size))).collect::<Vec<_>>()
         });
         roots.map(|root| (root, Demand::ParameterSize)).collect()
     }
@@ -265,7 +267,9 @@ impl Rules<'_> {
             Form::Param(_) | Form::State(_) | Form::Const(_) | Form::Random { .. } => Flow::new(),
             Form::Seed | Form::Step | Form::Steps => Flow::new(),
             Form::Carry(..) => return,
-            Form::Size(dim) => self.mentioned(dim).into_iter().map(|root| (root, Reach::All)).collect(),
+            Form::Size(dim) => {
+                self.mentioned(&core.expand(dim)).into_iter().map(|root| (root, Reach::All)).collect()
+            }
             Form::Position(axis) => own(core, &[*axis]),
             Form::Number(point) => own(core, &point.axes()),
             Form::Scalar(_, args) => args.iter().map(|&arg| self.of(arg)).fold(Flow::new(), join),
@@ -305,6 +309,13 @@ impl Rules<'_> {
                 })
                 .fold(Flow::new(), join),
             Form::Reduce { op, over, guard, body } => self.reduce(*op, over, *guard, *body),
+            Form::Sort { of, axis, .. } => {
+                let mut flow = replace(self.of(*of), &|other| {
+                    (other != *axis).then_some(Shifted { to: other, low: Some(0), high: 0 })
+                });
+                flow.extend(self.roots(*axis).into_iter().map(|root| (root, Reach::All)));
+                flow
+            }
             Form::Gradients { of, wrt } => {
                 let all = |axis: AxisVar| self.roots(axis);
                 let mut components = Vec::new();
@@ -642,6 +653,7 @@ pub fn arguments(core: &Core, val: Val) -> Vec<Val> {
         | Form::Alias { of, .. }
         | Form::StopGradient(of)
         | Form::Component { of, .. }
+        | Form::Sort { of, .. }
         | Form::Assume { of, .. } => vec![*of],
         Form::Tabulate { body, .. } => vec![*body],
         Form::Concat { parts, .. } => parts.clone(),

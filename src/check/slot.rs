@@ -59,8 +59,8 @@ impl Checker<'_> {
         let mut all: Vec<AxisVar> = stacks.iter().map(|&axis| self.fresh_like(axis)).collect();
         let init = self.initial_of_slot(declare, &elem, &axes, &path, &stacks)?;
         all.extend(&axes);
-        let span = declare.name.span;
-        let slot = Slot { path: path.clone(), elem, axes: all, stacks: members, init, span, written: None };
+        let (path_of, place) = (path.clone(), declare.name.span);
+        let slot = Slot { path: path_of, elem, axes: all, stacks: members, init, span: place, written: None };
         let slots = match kind {
             SlotKind::Param => &mut self.core.params,
             SlotKind::State => &mut self.core.states,

@@ -48,6 +48,8 @@ pub struct Frame {
     pub owner: Option<Owner>,
     /// The carries and yields of the scan whose body is walked directly.
     pub scan: Option<ScanFrame>,
+    /// The axes that the body has named by `into:`; the result's type may name them.
+    pub fresh: Vec<(Name, Value)>,
     /// What `f32`-like variables of the signature stand for: `float`, `num`, `any`.
     pub dtypes: Vec<(Name, Elem)>,
 }
@@ -310,7 +312,8 @@ impl<'p> Checker<'p> {
     // ---- names -------------------------------------------------------------------------------
 
     pub fn lookup(&self, name: &str) -> Option<Value> {
-        self.frame.locals.iter().rev().find(|(local, _)| local == name).map(|(_, value)| value.clone())
+        let mut names = self.frame.locals.iter().rev().chain(&self.frame.fresh);
+        names.find(|(local, _)| local == name).map(|(_, value)| value.clone())
     }
 
     pub fn bind(&mut self, name: impl Into<Name>, value: Value) {

@@ -61,6 +61,12 @@ impl Walk<'_> {
                 Made::One(self.concat(parts, *position, data.visible[*position]))
             }
             Form::Reduce { op, over, guard, body } => Made::One(self.reduce(*op, over, *guard, *body)),
+            Form::Sort { of, axis, into, what, descending } => {
+                let node = self.node(*of);
+                let (axis, into) = (self.axis(*axis), self.axis(*into));
+                let wide = self.builder.broadcast(node, &[axis]);
+                Made::One(self.builder.sort(*what, wide, axis, into, *descending))
+            }
             Form::Random { draw, site, ambient } => {
                 let order: Vec<_> =
                     ambient.iter().chain(&data.visible).map(|&axis| self.axis(axis)).collect();

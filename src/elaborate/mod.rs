@@ -142,9 +142,15 @@ impl<'a> Walk<'a> {
                 inner.extend(data.vals.iter().map(|&val| (val, block)));
             }
         }
+        let mut fixed: BTreeMap<DimVar, Dim> =
+            dims.iter().map(|(var, value)| (var.clone(), Dim::constant(*value))).collect();
+        for (var, of) in &core.fresh {
+            let of = core.expand(of);
+            fixed.insert(var.clone(), of.substitute(&fixed).unwrap_or(of));
+        }
         Walk {
             core,
-            fixed: dims.iter().map(|(var, value)| (var.clone(), Dim::constant(*value))).collect(),
+            fixed,
             builder: Builder::new(),
             axes: HashMap::new(),
             nodes: HashMap::new(),

@@ -17,7 +17,7 @@ use super::sets::{common, is_subset, set, union, without};
 use crate::axes::Dim;
 use crate::base::{FileId, Name, Span};
 use crate::ops::{ScalarFn, Shape, Typing};
-use crate::tensor::DType;
+use crate::tensor::{DType, Sorted};
 
 /// A graph under construction.
 pub struct Builder {
@@ -297,6 +297,11 @@ impl Builder {
     pub fn scatter(&mut self, op: Reducer, values: Node, index: Node, over: &[Axis], into: Axis) -> Node {
         let over = set(over.iter().copied());
         self.push(Op::Scatter { op, into, over }, &[values, index], DType::Bool)
+    }
+
+    /// The entries of `x` along `axis` in order; `into` is the new axis.
+    pub fn sort(&mut self, what: Sorted, x: Node, axis: Axis, into: Axis, descending: bool) -> Node {
+        self.push(Op::Sort { what, axis, into, descending }, &[x], DType::Bool)
     }
 
     // The rest

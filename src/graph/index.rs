@@ -333,6 +333,7 @@ impl Op {
             Op::View(map) | Op::Fold(map) => union(&map.named(), &map.mentioned()),
             Op::Scatter { into, over, .. } => union(over, &[*into]),
             Op::Random { order, .. } => set(order.iter().copied()),
+            Op::Sort { axis, into, .. } => set([*axis, *into]),
             Op::Scan(scan) => AxisSet::from_slice(&[scan.axis]),
             _ => AxisSet::new(),
         }
@@ -354,6 +355,10 @@ impl Op {
             Op::Scatter { into, over, .. } => {
                 *into = new(*into);
                 over.iter_mut().for_each(|axis| *axis = new(*axis));
+            }
+            Op::Sort { axis, into, .. } => {
+                *axis = new(*axis);
+                *into = new(*into);
             }
             Op::Random { order, .. } => order.iter_mut().for_each(|axis| *axis = new(*axis)),
             Op::Scan(scan) => scan.axis = new(scan.axis),

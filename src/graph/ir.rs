@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::axes::Dim;
 use crate::base::{Name, Span};
 use crate::ops::ScalarFn;
-use crate::tensor::DType;
+use crate::tensor::{DType, Sorted};
 
 /// An axis: a range of indices `0..size` with an identity of its own. Two axes of equal size are different axes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,6 +142,8 @@ pub enum Op {
     /// args `values, index`: `out[…, n] = combine over `over` where index == n`. `into` is the new axis; `over` vanishes.
     /// The entries of `index` are in range.
     Scatter { op: Reducer, into: Axis, over: AxisSet },
+    /// The entries along `axis` in order, whose places are the axis `into`. See `ops/sort.rs`.
+    Sort { what: Sorted, axis: Axis, into: Axis, descending: bool },
     /// args `seed, step`: an entry depends on seed, site, step and the coordinates along `order` only.
     Random { draw: Draw, site: u64, order: Vec<Axis> },
     /// A loop along an axis with carried values; args are the carries' first values. Its value is a tuple, read by `Project`:

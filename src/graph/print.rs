@@ -217,6 +217,11 @@ impl<'a> Names<'a> {
                 }
                 write!(line, " into {}", self.axis(*into))
             }
+            Op::Sort { what, axis, into, descending } => {
+                let down = if *descending { " descending" } else { "" };
+                let (axis, into) = (self.axis(*axis), self.axis(*into));
+                write!(line, "sort {}({args}) along {axis} into {into}{down}", what.name())
+            }
             Op::Random { draw, site, order } => {
                 write!(line, "random {}({args}) site {site:#x} order {}", draw.name(), self.axes(order))
             }

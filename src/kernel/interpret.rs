@@ -9,7 +9,7 @@ use cranelift_entity::{EntityRef, SecondaryMap};
 use super::eval::{combine, eval_op, flushed, replaces};
 use super::*;
 use crate::axes::DimVar;
-use crate::tensor::DType;
+use crate::tensor::{DType, sort_row};
 
 /// Why a kernel cannot be run: an address beyond its buffer, a size that has no value.
 pub type Fault = String;
@@ -56,6 +56,19 @@ fn run_step(
                 body.iter().try_for_each(|step| run_step(program, dims, buffers, turns, step))?;
             }
             turns.remove(var);
+            Ok(())
+        }
+        Step::Sort { what, descending, from, to, rows, len } => {
+            let dtypes = [from, to].map(|r| program.buffers[r.buffer].dtype);
+            let ((from, mut from_at), (to, mut to_at)) = (place(from, turns)?, place(to, turns)?);
+            let (rows, len) = (number(rows)?, number(len)? as usize);
+            let [read, written] = dtypes.map(|dtype| len * dtype.size());
+            for _ in 0..rows {
+                let row = buffers[from].get(from_at..from_at + read).ok_or("sorts beyond a buffer")?.to_vec();
+                let target = buffers[to].get_mut(to_at..to_at + written).ok_or("sorts beyond a buffer")?;
+                sort_row(*what, *descending, dtypes[0], &row, target);
+                (from_at, to_at) = (from_at + read, to_at + written);
+            }
             Ok(())
         }
         Step::Copy { from, to, dtype, len } => {

@@ -6,7 +6,7 @@ use cranelift_entity::{PrimaryMap, entity_impl};
 
 use crate::axes::Dim;
 use crate::base::{Name, Span};
-use crate::tensor::DType;
+use crate::tensor::{DType, Sorted};
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Buffer(u32);
@@ -81,6 +81,15 @@ pub enum Step {
         count: Dim,
         reverse: bool,
         body: Vec<Step>,
+    },
+    /// Sorts `rows` rows of `len` elements that follow each other.
+    Sort {
+        what: Sorted,
+        descending: bool,
+        from: BufferRef,
+        to: BufferRef,
+        rows: Dim,
+        len: Dim,
     },
     /// Copies all of `from` to `to`: a carry's first value, the next carry.
     Copy {

@@ -39,6 +39,10 @@ impl Program {
                 writeln!(f, "loop {var} in 0..{count}{direction}:")?;
                 body.iter().try_for_each(|step| self.step(f, step, depth + 1))
             }
+            Step::Sort { what, descending, from, to, rows, len } => {
+                let down = if *descending { " descending" } else { "" };
+                writeln!(f, "sort {} {to} = {from} : [{rows}, {len}]{down}", what.name())
+            }
             Step::Copy { from, to, dtype, len } => writeln!(f, "copy {to} = {from} : {dtype}[{len}]"),
         }
     }

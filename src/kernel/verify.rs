@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::*;
 use crate::base::Name;
-use crate::tensor::DType;
+use crate::tensor::{DType, Sorted, sorts};
 
 /// A kernel that breaks a rule: a defect of the compiler, never of the user's program.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -72,6 +72,20 @@ fn verify_step(program: &Program, step: &Step, turns: &mut EntitySet<StepVar>) -
             }
             body.iter().try_for_each(|step| verify_step(program, step, turns))?;
             turns.remove(*var);
+            Ok(())
+        }
+        Step::Sort { what, from, to, .. } => {
+            let name: Name = "sort".into();
+            reference(turns, &name, from)?;
+            reference(turns, &name, to)?;
+            let [have, made] = [from, to].map(|r| program.buffers[r.buffer].dtype);
+            let want = if *what == Sorted::Values { have } else { DType::I32 };
+            if !sorts(have) || made != want {
+                return defect(&name, format!("{} of {have} into {made}", what.name()));
+            }
+            if matches!(program.buffers[to.buffer].kind, BufferKind::Input(_)) || from.buffer == to.buffer {
+                return defect(&name, format!("writes {}", to.buffer));
+            }
             Ok(())
         }
         Step::Copy { from, to, dtype, .. } => {

@@ -57,7 +57,7 @@ fn visit_refs(step: &Step, f: &mut dyn FnMut(&BufferRef)) {
     match step {
         Step::Run { args, .. } => args.iter().for_each(f),
         Step::Loop { body, .. } => body.iter().for_each(|step| visit_refs(step, f)),
-        Step::Copy { from, to, .. } => [from, to].into_iter().for_each(f),
+        Step::Copy { from, to, .. } | Step::Sort { from, to, .. } => [from, to].into_iter().for_each(f),
     }
 }
 
@@ -65,7 +65,7 @@ fn visit_refs_mut(step: &mut Step, f: &mut dyn FnMut(&mut BufferRef)) {
     match step {
         Step::Run { args, .. } => args.iter_mut().for_each(f),
         Step::Loop { body, .. } => body.iter_mut().for_each(|step| visit_refs_mut(step, f)),
-        Step::Copy { from, to, .. } => [from, to].into_iter().for_each(f),
+        Step::Copy { from, to, .. } | Step::Sort { from, to, .. } => [from, to].into_iter().for_each(f),
     }
 }
 
@@ -78,7 +78,7 @@ fn writes(program: &Program, step: &Step, buffer: Buffer) -> bool {
             pointers(kernel).into_iter().zip(args).any(written)
         }
         Step::Loop { body, .. } => body.iter().any(|step| writes(program, step, buffer)),
-        Step::Copy { to, .. } => to.buffer == buffer,
+        Step::Copy { to, .. } | Step::Sort { to, .. } => to.buffer == buffer,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! This room decides what exists in memory and in which order loops run. It never knows machine instructions, threads, or layers.
 //! docs/architecture.md has the design; the files hold: `index` and `home` addresses, `emit` evaluation on demand, `nest` loops,
-//! `group` a kernel's shape, `contract` matrix products, `scatter` accumulation, `scan` loops of kernels, `in_place` updates.
+//! `group` a kernel's shape, `contract` matrix products, `scatter` accumulation, `sort` sorted rows, `scan` loops of kernels, `in_place` updates.
 
 mod contract;
 mod emit;
@@ -14,6 +14,7 @@ mod nest;
 mod scalar;
 mod scan;
 mod scatter;
+mod sort;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -210,6 +211,7 @@ impl<'g> Lowering<'g> {
                 | Reduce { .. }
                 | Gather { .. }
                 | Random { .. }
+                | Sort { .. }
                 | Scatter { .. }
                 | Fold(_)
                 | Scan(_)
@@ -223,6 +225,7 @@ impl<'g> Lowering<'g> {
             Op::Fused(region) => self.fused(node, *region),
             Op::Scan(scan) => self.scan(node, scan),
             Op::Scatter { .. } | Op::Fold(_) => self.scatter(node),
+            Op::Sort { .. } => self.sort(node),
             Op::Map(ScalarFn::Mul) if self.feeds_contraction(node) => Ok(()),
             Op::Reduce { .. } if self.contraction(node, None)? => Ok(()),
             Op::Map(_) | Op::Reduce { .. } | Op::Gather { .. } | Op::Random { .. } => {

@@ -17,6 +17,7 @@ mod reduce;
 mod scalar;
 mod scan;
 mod scatter;
+mod sort;
 mod source;
 mod stop_gradient;
 mod value;
@@ -147,7 +148,7 @@ impl<'a> Typing<'a> {
 }
 
 /// All primitives.
-pub static ALL: [&OpDef; 18] = [
+pub static ALL: [&OpDef; 19] = [
     &source::INPUT,
     &source::CARRY,
     &source::CONSTANT,
@@ -160,6 +161,7 @@ pub static ALL: [&OpDef; 18] = [
     &fold::OP,
     &gather::OP,
     &scatter::OP,
+    &sort::OP,
     &random::OP,
     &scan::OP,
     &fused::OP,
@@ -184,6 +186,7 @@ impl Op {
             Op::Fold(_) => &fold::OP,
             Op::Gather { .. } => &gather::OP,
             Op::Scatter { .. } => &scatter::OP,
+            Op::Sort { .. } => &sort::OP,
             Op::Random { .. } => &random::OP,
             Op::Scan(_) => &scan::OP,
             Op::Fused(_) => &fused::OP,
@@ -213,7 +216,7 @@ impl Op {
             Op::Reduce { over, .. } | Op::Scatter { over, .. } => over.clone(),
             Op::View(map) => map.named(),
             Op::Fold(map) => map.mentioned(),
-            Op::Gather { axis } => AxisSet::from_slice(&[*axis]),
+            Op::Gather { axis } | Op::Sort { axis, .. } => AxisSet::from_slice(&[*axis]),
             _ => AxisSet::new(),
         }
     }

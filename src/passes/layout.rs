@@ -6,6 +6,7 @@
 
 use cranelift_entity::SecondaryMap;
 
+use crate::graph::sets::without;
 use crate::graph::{Axis, AxisSet, Graph, Node, Op};
 
 /// An order of all axes of each node.
@@ -120,6 +121,14 @@ fn computed(graph: &Graph, node: Node, orders: &SecondaryMap<Node, Vec<Axis>>) -
             let mut order = of_arg(data.args[0]);
             order.insert(0, *into);
             complete(graph, order, &data.axes)
+        }
+        Op::Sort { into, .. } => {
+            // Rows are sorted where they lie.
+            let mut order = of_arg(data.args[0]);
+            order.retain(|axis| data.axes.contains(axis) && axis != into);
+            order = complete(graph, order, &without(&data.axes, &[*into]));
+            order.push(*into);
+            order
         }
         Op::Gather { .. } => {
             // Rows where the table stands: the index's axes, then what is left of the table's.

@@ -109,6 +109,10 @@ fn rewrite(graph: &mut Graph, classes: &mut Classes) {
                 *into = axis(*into);
                 *over = all(over);
             }
+            Op::Sort { axis: of, into, .. } => {
+                *of = axis(*of);
+                *into = axis(*into);
+            }
             Op::Random { order, .. } => order.iter_mut().for_each(|at| *at = axis(*at)),
             Op::View(map) | Op::Fold(map) => {
                 let at = map.at.iter().map(|(named, index)| (axis(*named), renamed(index, &axis)));

@@ -13,7 +13,7 @@ use crate::base::Name;
 use crate::kernel::{
     Buffer, BufferKind, BufferRef, Contract, Kernel, KernelId, Loop, Program, Range, Size, Step, Stmt,
 };
-use crate::tensor::DType;
+use crate::tensor::{DType, Sorted};
 
 /// Numbers for the dims of a program.
 pub type Dims = BTreeMap<DimVar, i64>;
@@ -52,6 +52,20 @@ pub(super) enum BoundStep {
     Run(BoundRun),
     Loop { turn: usize, count: i64, reverse: bool, body: Vec<BoundStep> },
     Copy { from: BoundRef, to: BoundRef, bytes: usize },
+    Sort(BoundSort),
+}
+
+#[derive(Debug)]
+pub(super) struct BoundSort {
+    pub what: Sorted,
+    pub descending: bool,
+    pub dtype: DType,
+    pub from: BoundRef,
+    pub to: BoundRef,
+    pub rows: usize,
+    /// Bytes of a row that is read, of one that is written.
+    pub read: usize,
+    pub written: usize,
 }
 
 #[derive(Debug)]
@@ -150,6 +164,20 @@ impl Binder<'_> {
                 let count = count.eval(self.dims)?;
                 let body = self.steps(body)?;
                 BoundStep::Loop { turn: var.index(), count, reverse: *reverse, body }
+            }
+            Step::Sort { what, descending, from, to, rows, len } => {
+                let decls = [from, to].map(|r| &self.program.buffers[r.buffer]);
+                let number = |dim: &Dim| {
+                    let value = dim.eval(self.dims)?;
+                    let name = || decls[1].name.clone();
+                    usize::try_from(value).map_err(|_| BindError::Negative { name: name(), value })
+                };
+                let (rows, len) = (number(rows)?, number(len)?);
+                // Rows lie within buffers whose bytes were counted above.
+                let [read, written] = decls.map(|decl| len * decl.dtype.size());
+                let (from, to) = (self.reference(from)?, self.reference(to)?);
+                let (what, descending, dtype) = (*what, *descending, decls[0].dtype);
+                BoundStep::Sort(BoundSort { what, descending, dtype, from, to, rows, read, written })
             }
             Step::Copy { from, to, dtype, len } => {
                 let name = &self.program.buffers[to.buffer].name;

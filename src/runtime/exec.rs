@@ -10,13 +10,16 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use super::array::{Array, Block, OutOfMemory};
-use super::bind::{self, BindError, Bound, BoundRef, BoundRun, BoundStep, Dims, Place};
+use super::bind::{self, BindError, Bound, BoundRef, BoundRun, BoundSort, BoundStep, Dims, Place};
 use super::memory::{self, Life};
 use super::pool::Pool;
 use crate::axes::Dim;
 use crate::codegen::Code;
 use crate::kernel::{Buffer, BufferKind, KernelId, Program};
-use crate::tensor::DType;
+use crate::tensor::{DType, sort_row};
+
+/// Bytes of a sort that stays on one thread.
+const SERIAL_SORT: usize = 4096;
 
 /// Sets of sizes that are remembered; beyond, all are forgotten.
 const KNOWN_SIZES: usize = 1024;
@@ -238,6 +241,8 @@ impl Run<'_, '_> {
                         unsafe { self.steps(body)? };
                     }
                 }
+                // SAFETY: the caller's promise.
+                BoundStep::Sort(sort) => unsafe { self.sort(sort) },
                 BoundStep::Copy { from, to, bytes } => {
                     let (from, to) = (self.address(from), self.address(to));
                     // SAFETY: both places have as many bytes: the program copies within its buffers.
@@ -246,6 +251,30 @@ impl Run<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// # Safety
+    /// As for [`Run::steps`].
+    unsafe fn sort(&self, sort: &BoundSort) {
+        let rows = Rows { from: self.address(&sort.from), to: self.address(&sort.to) };
+        let task = |row: usize| {
+            let rows = &rows;
+            let (from, to) = (rows.from, rows.to);
+            // SAFETY: the program sorts within its buffers, which are two; rows are disjoint.
+            let (from, to) = unsafe {
+                (
+                    std::slice::from_raw_parts(from.add(row * sort.read), sort.read),
+                    std::slice::from_raw_parts_mut(to.add(row * sort.written), sort.written),
+                )
+            };
+            sort_row(sort.what, sort.descending, sort.dtype, from, to);
+        };
+        match sort.rows {
+            _ if sort.read == 0 => {}
+            1 => task(0),
+            rows if rows * sort.read < SERIAL_SORT => (0..rows).for_each(task),
+            rows => self.pool.run(rows, &task),
+        }
     }
 
     fn address(&self, r: &BoundRef) -> *mut u8 {
@@ -288,6 +317,15 @@ impl Run<'_, '_> {
         if failed.into_inner() { Err(OutOfMemory(run.scratch).into()) } else { Ok(()) }
     }
 }
+
+/// Where the rows of a sort lie.
+struct Rows {
+    from: *mut u8,
+    to: *mut u8,
+}
+
+// SAFETY: threads read and write disjoint rows.
+unsafe impl Sync for Rows {}
 
 /// What the threads of one kernel's run share.
 struct Shared<'a> {

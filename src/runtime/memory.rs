@@ -58,7 +58,7 @@ impl Uses<'_> {
                         self.used(arg, true);
                     }
                 }
-                Step::Copy { from, to, .. } => {
+                Step::Copy { from, to, .. } | Step::Sort { from, to, .. } => {
                     self.used(from, false);
                     self.used(to, true);
                 }

@@ -116,7 +116,10 @@ fn not_lowered(error: &LowerError) -> Diagnostic {
 
 /// The dims that size parameters and states: they must be known when compiling.
 pub fn sizing_dims(core: &Core) -> BTreeSet<DimVar> {
-    slots(core).flat_map(|slot| slot.axes.iter()).flat_map(|&axis| core.size(axis).vars()).collect()
+    slots(core)
+        .flat_map(|slot| slot.axes.iter())
+        .flat_map(|&axis| core.expand(&core.size(axis)).vars())
+        .collect()
 }
 
 fn slots(core: &Core) -> impl Iterator<Item = &Slot> {
@@ -128,7 +131,7 @@ fn parameters_are_sized(core: &Core, dims: &BTreeMap<DimVar, i64>) -> Result<(),
         let open: BTreeSet<DimVar> = slot
             .axes
             .iter()
-            .flat_map(|&axis| core.size(axis).vars())
+            .flat_map(|&axis| core.expand(&core.size(axis)).vars())
             .filter(|var| !dims.contains_key(var))
             .collect();
         if !open.is_empty() {
@@ -141,11 +144,12 @@ fn parameters_are_sized(core: &Core, dims: &BTreeMap<DimVar, i64>) -> Result<(),
 
 /// What the program demands of its dims, once they have values.
 pub fn broken_constraints(core: &Core, dims: &BTreeMap<DimVar, i64>) -> Vec<Diagnostic> {
-    core.constraints.iter().filter_map(|constraint| broken(constraint, dims)).collect()
+    core.constraints.iter().filter_map(|constraint| broken(core, constraint, dims)).collect()
 }
 
-fn broken(constraint: &Constraint, dims: &BTreeMap<DimVar, i64>) -> Option<Diagnostic> {
-    let (left, right) = (constraint.left.eval(dims).ok()?, constraint.right.eval(dims).ok()?);
+fn broken(core: &Core, constraint: &Constraint, dims: &BTreeMap<DimVar, i64>) -> Option<Diagnostic> {
+    let value = |dim: &Dim| core.expand(dim).eval(dims).ok();
+    let (left, right) = (value(&constraint.left)?, value(&constraint.right)?);
     let holds = match constraint.op {
         ConstraintOp::Eq => left == right,
         ConstraintOp::Le => left <= right,

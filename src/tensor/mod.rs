@@ -7,9 +7,11 @@ mod cast;
 mod compare;
 mod dtype;
 pub mod random;
+mod sort;
 mod value;
 
 pub use cast::{Element, Number};
 pub use compare::{Agreement, Difference, Tolerance};
 pub use dtype::DType;
+pub use sort::{Sorted, sort_row, sorts};
 pub use value::{ArcArrayD, Tensor, TensorError};

@@ -42,7 +42,7 @@ impl Store {
     pub fn of(core: &Core, dims: &BTreeMap<DimVar, i64>) -> Result<Store, OutOfMemory> {
         let mut tensors = IndexMap::new();
         let shape = |slot: &Slot| -> Vec<usize> {
-            let sizes = slot.axes.iter().map(|&axis| core.size(axis).eval(dims).unwrap_or(0));
+            let sizes = slot.axes.iter().map(|&axis| core.expand(&core.size(axis)).eval(dims).unwrap_or(0));
             sizes.map(|size| usize::try_from(size).unwrap_or(0)).collect()
         };
         let slots = core.params.iter().map(|slot| (slot, Ownership::Param));

@@ -244,6 +244,33 @@ fn window(x: f32[10], w: f32[3]) -> f32[8] = for i: 8 => sum j => x[i + j] * w[j
 }
 
 #[test]
+fn sorts_agree() {
+    source_agrees(
+        "fn values(x: f32[N, D]) -> f32[N, R] = sort(x, into: R)
+fn columns(x: f32[N, D]) -> f32[R, D] = sort(x, over: N, into: R, descending: true)
+fn order(x: f32[N, D]) -> Idx[D][N, R] = argsort(x, into: R)
+fn rows(x: f32[N, D], key: f32[N]) -> f32[R, D] = sort(x, by: key, over: N, into: R)
+fn inner(x: f32[N, D], key: f32[D]) -> f32[N, R] = sort(x, by: key, into: R)
+fn each(x: f32[N, D]) -> f32[N] = for n => { let s = sort(tanh(x[n]))
+  sum r => s[r] * (position(r) as f32) }
+fn best(x: f32[N, D]) -> (values: f32[N, 1], indices: Idx[D][N, 1]) = top_k(x, 1)
+fn apart(x: f32[N, D], y: f32[N, D]) -> f32 = mean((sort(x) - sort(y)) ** 2)
+fn turned(x: f32[N, D], y: f32[N, D]) -> (dx: f32[N, D], dy: f32[N, D]) = grad(apart)(x, y)
+fn running(x: f32[T, D]) -> f32[T] = scan t (h: f32[D] = 0) {
+  h = 0.5 * h + x[t]
+  let s = sort(h)
+  yield sum r => s[r] * (position(r) as f32)
+}",
+        &[
+            &[("N", 3), ("D", 5), ("T", 2)],
+            &[("N", 20), ("D", 1), ("T", 3)],
+            &[("N", 1), ("D", 300), ("T", 4)],
+            &[("N", 0), ("D", 2), ("T", 0)],
+        ],
+    );
+}
+
+#[test]
 fn literals_agree() {
     source_agrees(
         "fn scores(q: f32[T, D], k: f32[S, D]) -> f32[T, S] = for t, s => sum d => q[t, d] * k[s, d]

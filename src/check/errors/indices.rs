@@ -1,5 +1,7 @@
 //! Binders, indices and reductions.
 
+use nn_grammar::ast;
+
 use crate::axes::Dim;
 use crate::base::Span;
 use crate::diag::{Code, Diagnostic};
@@ -97,4 +99,34 @@ pub fn division_of_index(span: Span) -> Diagnostic {
     Diagnostic::error(Code(246), "an index divides with a remainder, a number without: which is meant?")
         .label(span, "an index with a division, used as a number")
         .help("divide by a float for the exact quotient, as in position(i) / 2.0, or floor it: floor(position(i) / 2.0)")
+}
+
+pub fn into_wants_a_name(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(430), "`into:` names the axis of the sorted entries").label(span, "no name")
+}
+
+pub fn into_is_taken(name: &ast::Ident) -> Diagnostic {
+    Diagnostic::error(Code(431), format!("`{}` is a name already", name.name))
+        .label(name.span, "the places of sorted entries are an axis of their own")
+        .help("take a name that means nothing yet: sort(x, over: N, into: R)")
+}
+
+pub fn sorts_a_scalar(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(432), "a scalar has no axis to sort along").label(span, "sorted here")
+}
+
+pub fn keys_of_other_axes(span: Span, shown: &str) -> Diagnostic {
+    Diagnostic::error(Code(433), "the keys that order rows have the one axis that is sorted")
+        .label(span, format!("this is {shown}"))
+        .help("sort(y, by: x, over: N) orders the rows y[n] by the numbers x[n]")
+}
+
+pub fn more_than_there_are(span: Span, count: &Dim, shown: &str) -> Diagnostic {
+    Diagnostic::error(Code(434), format!("{count} entries are wanted of {shown}"))
+        .label(span, "more than there are")
+}
+
+pub fn wants_a_truth_value(span: Span, label: &str, what: &str) -> Diagnostic {
+    Diagnostic::error(Code(435), format!("`{label}:` is true or false, known when compiling"))
+        .label(span, format!("this is {what}"))
 }

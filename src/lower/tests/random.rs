@@ -5,7 +5,7 @@ use crate::axes::Dim;
 use crate::graph::tests::argument;
 use crate::graph::{Axis, Builder, Draw, Index, IndexMap, Input, Node, Output, Outside, Reducer, Role};
 use crate::ops::ScalarFn;
-use crate::tensor::DType;
+use crate::tensor::{DType, Sorted};
 
 /// Entries of a value at most, where `B` is 20.
 const LARGEST: i64 = 4000;
@@ -322,6 +322,21 @@ impl Generator {
         self.keep(value, false);
     }
 
+    fn sort(&mut self) {
+        let (x, exact) = self.pick();
+        let Some(axis) = self.axis_of(x) else { return };
+        let into = self.b.fresh(axis);
+        // Which of two nearly equal entries comes first is not the same in all executions, unless their bits are.
+        let what = match exact {
+            true => [Sorted::Values, Sorted::Order, Sorted::Rank][self.numbers.below(3)],
+            false => Sorted::Values,
+        };
+        let descending = self.numbers.chance(50);
+        let value = self.b.sort(what, x, axis, into, descending);
+        let value = self.b.cast(value, DType::F32);
+        self.keep(value, exact);
+    }
+
     fn random(&mut self) {
         let (seed, step) = match self.seeds {
             Some(seeds) => seeds,
@@ -405,6 +420,7 @@ impl Generator {
             19 => self.random(),
             20 => self.source(),
             21 => self.scan(),
+            22 => self.sort(),
             _ => self.input(),
         }
     }
