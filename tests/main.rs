@@ -12,6 +12,8 @@ mod golden;
 mod imports;
 #[path = "suite/numbers.rs"]
 mod numbers;
+#[path = "suite/pages.rs"]
+mod pages;
 #[path = "suite/stacks.rs"]
 mod stacks;
 #[path = "suite/training.rs"]

@@ -166,20 +166,21 @@ impl<'a> Builder<'a> {
             }
             None => None,
         };
-        for stmt in &stmts {
+        for stmt in &mut stmts {
             self.refuse_left_arrow(stmt);
         }
         Block { stmts, tail, span: self.span(start, end) }
     }
 
     /// `m <- e` reads as the comparison `m < -e`, whose value nobody uses.
-    fn refuse_left_arrow(&mut self, stmt: &Stmt) {
+    fn refuse_left_arrow(&mut self, stmt: &mut Stmt) {
         if let StmtKind::Expr(Expr { kind: ExprKind::Compare { op: CmpOp::Lt, left, right }, .. }) = &stmt.kind
             && let (ExprKind::Name(name), Some(minus)) = (&left.kind, leading_minus(right))
             // One byte of `<` between them and at most one space.
             && minus <= name.span.end + 2
         {
             self.problems.push((Problem::LeftArrow, stmt.span));
+            stmt.kind = StmtKind::Error { defines: Vec::new() };
         }
     }
 }

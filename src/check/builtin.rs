@@ -208,6 +208,14 @@ impl Checker<'_> {
             },
             Builtin::Size => match args.positional.remove(0) {
                 (Value::Num(num), _) => Ok(Value::Num(num)),
+                (Value::Pack(axes), _) => {
+                    let mut size = Dim::constant(1);
+                    for &axis in axes.iter() {
+                        let product = size.mul(&self.core.size(axis));
+                        size = self.dim(product, span)?;
+                    }
+                    Ok(Value::Num(Num::dim(size)))
+                }
                 (other, place) => {
                     let what = other.describe();
                     self.fail(errors::not_an_axis(place, what))

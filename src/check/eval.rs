@@ -348,10 +348,7 @@ impl Checker<'_> {
         for (value, place) in args {
             let val = match value {
                 Value::Num(num) => self.num_to_val(&num, number, place)?,
-                Value::Index(point) => {
-                    let val = self.index_to_val(&point, place);
-                    self.cast(val, number, place)
-                }
+                Value::Index(point) => self.index_as_number(&point, number, place)?,
                 Value::Tensor(val)
                     if matches!(self.elem(val), Elem::Idx(..)) && matches!(elem, Some(Elem::Of(_))) =>
                 {

@@ -47,6 +47,7 @@ impl Checker<'_> {
                 let value = self.eval(value);
                 let failed = value.is_err();
                 let Some(slot) = self.frame.locals.iter().rposition(|(local, _)| *local == name.name) else {
+                    self.bind(name.name.clone(), Value::Poison);
                     if failed {
                         return Err(Reported);
                     }

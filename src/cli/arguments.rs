@@ -64,6 +64,8 @@ pub enum Command {
     Test(TestArguments),
     /// Format files
     Fmt(FmtArguments),
+    /// Explain an error code, with a wrong and a right program; without one list them all
+    Explain(ExplainArguments),
 }
 
 #[derive(Args)]
@@ -175,6 +177,13 @@ pub struct FmtArguments {
     /// Change nothing; exit with 1 if a file is not formatted
     #[arg(long)]
     pub check: bool,
+}
+
+#[derive(Args)]
+pub struct ExplainArguments {
+    /// As in `E0214`
+    #[arg(value_name = "CODE")]
+    pub code: Option<String>,
 }
 
 /// A value on the command line. Values of the checker share memory in one thread; this one may travel.

@@ -8,6 +8,7 @@ mod check;
 mod compile;
 mod console;
 mod eval;
+mod explain;
 mod fmt;
 mod prepare;
 mod progress;
@@ -61,6 +62,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Eval(arguments) => eval::eval(&cli.global, arguments, &mut console),
         Command::Test(arguments) => test::test(&cli.global, arguments, &mut console),
         Command::Fmt(arguments) => fmt::fmt(&cli.global, arguments, &mut console),
+        Command::Explain(arguments) => explain::explain(arguments, &mut console),
     };
     let code = match result {
         Ok(code) => code,

@@ -1,6 +1,7 @@
 //! Diagnostics as values: what is wrong, where, and what to do about it.
 
 pub mod json;
+pub mod pages;
 pub mod render;
 
 use std::fmt;

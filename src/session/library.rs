@@ -1,13 +1,17 @@
 //! The library that every program sees: its files, as they lie in `stdlib/`, inside the binary.
 
 /// Module and text of each file. A file that is not listed here is no part of the library.
-pub const FILES: [(&str, &str); 7] = [
+pub const FILES: [(&str, &str); 11] = [
     ("activations", include_str!("../../stdlib/activations.nn")),
+    ("attention", include_str!("../../stdlib/attention.nn")),
+    ("graph", include_str!("../../stdlib/graph.nn")),
     ("init", include_str!("../../stdlib/init.nn")),
     ("layers", include_str!("../../stdlib/layers.nn")),
     ("losses", include_str!("../../stdlib/losses.nn")),
     ("metrics", include_str!("../../stdlib/metrics.nn")),
+    ("norm", include_str!("../../stdlib/norm.nn")),
     ("optim", include_str!("../../stdlib/optim.nn")),
+    ("recurrent", include_str!("../../stdlib/recurrent.nn")),
     ("schedules", include_str!("../../stdlib/schedules.nn")),
 ];
 

@@ -114,13 +114,3 @@ pub fn shadows_library(name: &str, span: Span) -> Diagnostic {
     Diagnostic::warning(Code(113), format!("`{name}` hides the library's `{name}` in this file"))
         .label(span, "defined here")
 }
-
-/// A definition that the file does not have.
-pub fn no_such_item(name: &str, what: &str, known: &[Name]) -> Diagnostic {
-    let diagnostic = Diagnostic::error(Code(114), format!("the file has no {what} `{name}`"));
-    if known.is_empty() {
-        return diagnostic;
-    }
-    let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
-    diagnostic.help(format!("it has {}", known.join(", ")))
-}
