@@ -4,6 +4,8 @@
 mod agreement;
 #[path = "suite/command.rs"]
 mod command;
+#[path = "suite/derivatives.rs"]
+mod derivatives;
 #[path = "suite/examples.rs"]
 mod examples;
 #[path = "suite/golden.rs"]

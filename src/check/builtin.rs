@@ -32,14 +32,17 @@ pub enum Builtin {
     TopK,
     StopGradient,
     Grad,
+    Vjp,
+    Jvp,
     Stack,
+    Iterate,
     Len,
     Enumerate,
     Uniform,
     Normal,
 }
 
-const NAMED: [(&str, Builtin); 29] = [
+const NAMED: [(&str, Builtin); 32] = [
     ("abs", Builtin::Scalar(ScalarFn::Abs)),
     ("sign", Builtin::Scalar(ScalarFn::Sign)),
     ("sqrt", Builtin::Scalar(ScalarFn::Sqrt)),
@@ -63,7 +66,10 @@ const NAMED: [(&str, Builtin); 29] = [
     ("top_k", Builtin::TopK),
     ("stop_gradient", Builtin::StopGradient),
     ("grad", Builtin::Grad),
+    ("vjp", Builtin::Vjp),
+    ("jvp", Builtin::Jvp),
     ("stack", Builtin::Stack),
+    ("iterate", Builtin::Iterate),
     ("len", Builtin::Len),
     ("enumerate", Builtin::Enumerate),
     ("random.uniform", Builtin::Uniform),
@@ -120,7 +126,10 @@ impl Checker<'_> {
         let mut args = self.args(&rest)?;
         if let Some(first) = first {
             // These give a function, to which what is piped is the argument.
-            if matches!(builtin, Builtin::Stack | Builtin::Grad) {
+            if matches!(
+                builtin,
+                Builtin::Stack | Builtin::Iterate | Builtin::Grad | Builtin::Vjp | Builtin::Jvp
+            ) {
                 let value = self.builtin(builtin, args, None, span)?;
                 let func = self.as_func(&value, span)?;
                 return self.apply(&func, vec![first], span);
@@ -169,7 +178,7 @@ impl Checker<'_> {
         let over = labelled(&args, "over");
         let wanted = match builtin {
             Builtin::Reduce(Reducer::Max | Reducer::Min) if over.is_none() && args.positional.len() == 2 => 2,
-            Builtin::Split | Builtin::Stack | Builtin::TopK => 2,
+            Builtin::Split | Builtin::Stack | Builtin::Iterate | Builtin::TopK => 2,
             Builtin::Concat | Builtin::Uniform | Builtin::Normal => args.positional.len(),
             _ => 1,
         };
@@ -231,10 +240,19 @@ impl Checker<'_> {
                 let (elem, visible) = (self.elem(of), self.visible(of).to_vec());
                 Ok(Value::Tensor(self.emit(Form::StopGradient(of), elem, visible, span)))
             }
-            Builtin::Grad => {
+            Builtin::Grad | Builtin::Vjp | Builtin::Jvp => {
                 let (value, place) = args.positional.remove(0);
                 let func = self.as_func(&value, place)?;
-                Ok(self.function(Callable::Grad(func), None, span))
+                let callable = match builtin {
+                    Builtin::Grad => Callable::Grad(func),
+                    Builtin::Vjp => Callable::Vjp(func),
+                    _ => Callable::Jvp(func),
+                };
+                Ok(self.function(callable, None, span))
+            }
+            Builtin::Iterate => {
+                let (count, step) = self.repeated(args, "iterate", span)?;
+                Ok(self.function(Callable::Iterate { count, step }, None, span))
             }
             Builtin::Stack => self.stack(args, span),
             Builtin::Len => match args.positional.remove(0) {
@@ -275,8 +293,15 @@ impl Checker<'_> {
     }
 
     fn stack(&mut self, args: Args, span: Span) -> Checking<Value> {
+        let (count, block) = self.repeated(args, "stack", span)?;
+        let callable = Callable::Stack { count, block };
+        Ok(self.function(callable, Some(Rc::new(Instance::default())), span))
+    }
+
+    /// How often, and what.
+    fn repeated(&mut self, args: Args, name: &str, span: Span) -> Checking<(Dim, Rc<Func>)> {
         let [(count, count_span), (block, block_span)] = args.positional.as_slice() else {
-            return self.fail(errors::wrong_count(span, "stack", 2, args.positional.len()));
+            return self.fail(errors::wrong_count(span, name, 2, args.positional.len()));
         };
         let Value::Num(Num { dim: Some(count), .. }) = count else {
             return self.fail(errors::not_a_dim(*count_span, count.describe()));
@@ -290,8 +315,7 @@ impl Checker<'_> {
         } else {
             block
         };
-        let callable = Callable::Stack { count: count.clone(), block };
-        Ok(self.function(callable, Some(Rc::new(Instance::default())), span))
+        Ok((count.clone(), block))
     }
 
     /// Draws of the given dims, or of the type that an initial value must have.

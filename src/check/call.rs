@@ -262,7 +262,10 @@ impl Checker<'_> {
         match &func.callable {
             Callable::Builtin(builtin) => self.apply_builtin(*builtin, args, span),
             Callable::Stack { count, block } => self.apply_stack(func, count, block, args, span),
+            Callable::Iterate { count, step } => self.apply_iterate(count, step, args, span),
             Callable::Grad(inner) => self.apply_grad(inner, args, span),
+            Callable::Vjp(inner) => self.apply_vjp(inner, args, span),
+            Callable::Jvp(inner) => self.apply_jvp(inner, args, span),
             Callable::Lambda(lambda, scope) => {
                 if lambda.params.len() != args.len() {
                     return self.fail(errors::wrong_count(span, "fn", lambda.params.len(), args.len()));

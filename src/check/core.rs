@@ -240,6 +240,12 @@ pub enum Form {
         of: Val,
         wrt: Vec<Val>,
     },
+    /// The derivative of a value along directions, one for each alias. It has the value's type.
+    Tangent {
+        of: Val,
+        wrt: Vec<Val>,
+        along: Vec<Val>,
+    },
     /// Component of a tuple form (`Gradients`, `Scan`).
     Component {
         of: Val,

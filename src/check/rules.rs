@@ -282,7 +282,10 @@ impl Rules<'_> {
                     Some(Shifted { to: to.get(&axis).copied().unwrap_or(axis), low: Some(0), high: 0 })
                 })
             }
-            Form::AsIndex(of) | Form::Alias { of, .. } | Form::StopGradient(of) => self.of(*of),
+            Form::AsIndex(of) | Form::StopGradient(of) => self.of(*of),
+            // A direction that differs from entry to entry may follow it later.
+            Form::Alias { of, .. } => join(self.of(*of), own(core, &data.visible)),
+            Form::Tangent { of, along, .. } => self.tangent(*of, along),
             Form::Tabulate { body, .. } => self.of(*body),
             Form::Reshape(of) => {
                 let (from, _) = self.changed(*of, val);
@@ -354,6 +357,26 @@ impl Rules<'_> {
             }
         };
         self.facts.flow.insert(val, flow);
+    }
+
+    /// A value reads of the directions what it reads of the points. Only what keeps to its own position may be composed so.
+    fn tangent(&self, of: Val, along: &[Val]) -> Flow {
+        let value = self.of(of);
+        let own = |reach: Option<&Reach>| match reach {
+            None => true,
+            Some(Reach::Near(near)) => near.values().all(|range| *range == (Some(0), 0)),
+            Some(Reach::All) => false,
+        };
+        let mut flow = value.clone();
+        for &direction in along {
+            for (root, reach) in self.of(direction) {
+                let composed = own(value.get(&root)) || own(Some(&reach));
+                let reach = if composed { reach } else { Reach::All };
+                let present = flow.remove(&root);
+                flow.insert(root, join_reach(present, reach));
+            }
+        }
+        flow
     }
 
     fn read(&self, of: Val, at: &[At]) -> Flow {
@@ -659,6 +682,9 @@ pub fn arguments(core: &Core, val: Val) -> Vec<Val> {
         Form::Concat { parts, .. } => parts.clone(),
         Form::Reduce { guard, body, .. } => guard.iter().copied().chain([*body]).collect(),
         Form::Gradients { of, wrt } => std::iter::once(*of).chain(wrt.iter().copied()).collect(),
+        Form::Tangent { of, wrt, along } => {
+            std::iter::once(*of).chain(wrt.iter().chain(along).copied()).collect()
+        }
         Form::Scan { inits, body, .. } => {
             inits.iter().copied().chain(core.blocks[*body].results.iter().copied()).collect()
         }

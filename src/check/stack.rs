@@ -8,7 +8,7 @@ use crate::base::{Name, Span};
 use super::core::*;
 use super::errors;
 use super::state::{Checker, Checking, Owner};
-use super::value::{Callable, Func, Value};
+use super::value::{Callable, Field, Func, Value};
 
 impl Checker<'_> {
     /// `stack(count, block)` applied: `count` instances of the block, one after the other, compiled once.
@@ -47,21 +47,7 @@ impl Checker<'_> {
         let (elem, visible) = (self.elem(init), self.visible(init).to_vec());
         let carry = self.emit(Form::Carry(body, 0), elem.clone(), visible.clone(), span);
         let result = self.apply(&block, vec![(Value::Tensor(carry), *place)], span);
-        let result = result.and_then(|value| self.to_tensor(value, span)).and_then(|val| {
-            let have = self.visible(val).to_vec();
-            let same = have.len() == visible.len()
-                && have.iter().zip(&visible).all(|(&have, &want)| self.unify(have, want));
-            let given = self.elem(val);
-            if !same || !self.elem_fits(&elem, &given) {
-                let (before, after) = (self.show_val(carry), self.show_val(val));
-                return self.fail(errors::stack_changes_shape(span, &before, &after));
-            }
-            Ok(if have == visible {
-                val
-            } else {
-                self.emit(Form::Rename { of: val, to: visible.clone() }, given, visible.clone(), span)
-            })
-        });
+        let result = result.and_then(|value| self.next_carries(&value, &[carry], span));
         let written = self.written_by_member();
         self.close_block();
         self.stacks.pop();
@@ -70,13 +56,98 @@ impl Checker<'_> {
             self.frame.owner = owner;
         }
         self.core.blocks[body].results =
-            std::iter::once(result?).chain(written.iter().map(|&(_, val)| val)).collect();
+            result?.into_iter().chain(written.iter().map(|&(_, val)| val)).collect();
         let form = Form::Scan { axis, reverse: false, inits: vec![init], body };
         let tuple = self.emit(form, elem.clone(), Vec::new(), span);
         for (position, (index, _)) in written.into_iter().enumerate() {
             self.written_by_stack(index, tuple, 1 + position, axis, span)?;
         }
         Ok(Value::Tensor(self.emit(Form::Component { of: tuple, index: 0 }, elem, visible, span)))
+    }
+
+    /// `iterate(count, step)` applied: the step `count` times, each on what the last one gave. What the step owns is one instance.
+    pub fn apply_iterate(
+        &mut self,
+        count: &Dim,
+        step: &Rc<Func>,
+        args: Vec<(Value, Span)>,
+        span: Span,
+    ) -> Checking<Value> {
+        let [(value, place)] = args.as_slice() else {
+            return self.fail(errors::wrong_count(span, "iterate", 1, args.len()));
+        };
+        let fields: Vec<Field> = match value {
+            Value::Tuple(fields) => fields.to_vec(),
+            value => vec![Field { label: None, value: value.clone() }],
+        };
+        let mut inits = Vec::new();
+        for field in &fields {
+            inits.push(self.to_tensor(field.value.clone(), *place)?);
+        }
+        let shaped = |vals: Vec<Val>| match value {
+            Value::Tuple(_) => {
+                let made = fields.iter().zip(vals);
+                let made =
+                    made.map(|(field, val)| Field { label: field.label.clone(), value: Value::Tensor(val) });
+                Value::Tuple(made.collect())
+            }
+            _ => Value::Tensor(vals[0]),
+        };
+        let axis = self.fresh_axis("turn", Some(count.clone()), span);
+        self.ambient.push(axis);
+        let body = self.open_block();
+        let mut carries = Vec::new();
+        for (index, &init) in inits.iter().enumerate() {
+            let (elem, visible) = (self.elem(init), self.visible(init).to_vec());
+            carries.push(self.emit(Form::Carry(body, index), elem, visible, span));
+        }
+        let result = self.apply(step, vec![(shaped(carries.clone()), *place)], span);
+        let results = result.and_then(|value| self.next_carries(&value, &carries, span));
+        self.close_block();
+        self.ambient.pop();
+        self.core.blocks[body].results = results?;
+        let form = Form::Scan { axis, reverse: false, inits: inits.clone(), body };
+        let tuple = self.emit(form, Elem::Of(self.float()), Vec::new(), span);
+        let mut last = Vec::new();
+        for (index, &init) in inits.iter().enumerate() {
+            let (elem, visible) = (self.elem(init), self.visible(init).to_vec());
+            last.push(self.emit(Form::Component { of: tuple, index }, elem, visible, span));
+        }
+        Ok(shaped(last))
+    }
+
+    /// What a step gave, as values of the types that it took.
+    fn next_carries(&mut self, value: &Value, carries: &[Val], span: Span) -> Checking<Vec<Val>> {
+        let parts: Vec<Value> = match value {
+            Value::Tuple(fields) => fields.iter().map(|field| field.value.clone()).collect(),
+            value => vec![value.clone()],
+        };
+        if parts.len() != carries.len() {
+            let shown = self.show_value(value);
+            return self.fail(errors::stack_changes_shape(
+                span,
+                &format!("{} values", carries.len()),
+                &shown,
+            ));
+        }
+        let mut next = Vec::new();
+        for (part, &carry) in parts.into_iter().zip(carries) {
+            let (elem, want) = (self.elem(carry), self.visible(carry).to_vec());
+            let val = self.to_tensor_of(part, &elem, span)?;
+            let (have, given) = (self.visible(val).to_vec(), self.elem(val));
+            let same = have.len() == want.len()
+                && have.iter().zip(&want).all(|(&have, &want)| self.unify(have, want));
+            if !same || !self.elem_fits(&elem, &given) {
+                let (before, after) = (self.show_val(carry), self.show_val(val));
+                return self.fail(errors::stack_changes_shape(span, &before, &after));
+            }
+            next.push(if have == want {
+                val
+            } else {
+                self.emit(Form::Rename { of: val, to: want.clone() }, given, want, span)
+            });
+        }
+        Ok(next)
     }
 
     fn stack_path(&mut self, func: &Rc<Func>, span: Span) -> Checking<String> {

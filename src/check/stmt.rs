@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use nn_grammar::ast::{self, PatKind, StmtKind};
 
+use crate::axes::Dim;
 use crate::base::{Name, Span};
+use crate::graph::Literal;
 use crate::ops::ScalarFn;
 use crate::tensor::DType;
 
@@ -321,9 +323,6 @@ impl Checker<'_> {
     // ---- scans ---------------------------------------------------------------------------------
 
     pub fn scan(&mut self, scan: &ast::Scan, span: Span) -> Checking<Value> {
-        if let Some(truncate) = &scan.truncate {
-            return self.fail(errors::not_yet(truncate.span, "`truncate`"));
-        }
         let [bind] = scan.binds.as_slice() else {
             return self.fail(errors::scan_over_several(span));
         };
@@ -332,12 +331,19 @@ impl Checker<'_> {
         for carry in &scan.carries {
             inits.push(self.carry_init(carry)?);
         }
+        let truncate = match &scan.truncate {
+            None => None,
+            Some(steps) => Some(self.truncation(steps)?),
+        };
         let outer = self.ambient.len();
         let axis = self.bind_axis(bind)?;
         let body = self.open_block();
         for (index, (carry, &init)) in scan.carries.iter().zip(&inits).enumerate() {
             let (elem, visible) = (self.elem(init), self.visible(init).to_vec());
-            let val = self.emit(Form::Carry(body, index), elem, visible, carry.span);
+            let mut val = self.emit(Form::Carry(body, index), elem, visible, carry.span);
+            if let Some(steps) = &truncate {
+                val = self.truncated(val, axis, steps, scan.reverse.is_some(), carry.span)?;
+            }
             self.bind(carry.name.name.clone(), Value::Tensor(val));
         }
         let frame = self.frame.scan.replace(ScanFrame::default());
@@ -368,6 +374,45 @@ impl Checker<'_> {
             values.push(Value::Tensor(self.emit(Form::Component { of: tuple, index }, elem, visible, span)));
         }
         Ok(if values.len() == 1 { values.remove(0) } else { Value::tuple(values) })
+    }
+
+    /// After how many steps a derivative ends.
+    fn truncation(&mut self, steps: &ast::Expr) -> Checking<Dim> {
+        let dim = self.dim_expr(steps)?;
+        match dim.as_const() {
+            Some(count) if count < 1 => self.fail(errors::not_a_count(steps.span)),
+            _ => Ok(dim),
+        }
+    }
+
+    /// A carry whose derivative ends at the steps that are multiples of `steps`, counted from the loop's first one.
+    fn truncated(
+        &mut self,
+        carry: Val,
+        axis: AxisVar,
+        steps: &Dim,
+        reverse: bool,
+        span: Span,
+    ) -> Checking<Val> {
+        let (elem, visible) = (self.elem(carry), self.visible(carry).to_vec());
+        if !elem.is_float() {
+            return Ok(carry);
+        }
+        let mut step = Point::axis(axis);
+        if reverse {
+            let Some(size) = self.size_of(axis) else {
+                return self.fail(errors::truncate_without_range(span));
+            };
+            let last = size.sub(&Dim::constant(1));
+            let constant = self.dim(last, span)?;
+            step = Point::Affine(AffinePoint { constant, terms: vec![(axis, Dim::constant(-1))] });
+        }
+        let within = Point::Rem(Box::new(step), steps.clone());
+        let within = self.index_to_val(&within, span);
+        let zero = self.constant(Literal::Int(0), DType::I32, span);
+        let begins = self.scalar(ScalarFn::Eq, &[within, zero], Elem::Of(DType::Bool), span);
+        let stopped = self.emit(Form::StopGradient(carry), elem.clone(), visible, span);
+        Ok(self.scalar(ScalarFn::Select, &[begins, stopped, carry], elem, span))
     }
 
     fn carry_init(&mut self, carry: &ast::Param) -> Checking<Val> {

@@ -86,8 +86,17 @@ pub enum Callable {
         count: Dim,
         block: Rc<Func>,
     },
+    /// `iterate(count, step)`
+    Iterate {
+        count: Dim,
+        step: Rc<Func>,
+    },
     /// `grad(f)`
     Grad(Rc<Func>),
+    /// `vjp(f)`
+    Vjp(Rc<Func>),
+    /// `jvp(f)`
+    Jvp(Rc<Func>),
 }
 
 /// One instance of a layer: applying it twice uses the same parameters.
@@ -174,7 +183,10 @@ impl Func {
             Callable::Lambda(..) => Name::new("fn"),
             Callable::Builtin(builtin) => Name::new(builtin.name()),
             Callable::Stack { .. } => Name::new("stack"),
+            Callable::Iterate { .. } => Name::new("iterate"),
             Callable::Grad(_) => Name::new("grad"),
+            Callable::Vjp(_) => Name::new("vjp"),
+            Callable::Jvp(_) => Name::new("jvp"),
         }
     }
 

@@ -93,6 +93,12 @@ impl Walk<'_> {
                 let one = self.builder.filled(1.0, dtype, &axes);
                 Made::Tuple(autodiff::vjp(&mut self.builder, y, &wrt, one))
             }
+            Form::Tangent { of, wrt, along } => {
+                let y = self.node(*of);
+                let wrt: Vec<Node> = wrt.iter().map(|&val| self.node(val)).collect();
+                let along: Vec<Node> = along.iter().map(|&val| self.node(val)).collect();
+                Made::One(autodiff::jvp(&mut self.builder, y, &wrt, &along))
+            }
             Form::Component { of, index } => match &self.nodes[of] {
                 Made::Tuple(nodes) => Made::One(nodes[*index]),
                 Made::One(node) => Made::One(*node),

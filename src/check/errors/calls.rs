@@ -142,3 +142,23 @@ pub fn calls_too_deep(span: Span, callee: &str, limit: usize) -> Diagnostic {
         .help("a static recursion must end: if depth == 0 { … } else { … }")
         .fault(crate::diag::Fault::Limit)
 }
+
+pub fn truncate_without_range(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(350), "a truncated scan in reverse says over which axis it runs")
+        .label(span, "carried along an axis that is not known yet")
+        .help("scan reverse t: T (h: f32[H] = 0) truncate 64 { … }")
+}
+
+pub fn directions_do_not_fit(span: Span, count: usize) -> Diagnostic {
+    Diagnostic::error(
+        Code(351),
+        "`jvp(f)` takes the arguments of f, then a direction for each of them that holds floats",
+    )
+    .label(span, format!("{count} values are given"))
+    .help("jvp(f)(x, v) is the derivative of f at x along v")
+}
+
+pub fn direction_of_other_type(span: Span, want: &str, have: &str) -> Diagnostic {
+    Diagnostic::error(Code(352), "a direction has the type of its argument, a cotangent that of the result")
+        .label(span, format!("this is {have}, and {want} is wanted"))
+}
