@@ -95,9 +95,10 @@ impl<'g> Lowering<'g> {
             }
         }
         let mut users: SecondaryMap<Node, Vec<Node>> = SecondaryMap::new();
-        for (node, data) in &graph.nodes {
-            for arg in &data.args {
-                users[*arg].push(node);
+        // The arena may hold nodes that stand in no region any more.
+        for node in graph.regions.values().flat_map(|region| &region.nodes) {
+            for arg in &graph.nodes[*node].args {
+                users[*arg].push(*node);
             }
         }
         Ok(Lowering {

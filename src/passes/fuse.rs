@@ -7,12 +7,14 @@
 //!
 //! Free are constants, positions, sizes and views: they are evaluated where they are read, so paths run through them.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
-use cranelift_entity::{EntityRef, EntitySet, SecondaryMap};
+use cranelift_entity::{EntitySet, SecondaryMap};
 use smallvec::SmallVec;
 
 use super::contraction::roles;
+use super::recompute::{join_copies, recompute};
 use super::regroup::regroup;
 use super::{layout, scalar_cost};
 use crate::graph::sets::common;
@@ -27,20 +29,26 @@ const CHEAP: u32 = 4;
 
 /// Groups the nodes of every region.
 pub fn fuse(mut graph: Graph) -> Graph {
-    let orders = layout::orders(&graph);
-    let users = users(&graph);
     let mut regions = Vec::new();
     bodies(&graph, graph.root, &mut Vec::new(), &mut regions);
+    let copies: Vec<EntitySet<Node>> =
+        regions.iter().map(|(region, bound)| recompute(&mut graph, *region, bound)).collect();
+    let orders = layout::orders(&graph);
+    let users = users(&graph);
     let mut groups = Vec::new();
-    for (region, bound) in &regions {
-        let mut grouping = Grouping::new(&graph, &orders, &users, bound);
+    for ((region, bound), copies) in regions.iter().zip(&copies) {
+        let mut grouping = Grouping::new(&graph, &orders, &users, bound, copies);
         for node in &graph.regions[*region].nodes {
             grouping.add(*node);
         }
-        groups.push((*region, grouping.finish()));
+        groups.push((*region, grouping.of, grouping.groups));
     }
-    for (region, groups) in groups {
-        regroup(&mut graph, region, groups);
+    for ((region, of, groups), copies) in groups.into_iter().zip(&copies) {
+        let gone = join_copies(&mut graph, region, copies, &|node| of[node]);
+        let groups = groups.into_iter().map(|group| {
+            group.nodes.into_iter().filter(|node| !gone.contains(*node)).collect::<Vec<Node>>()
+        });
+        regroup(&mut graph, region, groups.filter(|nodes| nodes.len() > 1).collect());
     }
     graph
 }
@@ -97,19 +105,26 @@ struct Grouping<'a> {
     orders: &'a SecondaryMap<Node, Vec<Axis>>,
     users: &'a Users,
     bound: &'a [Axis],
+    /// Copies that belong to their only reader: they join its group and no other.
+    copies: &'a EntitySet<Node>,
     /// The group of each node that is computed by a step.
     of: SecondaryMap<Node, Option<usize>>,
     groups: Vec<Group>,
-    here: EntitySet<Node>,
+    /// The place of each node among those that were added, from 1; 0 for others.
+    place: SecondaryMap<Node, u32>,
+    count: u32,
+    deps: SecondaryMap<Node, SmallVec<[Dep; 4]>>,
+    contractions: EntitySet<Node>,
+    /// The groups that the search at hand has seen, by its number.
+    seen: RefCell<(u32, Vec<u32>)>,
 }
 
 #[derive(Clone, Default)]
 struct Group {
+    /// In order of execution.
     nodes: Vec<Node>,
     /// Whether other nodes may join.
     open: bool,
-    /// The groups that must be executed before.
-    before: HashSet<usize>,
 }
 
 impl<'a> Grouping<'a> {
@@ -118,13 +133,22 @@ impl<'a> Grouping<'a> {
         orders: &'a SecondaryMap<Node, Vec<Axis>>,
         users: &'a Users,
         bound: &'a [Axis],
+        copies: &'a EntitySet<Node>,
     ) -> Grouping<'a> {
-        let (of, groups, here) = (SecondaryMap::new(), Vec::new(), EntitySet::new());
-        Grouping { graph, orders, users, bound, of, groups, here }
-    }
-
-    fn finish(self) -> Vec<Vec<Node>> {
-        self.groups.into_iter().map(|group| group.nodes).filter(|nodes| nodes.len() > 1).collect()
+        Grouping {
+            graph,
+            orders,
+            users,
+            bound,
+            copies,
+            of: SecondaryMap::new(),
+            groups: Vec::new(),
+            place: SecondaryMap::new(),
+            count: 0,
+            deps: SecondaryMap::new(),
+            contractions: EntitySet::new(),
+            seen: RefCell::new((0, Vec::new())),
+        }
     }
 
     fn free_axes(&self, node: Node) -> AxisSet {
@@ -133,6 +157,11 @@ impl<'a> Grouping<'a> {
 
     fn is_contraction(&self, node: Node) -> bool {
         roles(self.graph, node, &|axis| self.bound.contains(&axis)).is_some()
+    }
+
+    /// Whether the node was added before.
+    fn is_here(&self, node: Node) -> bool {
+        self.place[node] > 0
     }
 
     /// Whether a node may share a kernel: not a contraction, nor a product that only contractions read.
@@ -150,50 +179,64 @@ impl<'a> Grouping<'a> {
     }
 
     fn add(&mut self, node: Node) {
-        self.here.insert(node);
+        self.count += 1;
+        self.place[node] = self.count;
         let op = &self.graph.nodes[node].op;
         if is_free(op) || matches!(op, Op::Project(_)) {
             return;
         }
-        let deps = self.deps(node);
+        let deps = self.find_deps(node);
         let own = self.groups.len();
-        let before = self.closure(deps.iter().filter_map(|dep| self.of[dep.node]));
         let open = self.can_join(node);
-        self.groups.push(Group { nodes: vec![node], open, before });
+        if matches!(op, Op::Reduce { .. }) && !open {
+            self.contractions.insert(node);
+        }
+        self.groups.push(Group { nodes: vec![node], open });
         self.of[node] = Some(own);
-        if let Some(contraction) = self.is_tail_of(node, &deps) {
+        self.deps[node] = deps.clone();
+        if let Some(contraction) = self.is_tail_of(node) {
             self.merge(contraction, own);
             self.groups[contraction].open = false;
             return;
         }
-        if !open {
+        if !open || self.copies.contains(node) {
             return;
         }
-        let mut candidates: Vec<usize> =
-            deps.iter().filter(|dep| !dep.whole).filter_map(|dep| self.of[dep.node]).collect();
-        candidates.sort_unstable();
-        candidates.dedup();
+        let mut candidates: BTreeSet<usize> = self.producers(&deps);
         // The latest first: it is the one that most of the others come before.
-        for other in candidates.into_iter().rev() {
+        while let Some(other) = candidates.pop_last() {
             let own = self.of[node].expect("the node is in a group");
-            if other != own
-                && self.groups[other].open
-                && !self.groups[other].nodes.is_empty()
-                && self.may_merge(other, own)
-            {
+            if other == own || !self.groups[other].open || self.groups[other].nodes.is_empty() {
+                continue;
+            }
+            let copies = self.groups[other].nodes.iter().all(|node| self.copies.contains(*node));
+            if self.may_merge(other, own) {
+                if copies {
+                    // Whatever the copies are made of may join as well.
+                    for copy in self.groups[other].nodes.clone() {
+                        candidates.extend(self.producers(&self.deps[copy]));
+                    }
+                }
                 self.merge(other, own);
             }
         }
     }
 
+    fn producers(&self, deps: &[Dep]) -> BTreeSet<usize> {
+        deps.iter().filter(|dep| !dep.whole).filter_map(|dep| self.of[dep.node]).collect()
+    }
+
     /// The group of the contraction to which the node adds a bias, or whose negative entries it makes zero, if nobody else reads those.
-    fn is_tail_of(&self, node: Node, deps: &[Dep]) -> Option<usize> {
+    fn is_tail_of(&self, node: Node) -> Option<usize> {
         let data = &self.graph.nodes[node];
         let [x, y] = data.args[..] else { return None };
         for (sum, other) in [(x, y), (y, x)] {
             let Some(group) = self.of[sum] else { continue };
             let nodes = &self.groups[group].nodes;
             let (Some(first), Some(last)) = (nodes.first(), nodes.last()) else { continue };
+            if !self.contractions.contains(*first) {
+                continue;
+            }
             let Some(roles) = roles(self.graph, *first, &|axis| self.bound.contains(&axis)) else { continue };
             let private = *last == sum && self.users.by[sum].len() == 1 && !self.users.results.contains(sum);
             let axes = self.free_axes(other);
@@ -203,52 +246,55 @@ impl<'a> Grouping<'a> {
                 Op::Map(ScalarFn::Max) => self.graph.nodes[other].op == Op::Constant(Literal::Float(0.0)),
                 _ => false,
             };
-            let others = deps.iter().filter_map(|dep| self.of[dep.node]).filter(|other| *other != group);
-            if private && fits && !self.closure(others).contains(&group) {
+            let own = self.of[node].expect("the node is in a group");
+            if private && fits && !self.is_between(group, own) {
                 return Some(group);
             }
         }
         None
     }
 
-    /// The groups and all that must be executed before them.
-    fn closure(&self, groups: impl Iterator<Item = usize>) -> HashSet<usize> {
-        let mut all = HashSet::new();
-        for group in groups {
-            all.insert(group);
-            all.extend(self.groups[group].before.iter().copied());
-        }
-        all
-    }
-
     fn merge(&mut self, into: usize, from: usize) {
-        let Group { nodes, before, .. } = std::mem::take(&mut self.groups[from]);
+        let Group { nodes, .. } = std::mem::take(&mut self.groups[from]);
         for node in &nodes {
             self.of[*node] = Some(into);
         }
         self.groups[into].nodes.extend(nodes);
-        self.groups[into].nodes.sort_unstable_by_key(|node| node.index());
-        self.groups[into].before.extend(before);
-        self.groups[into].before.remove(&into);
-        // Whatever comes behind either comes behind what is before both.
-        let added = self.groups[into].before.clone();
-        for (at, group) in self.groups.iter_mut().enumerate() {
-            if at != into && (group.before.remove(&from) | group.before.contains(&into)) {
-                group.before.insert(into);
-                group.before.extend(added.iter().copied());
+        let place = &self.place;
+        self.groups[into].nodes.sort_unstable_by_key(|node| place[*node]);
+    }
+
+    /// Whether a path leads from one group to the other through a third.
+    fn is_between(&self, from: usize, to: usize) -> bool {
+        let mut seen = self.seen.borrow_mut();
+        seen.0 += 1;
+        let (number, seen) = &mut *seen;
+        seen.resize(self.groups.len(), 0);
+        // A group that ends before the first node of `from` does not come behind it.
+        let first = self.groups[from].nodes.first().map_or(0, |node| self.place[*node]);
+        let ends = |group: usize| self.groups[group].nodes.last().map_or(0, |node| self.place[*node]);
+        let mut todo = vec![to];
+        seen[to] = *number;
+        while let Some(group) = todo.pop() {
+            for node in &self.groups[group].nodes {
+                for dep in &self.deps[*node] {
+                    let Some(before) = self.of[dep.node] else { continue };
+                    if before == from && group != to {
+                        return true;
+                    }
+                    if before != from && seen[before] != *number && ends(before) > first {
+                        seen[before] = *number;
+                        todo.push(before);
+                    }
+                }
             }
         }
+        false
     }
 
     fn may_merge(&self, a: usize, b: usize) -> bool {
-        let between = |x: usize, y: usize| {
-            self.groups[y].before.iter().any(|mid| *mid != x && self.groups[*mid].before.contains(&x))
-        };
-        if between(a, b) || between(b, a) {
-            return false;
-        }
         let nodes: Vec<Node> = [&self.groups[a].nodes[..], &self.groups[b].nodes].concat();
-        nodes.len() <= LARGEST && self.fits(&nodes)
+        nodes.len() <= LARGEST && self.fits(&nodes) && !self.is_between(a, b) && !self.is_between(b, a)
     }
 
     /// Whether these nodes make one kernel.
@@ -263,7 +309,7 @@ impl<'a> Grouping<'a> {
             .filter(|node| matches!(self.graph.nodes[*node].op, Op::Reduce { .. }))
             .collect();
         for node in nodes {
-            for dep in self.deps(*node).into_iter().filter(|dep| members.contains(dep.node)) {
+            for dep in self.deps[*node].iter().filter(|dep| members.contains(dep.node)) {
                 let elsewhere = !common(&dep.moved, &shared).is_empty();
                 let dear = !dep.moved.is_empty() && self.cost(dep.node, &members) > CHEAP;
                 if dep.whole || elsewhere || dear {
@@ -307,7 +353,7 @@ impl<'a> Grouping<'a> {
             Op::Map(function) => scalar_cost(*function),
             _ => 100,
         };
-        let deps = self.deps(node);
+        let deps = &self.deps[node];
         let rest = deps
             .iter()
             .filter(|dep| members.contains(dep.node))
@@ -327,7 +373,7 @@ impl<'a> Grouping<'a> {
         if own > limit {
             return own;
         }
-        let deps = self.deps(node);
+        let deps = &self.deps[node];
         own + deps
             .iter()
             .filter(|dep| members.contains(dep.node))
@@ -336,7 +382,7 @@ impl<'a> Grouping<'a> {
     }
 
     /// What a node reads, through what is free. A node with a body reads what the body reads.
-    fn deps(&self, node: Node) -> SmallVec<[Dep; 4]> {
+    fn find_deps(&self, node: Node) -> SmallVec<[Dep; 4]> {
         let mut deps = SmallVec::new();
         let data = &self.graph.nodes[node];
         for (i, arg) in data.args.iter().enumerate() {
@@ -352,7 +398,7 @@ impl<'a> Grouping<'a> {
     }
 
     fn trace(&self, node: Node, moved: AxisSet, whole: bool, deps: &mut SmallVec<[Dep; 4]>) {
-        if !self.here.contains(node) {
+        if !self.is_here(node) {
             return;
         }
         let data = &self.graph.nodes[node];

@@ -7,6 +7,7 @@ mod distribute;
 mod fuse;
 pub mod layout;
 mod pipeline;
+mod recompute;
 mod regroup;
 mod simplify;
 mod unfold;
