@@ -42,7 +42,7 @@ impl Kernel {
         for contract in self.contracts() {
             if !contract.blocks.is_empty() {
                 let count = contract.blocks.iter().try_fold(1i64, |count, block| {
-                    let extent = block.0.value(sizes).filter(|&extent| extent >= 0)?;
+                    let extent = block.0.most().value(sizes).filter(|&extent| extent >= 0)?;
                     count.checked_mul(extent)
                 })?;
                 push(count.checked_mul(8)?)?;
@@ -74,6 +74,16 @@ impl Kernel {
         let mut varying = EntitySet::new();
         mark(&self.body, None, &mut varying);
         varying
+    }
+}
+
+impl Range {
+    /// How many values it has at most.
+    pub fn most(self) -> Size {
+        match self {
+            Range::Full(n) => n,
+            Range::Chunk { by, .. } => Size::Const(by),
+        }
     }
 }
 

@@ -231,13 +231,13 @@ impl Machine<'_> {
         let ((m0, m1), (n0, n1)) = (self.range(c.m)?, self.range(c.n)?);
         let mut offsets = vec![(0i64, 0i64)];
         for &(extent, a, b) in &c.blocks {
-            let (extent, a, b) = (self.size(extent)?, self.size(a)?, self.size(b)?);
-            let step = |&(x, y): &(i64, i64)| (0..extent).map(move |q| (x + q * a, y + q * b));
+            let ((q0, q1), a, b) = (self.range(extent)?, self.size(a)?, self.size(b)?);
+            let step = |&(x, y): &(i64, i64)| (q0..q1).map(move |q| (x + q * a, y + q * b));
             offsets = offsets.iter().flat_map(step).collect();
         }
         let (a, b, to) = (self.address(&c.a)?, self.address(&c.b)?, self.address(&c.c)?);
-        let [a_m, a_k, b_k, c_m, k] = [c.a_m, c.a_k, c.b_k, c.c_m, c.k].map(|size| self.size(size));
-        let (a_m, a_k, b_k, c_m, k) = (a_m?, a_k?, b_k?, c_m?, k?);
+        let [a_m, a_k, b_k, c_m] = [c.a_m, c.a_k, c.b_k, c.c_m].map(|size| self.size(size));
+        let (a_m, a_k, b_k, c_m, (k0, k1)) = (a_m?, a_k?, b_k?, c_m?, self.range(c.k)?);
         for m in m0..m1 {
             for n in n0..n1 {
                 let place = to + m * c_m + n;
@@ -247,7 +247,7 @@ impl Machine<'_> {
                     None => Const::F32(0.0),
                 };
                 for &(qa, qb) in &offsets {
-                    for k in 0..k {
+                    for k in k0..k1 {
                         let x = self.read(c.a_arg, a + m * a_m + k * a_k + qa)?;
                         let y = self.read(c.b_arg, b + k * b_k + n + qb)?;
                         sum = eval_op(KOp::Fma, &[x, y, sum], self.flush);

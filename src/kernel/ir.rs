@@ -316,8 +316,8 @@ pub enum KOp {
 pub struct Contract {
     pub m: Range,
     pub n: Range,
-    /// The variables of `m` and `n`: not in scope anywhere, they only name the strides below.
-    pub k: Size,
+    /// The variables of `m`, `n` and `k`: not in scope anywhere, they only name the strides below.
+    pub k: Range,
     pub a: Address,
     pub a_arg: Arg,
     pub a_m: Size,
@@ -328,8 +328,8 @@ pub struct Contract {
     pub c: Address,
     pub c_arg: Arg,
     pub c_m: Size,
-    /// Further summed axes (the taps of a convolution): extent, stride in A, stride in B.
-    pub blocks: Vec<(Size, Size, Size)>,
+    /// Further summed axes (the taps of a convolution), outermost first: range, stride in A, stride in B. Only the first may be a chunk.
+    pub blocks: Vec<(Range, Size, Size)>,
     /// Adds to what C holds.
     pub accumulate: bool,
     pub bias: Option<(Arg, Address)>,

@@ -120,11 +120,11 @@ impl Kernel {
 impl Display for Contract {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let sign = if self.accumulate { "+=" } else { "=" };
-        write!(f, "contract m in {}, n in {}, k < {}", self.m, self.n, self.k)?;
+        write!(f, "contract m in {}, n in {}, k in {}", self.m, self.n, self.k)?;
         for (q, (extent, ..)) in self.blocks.iter().enumerate() {
-            write!(f, ", q{q} < {extent}")?;
+            write!(f, ", q{q} in {extent}")?;
         }
-        let taps = |stride: fn(&(Size, Size, Size)) -> Size| {
+        let taps = |stride: fn(&(Range, Size, Size)) -> Size| {
             self.blocks.iter().enumerate().fold(String::new(), |mut text, (q, block)| {
                 let _ = write!(text, " + q{q}*{}", stride(block));
                 text

@@ -149,7 +149,7 @@ fn contractions_do_not_overwrite_their_operands() {
     b.contract(Contract {
         m: Range::Full(four),
         n: Range::Full(four),
-        k: four,
+        k: Range::Full(four),
         a: Address::default(),
         a_arg: x,
         a_m: four,

@@ -256,9 +256,12 @@ impl<'a> Checker<'a> {
         require(self.lane_var.is_none(), || "a contraction stands in a lane loop".to_owned())?;
         self.range(&c.m)?;
         self.range(&c.n)?;
-        for size in
-            [c.k, c.a_m, c.a_k, c.b_k, c.c_m].into_iter().chain(c.blocks.iter().flat_map(|b| [b.0, b.1, b.2]))
-        {
+        self.range(&c.k)?;
+        for (i, (range, ..)) in c.blocks.iter().enumerate() {
+            self.range(range)?;
+            require(i == 0 || matches!(range, Range::Full(_)), || "an inner block is a chunk".to_owned())?;
+        }
+        for size in [c.a_m, c.a_k, c.b_k, c.c_m].into_iter().chain(c.blocks.iter().flat_map(|b| [b.1, b.2])) {
             self.size(size)?;
         }
         self.written(c.c_arg)?;

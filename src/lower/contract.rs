@@ -8,10 +8,11 @@ use super::emit::Emitter;
 use super::home::{Home, split_turns};
 use super::index::{Atom, Ix, Place};
 use super::nest::{Read, Run};
+use super::split::Split;
 use super::{LowerError, Lowering};
 use crate::axes::Dim;
 use crate::graph::{Axis, Literal, Node, Op, Outside, Region};
-use crate::kernel::{Address, Arg, Contract, Range, Size};
+use crate::kernel::{Address, Arg, Contract, Coord, Range, Size};
 use crate::ops::ScalarFn;
 use crate::passes::{Roles, roles};
 
@@ -211,16 +212,24 @@ impl Lowering<'_> {
         let span = self.graph.nodes[node].span;
         let place = self.outer_place();
         let c = self.read(&home, &place)?;
-        let mut emitter = Emitter::new(self, name, span);
         let nest = Nest {
             batch,
-            m: emitter.merged(&m, &[&a, &c])?,
-            n: emitter.merged(&n, &[&b, &c])?,
-            k: emitter.merged(&k, &[&a, &b])?,
+            m: self.merged(&m, &[&a, &c])?,
+            n: self.merged(&n, &[&b, &c])?,
+            k: self.merged(&k, &[&a, &b])?,
         };
-        emitter.contract(nest, (&a_home, &a), (&b_home, &b), (&home, &c), bias.as_ref(), tail.relu, place)?;
+        let split = match nest.batch.is_empty() && bias.is_none() && !tail.relu {
+            true => self.split(&home, &nest.m.iter().chain(&nest.n).collect::<Vec<_>>(), &nest.k)?,
+            false => None,
+        };
+        let mut emitter = Emitter::new(self, name, span);
+        let operands = Operands { a: (&a_home, &a), b: (&b_home, &b), c: (&home, &c), bias: bias.as_ref() };
+        emitter.contract(nest, operands, tail.relu, split.as_ref(), place)?;
         let (kernel, args) = emitter.finish();
         self.run(kernel, args);
+        if let Some(split) = &split {
+            self.join_split(split, node, &home)?;
+        }
         match self.homes[tail.target].clone() {
             // The given home did not suit.
             Some(given) if !suits => {
@@ -232,6 +241,14 @@ impl Lowering<'_> {
         }
         Ok(true)
     }
+}
+
+/// What a contraction reads and writes.
+struct Operands<'a> {
+    a: (&'a Home, &'a Read),
+    b: (&'a Home, &'a Read),
+    c: (&'a Home, &'a Read),
+    bias: Option<&'a (Home, Read)>,
 }
 
 /// The loops of a contraction, each list outermost first.
@@ -250,12 +267,12 @@ fn factor(read: &(Home, Read), axis: Axis) -> Dim {
     factor_of(&read.1, axis)
 }
 
-impl Emitter<'_, '_> {
+impl Lowering<'_> {
     /// Joins adjacent axes whose strides compose in these accesses.
     fn merged(&self, axes: &[Axis], reads: &[&Read]) -> Result<Vec<Run>, LowerError> {
         let mut runs: Vec<Run> = Vec::new();
         for axis in axes {
-            let size = self.cx.size(*axis);
+            let size = self.size(*axis);
             if let Some(run) = runs.last_mut() {
                 let outer = *run.axes.last().expect("a run has an axis");
                 let mut composes = true;
@@ -272,19 +289,21 @@ impl Emitter<'_, '_> {
         }
         Ok(runs)
     }
+}
 
-    #[allow(clippy::too_many_arguments)]
+impl Emitter<'_, '_> {
     fn contract(
         &mut self,
         nest: Nest,
-        a: (&Home, &Read),
-        b: (&Home, &Read),
-        c: (&Home, &Read),
-        bias: Option<&(Home, Read)>,
+        operands: Operands<'_>,
         relu: bool,
+        split: Option<&Split>,
         mut place: Place,
     ) -> Result<(), LowerError> {
         let Nest { batch, mut m, mut n, mut k } = nest;
+        let Operands { a, b, c, bias } = operands;
+        // Chunk by chunk: all tiles of a chunk read the same parts of the operands.
+        let part = split.map(|split| (split.by, self.grid(&split.chunks)));
         // The innermost run of rows that fills a tile is m, else the longest; n is contiguous, and k the innermost in B.
         let length = |run: &Run| run.extent.as_const().unwrap_or(i64::MAX);
         let tall = (0..m.len()).rev().find(|i| length(&m[*i]) >= TALL);
@@ -310,20 +329,36 @@ impl Emitter<'_, '_> {
         let mut stride = |read: &Read, axis: Axis| self.b.size(&factor_of(read, axis));
         let (a_m, a_k, b_k, c_m) = (stride(a.1, row), stride(a.1, step), stride(b.1, step), stride(c.1, row));
         let mut blocks = Vec::new();
-        for run in &k {
+        for (i, run) in k.iter().enumerate() {
             let axis = last(run);
             let (in_a, in_b) = (stride(a.1, axis), stride(b.1, axis));
-            blocks.push((run.extent.clone(), in_a, in_b));
+            blocks.push((i, in_a, in_b));
         }
-        let blocks = blocks.into_iter().map(|(extent, a, b)| (self.b.size(&extent), a, b)).collect();
-        let (c_arg, c_at) = self.operand_at(c, &place, true)?;
+        let range = |e: &mut Self, run: &Run, outermost: bool| {
+            let of = e.b.size(&run.extent);
+            match part {
+                Some((by, index)) if outermost => Range::Chunk { of, by, index },
+                _ => Range::Full(of),
+            }
+        };
+        let blocks: Vec<_> =
+            blocks.into_iter().map(|(i, in_a, in_b)| (range(self, &k[i], i == 0), in_a, in_b)).collect();
+        let k = range(self, &steps, k.is_empty());
+        let (c_arg, c_at) = match (split, part) {
+            (Some(split), Some((_, chunk))) => {
+                let (ix, _) = split_turns(c.1.address.at(&place, self)?);
+                let len = self.b.size(&Dim::constant(split.len));
+                let at = self.address(&ix)?.with(Coord::Var(chunk), len);
+                (self.arg(split.partial, Vec::new(), true), at)
+            }
+            _ => self.operand_at(c, &place, true)?,
+        };
         let (a_arg, a_at) = self.operand_at(a, &place, false)?;
         let (b_arg, b_at) = self.operand_at(b, &place, false)?;
         let bias = match bias {
             Some((home, read)) => Some(self.operand_at((home, read), &place, false)?),
             None => None,
         };
-        let k = self.b.size(&steps.extent);
         self.b.contract(Contract {
             m,
             n,

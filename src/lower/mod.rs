@@ -2,7 +2,8 @@
 //!
 //! This room decides what exists in memory and in which order loops run. It never knows machine instructions, threads, or layers.
 //! docs/architecture.md has the design; the files hold: `index` and `home` addresses, `emit` evaluation on demand, `nest` loops,
-//! `group` a kernel's shape, `contract` matrix products, `scatter` accumulation, `sort` sorted rows, `scan` loops of kernels, `in_place` updates.
+//! `group` a kernel's shape, `contract` matrix products, `split` those with long sums, `scatter` accumulation, `sort` sorted rows, `scan`
+//! loops of kernels, `in_place` updates.
 
 mod contract;
 mod emit;
@@ -15,6 +16,7 @@ mod scalar;
 mod scan;
 mod scatter;
 mod sort;
+mod split;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -45,9 +45,9 @@ pub fn fuse(mut graph: Graph) -> Graph {
     }
     for ((region, of, groups), copies) in groups.into_iter().zip(&copies) {
         let gone = join_copies(&mut graph, region, copies, &|node| of[node]);
-        let groups = groups.into_iter().map(|group| {
-            group.nodes.into_iter().filter(|node| !gone.contains(*node)).collect::<Vec<Node>>()
-        });
+        let groups = groups
+            .into_iter()
+            .map(|group| group.nodes.into_iter().filter(|node| !gone.contains(*node)).collect::<Vec<Node>>());
         regroup(&mut graph, region, groups.filter(|nodes| nodes.len() > 1).collect());
     }
     graph

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use cranelift_entity::{EntitySet, SecondaryMap};
 
-use super::fuse::is_free;
 use super::contraction::{bare, roles};
+use super::fuse::is_free;
 use super::scalar_cost;
 use crate::graph::walk::captures;
 use crate::graph::{Axis, Graph, Node, Op, Region};

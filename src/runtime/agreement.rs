@@ -164,8 +164,9 @@ fn step_takes() {
         }
         let mut kernels: Vec<_> = times.into_iter().collect();
         kernels.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
-        println!("{name}, {threads} threads: {best:?}, {} kernels", kernels.len());
-        for (id, time) in kernels.into_iter().take(40) {
+        let sum: Duration = kernels.iter().map(|(_, time)| *time).sum();
+        println!("{name}, {threads} threads: {best:?}, {} kernels in {sum:?}", kernels.len());
+        for (id, time) in kernels.into_iter().take(400) {
             println!("  {time:>10.1?} {id} {}", loaded.exec.program().kernels[id].name);
         }
     }

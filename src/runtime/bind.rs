@@ -11,7 +11,7 @@ use super::memory::{self, Life, Plan};
 use crate::axes::{Dim, DimError, DimVar};
 use crate::base::Name;
 use crate::kernel::{
-    Buffer, BufferKind, BufferRef, Contract, Kernel, KernelId, Loop, Program, Range, Size, Step, Stmt,
+    Buffer, BufferKind, BufferRef, Contract, Kernel, KernelId, Loop, Program, Range, Step, Stmt,
 };
 use crate::tensor::{DType, Sorted};
 
@@ -254,9 +254,9 @@ fn cost(stmts: &[Stmt], sizes: &[i64], times: f64) -> f64 {
             }
             Stmt::Contract(contract) => {
                 let Contract { m, n, k, blocks, .. } = &**contract;
-                let number = |size: Size| size.value(sizes).unwrap_or(0).max(0) as f64;
-                let blocks: f64 = blocks.iter().map(|block| number(block.0)).product();
-                times * (20.0 + extent(*m, sizes) * extent(*n, sizes) * number(*k) * blocks * MULTIPLY_ADD)
+                let blocks: f64 = blocks.iter().map(|block| extent(block.0, sizes)).product();
+                let each = extent(*m, sizes) * extent(*n, sizes) * extent(*k, sizes) * blocks;
+                times * (20.0 + each * MULTIPLY_ADD)
             }
         })
         .sum()

@@ -21,6 +21,10 @@ impl<'a> Emitter<'a, '_> {
         let a = self.moved(a, m_start, c.a_m);
         let b = self.pointer(c.b_arg, &c.b);
         let b = self.moved(b, n_start, Size::Const(1));
+        let (k_start, k_end) = self.bounds(c.k);
+        let k = self.b.ins().isub(k_end, k_start);
+        let (a, b) = (self.moved(a, k_start, c.a_k), self.moved(b, k_start, c.b_k));
+        let (a, b, nb) = self.blocks(c, a, b);
         let to = self.pointer(c.c_arg, &c.c);
         let to = self.moved(to, m_start, c.c_m);
         let to = self.moved(to, n_start, Size::Const(1));
@@ -33,10 +37,8 @@ impl<'a> Emitter<'a, '_> {
             None => zero,
         };
         let (ao, bo) = self.tables.get(&(c as *const Contract)).copied().unwrap_or((zero, zero));
-        let nb = self.block_count(c);
         let flags = if c.accumulate { ACCUMULATE } else { 0 } | if c.relu { RELU } else { 0 };
         let flags = self.b.ins().iconst(I64, flags);
-        let k = self.size(c.k);
         let [ras, cas, brs, ldc] =
             [c.a_m, c.a_k, c.b_k, c.c_m].map(|stride| self.size_bytes(stride, ELEMENT));
 
@@ -67,12 +69,16 @@ impl<'a> Emitter<'a, '_> {
         self.b.ins().iadd(pointer, bytes)
     }
 
-    fn block_count(&mut self, c: &Contract) -> Value {
-        let one = self.b.ins().iconst(I64, 1);
-        c.blocks.iter().fold(one, |count, block| {
-            let extent = self.size(block.0);
-            self.b.ins().imul(count, extent)
-        })
+    /// The operands at the first block, and the number of blocks.
+    fn blocks(&mut self, c: &Contract, mut a: Value, mut b: Value) -> (Value, Value, Value) {
+        let mut count = self.b.ins().iconst(I64, 1);
+        for &(range, in_a, in_b) in &c.blocks {
+            let (start, end) = self.bounds(range);
+            (a, b) = (self.moved(a, start, in_a), self.moved(b, start, in_b));
+            let extent = self.b.ins().isub(end, start);
+            count = self.b.ins().imul(count, extent);
+        }
+        (a, b, count)
     }
 
     /// Writes the tables of offsets of all contractions: they depend on sizes alone.
@@ -93,7 +99,7 @@ impl<'a> Emitter<'a, '_> {
                 self.b.ins().iadd_imm_s(tables[t], 8)
             });
         };
-        let extent = self.size(extent);
+        let extent = self.size(extent.most());
         let strides = [a_stride, b_stride].map(|stride| self.size_bytes(stride, ELEMENT));
         let [test, turn, done] = [(); 3].map(|()| self.b.create_block());
         let zero = self.b.ins().iconst(I64, 0);

@@ -140,7 +140,7 @@ impl<'a> Emitter<'a, '_> {
         for contract in kernel.contracts() {
             if !contract.blocks.is_empty() {
                 let count = contract.blocks.iter().fold(None, |count, block| {
-                    let extent = self.size(block.0);
+                    let extent = self.size(block.0.most());
                     Some(count.map_or(extent, |count| self.b.ins().imul(count, extent)))
                 });
                 let bytes = count.map(|count| self.b.ins().ishl_imm_u(count, 3)).unwrap_or(free);

@@ -446,7 +446,7 @@ fn contractions_of_odd_sizes() {
                 b.contract(Contract {
                     m: Range::Chunk { of: m_size, by: 16, index: chunk },
                     n: Range::Full(n_size),
-                    k: k_size,
+                    k: Range::Full(k_size),
                     a: Address::default(),
                     a_arg: x,
                     a_m: k_size,
@@ -485,7 +485,7 @@ fn contractions_over_blocks() {
     b.contract(Contract {
         m: Range::Full(width),
         n: Range::Full(Size::Const(6)),
-        k: Size::Const(inner),
+        k: Range::Full(Size::Const(inner)),
         a: Address::of([(line.into(), pitch)]),
         a_arg: x,
         a_m: Size::Const(inner),
@@ -497,8 +497,8 @@ fn contractions_over_blocks() {
         c_arg: y,
         c_m: Size::Const(6),
         blocks: vec![
-            (taps, pitch, Size::Const(3 * inner * 6)),
-            (Size::Const(3), Size::Const(inner), Size::Const(inner * 6)),
+            (Range::Full(taps), pitch, Size::Const(3 * inner * 6)),
+            (Range::Full(Size::Const(3)), Size::Const(inner), Size::Const(inner * 6)),
         ],
         accumulate: true,
         bias: None,

@@ -278,6 +278,21 @@ fn convolutions_agree() {
     }
 }
 
+/// The gradients of weights are sums of several chunks.
+#[test]
+fn long_sums_are_split() {
+    let mut net = Net::new();
+    let x = net.image(30, 2);
+    let y = net.conv(x, 3, 3, 1, 1);
+    let y = net.relu(y);
+    let y = net.conv(y, 4, 3, 2, 1);
+    let loss = net.head(y);
+    let graph = net.step(loss);
+    for size in [1, 2, 7] {
+        agree(&graph, &[("B", size)], 11);
+    }
+}
+
 #[test]
 fn groups_of_channels_agree() {
     for groups in [2, 4] {
