@@ -1,9 +1,10 @@
 //! The library that every program sees: its files, as they lie in `stdlib/`, inside the binary.
 
 /// Module and text of each file. A file that is not listed here is no part of the library.
-pub const FILES: [(&str, &str); 11] = [
+pub const FILES: [(&str, &str); 12] = [
     ("activations", include_str!("../../stdlib/activations.nn")),
     ("attention", include_str!("../../stdlib/attention.nn")),
+    ("conv", include_str!("../../stdlib/conv.nn")),
     ("graph", include_str!("../../stdlib/graph.nn")),
     ("init", include_str!("../../stdlib/init.nn")),
     ("layers", include_str!("../../stdlib/layers.nn")),
