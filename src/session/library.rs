@@ -3,17 +3,17 @@
 /// Module and text of each file. A file that is not listed here is no part of the library.
 pub const FILES: [(&str, &str); 12] = [
     ("activations", include_str!("../../stdlib/activations.nn")),
-    ("attention", include_str!("../../stdlib/attention.nn")),
-    ("conv", include_str!("../../stdlib/conv.nn")),
-    ("graph", include_str!("../../stdlib/graph.nn")),
+    ("convolutions", include_str!("../../stdlib/convolutions.nn")),
+    ("graphs", include_str!("../../stdlib/graphs.nn")),
     ("init", include_str!("../../stdlib/init.nn")),
     ("layers", include_str!("../../stdlib/layers.nn")),
     ("losses", include_str!("../../stdlib/losses.nn")),
     ("metrics", include_str!("../../stdlib/metrics.nn")),
-    ("norm", include_str!("../../stdlib/norm.nn")),
+    ("norms", include_str!("../../stdlib/norms.nn")),
     ("optim", include_str!("../../stdlib/optim.nn")),
     ("recurrent", include_str!("../../stdlib/recurrent.nn")),
     ("schedules", include_str!("../../stdlib/schedules.nn")),
+    ("transformers", include_str!("../../stdlib/transformers.nn")),
 ];
 
 /// The name that spans in a library file are shown under.
