@@ -19,4 +19,5 @@ pub mod runtime;
 pub mod formats;
 pub mod train;
 pub mod session;
+pub mod repl;
 pub mod cli;

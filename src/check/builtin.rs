@@ -105,6 +105,11 @@ impl Builtin {
     }
 }
 
+/// The names of all of them, for completion.
+pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+    Builtin::names()
+}
+
 impl Checker<'_> {
     /// A call as it is written: some builtins take static and tensor arguments together.
     pub fn call_builtin(

@@ -18,6 +18,16 @@ use super::state::{Checker, Checking, Reported};
 use super::types::dtype_of;
 use super::value::{Callable, Field, Func, Instance, Num, Real, Value};
 
+/// A list of floats or tensors, or of lists of them: it is meant as a tensor.
+fn holds_numbers(items: &[Value]) -> bool {
+    items.iter().any(|item| match item {
+        Value::Num(num) => num.dim.is_none(),
+        Value::Tensor(_) => true,
+        Value::List(items) => holds_numbers(items),
+        _ => false,
+    })
+}
+
 impl Checker<'_> {
     pub fn eval(&mut self, expr: &ast::Expr) -> Checking<Value> {
         let span = expr.span;
@@ -234,7 +244,10 @@ impl Checker<'_> {
         }
         match (&left, &right) {
             (Value::Num(left), Value::Num(right)) => return self.static_binary(op, left, right, span),
-            (Value::List(left), Value::List(right)) if op == BinaryOp::Add => {
+            // Lists of dims, functions or tuples are joined; `[1.0, 2.0] + [3.0, 4.0]` adds two vectors.
+            (Value::List(left), Value::List(right))
+                if op == BinaryOp::Add && !holds_numbers(left) && !holds_numbers(right) =>
+            {
                 return Ok(Value::List(left.iter().chain(right.iter()).cloned().collect()));
             }
             (Value::Index(_) | Value::Num(_), Value::Index(_) | Value::Num(_)) => {

@@ -27,6 +27,7 @@ pub mod train;
 mod types;
 mod value;
 
+pub use builtin::builtin_names;
 pub use item::{Alone, can_be_checked_alone};
 pub use kind::Kind;
 pub use program::{Entry, Named, Program, Scope};

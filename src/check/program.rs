@@ -14,7 +14,7 @@ use crate::base::{FileId, Name, Span};
 pub struct Scope(pub u32);
 
 /// One parsed file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct FileNames {
     /// `layers` of `std/layers.nn`.
     module: Name,
@@ -37,7 +37,7 @@ pub enum Entry {
 }
 
 /// All files of a program: the library and the user's.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Program {
     files: Vec<FileNames>,
     prelude: HashMap<Name, Scope>,

@@ -62,6 +62,8 @@ pub enum Command {
     Eval(EvalArguments),
     /// Run the test blocks of a file or of the library
     Test(TestArguments),
+    /// Try the language line by line
+    Repl(ReplArguments),
     /// Format files
     Fmt(FmtArguments),
     /// Explain an error code, with a wrong and a right program; without one list them all
@@ -177,6 +179,16 @@ pub struct FmtArguments {
     /// Change nothing; exit with 1 if a file is not formatted
     #[arg(long)]
     pub check: bool,
+}
+
+#[derive(Args)]
+pub struct ReplArguments {
+    /// A program whose definitions are loaded first
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The seed of parameters and random draws
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
 }
 
 #[derive(Args)]

@@ -22,6 +22,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::repl::{self, Options};
+
 use arguments::{Cli, Command};
 use console::Console;
 
@@ -62,6 +64,13 @@ fn execute(cli: Cli) -> u8 {
         Command::Eval(arguments) => eval::eval(&cli.global, arguments, &mut console),
         Command::Test(arguments) => test::test(&cli.global, arguments, &mut console),
         Command::Fmt(arguments) => fmt::fmt(&cli.global, arguments, &mut console),
+        Command::Repl(arguments) => Ok(repl::run(&Options {
+            dims: cli.global.settings().dims,
+            wide: cli.global.settings().wide,
+            threads: cli.global.threads(),
+            seed: arguments.seed,
+            file: arguments.file.clone(),
+        })),
         Command::Explain(arguments) => explain::explain(arguments, &mut console),
     };
     let code = match result {

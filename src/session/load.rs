@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
-use nn_grammar::ast::{ItemKind, Use};
+use nn_grammar::ast::{Def, File, ItemKind, Use};
 
-use crate::base::{FileId, Sources, Span};
-use crate::check::{Program, Scope, errors as check_errors};
+use crate::base::{FileId, Name, Sources, Span};
+use crate::check::{Entry, Named, Program, Scope, errors as check_errors};
 use crate::diag::Diagnostic;
 use crate::syntax;
 
@@ -43,6 +43,51 @@ pub fn load_text(name: &str, text: &str, folder: &Path) -> Loaded {
 /// The library alone.
 pub fn load_library() -> Loaded {
     Loader::new().loaded
+}
+
+/// Items that were parsed already, of several texts, as one file on top of a loaded library. A `use` is looked for in the folder of
+/// the text in which it stands.
+pub fn load_items(
+    library: &Loaded,
+    sources: Sources,
+    folders: HashMap<FileId, PathBuf>,
+    folder: &Path,
+    file: File,
+) -> Loaded {
+    let loaded = Loaded {
+        sources,
+        program: library.program.clone(),
+        user: None,
+        folders,
+        diagnostics: library.diagnostics.clone(),
+    };
+    let root = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_path_buf() };
+    let mut loader = Loader { loaded, root, done: HashMap::new(), open: Vec::new() };
+    let id = file.span.file;
+    let scope = loader.items(&folder.join("repl"), file);
+    loader.loaded.user = Some((scope, id));
+    loader.loaded
+}
+
+/// The names that the library defines.
+pub fn library_names(program: &Program) -> Vec<Name> {
+    let scopes = (0..library::FILES.len() as u32).map(Scope);
+    scopes.flat_map(|scope| program.items(scope).iter().filter_map(definition_name).collect::<Vec<_>>()).collect()
+}
+
+/// A definition of the library.
+pub fn library_definition(program: &Program, name: &str) -> Option<Def> {
+    match program.resolve(Scope(0), name)? {
+        Named::Def(def, _) => Some((*def).clone()),
+        _ => None,
+    }
+}
+
+fn definition_name(entry: &Entry) -> Option<Name> {
+    match entry {
+        Entry::Def(def) => Some(def.name.name.clone()),
+        _ => None,
+    }
 }
 
 struct Loader {
@@ -91,11 +136,15 @@ impl Loader {
             }
         };
         let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-        self.loaded.folders.insert(file, folder.clone());
+        self.loaded.folders.insert(file, folder);
         let parsed = syntax::parse(sources, file);
         self.loaded.diagnostics.extend(parsed.diagnostics);
-        let uses: Vec<Use> = parsed
-            .file
+        Some((self.items(path, parsed.file), file))
+    }
+
+    /// Adds the items of a file and follows its `use`s.
+    fn items(&mut self, path: &Path, file: File) -> Scope {
+        let uses: Vec<Use> = file
             .items
             .iter()
             .filter_map(|item| match &item.kind {
@@ -104,7 +153,7 @@ impl Loader {
             })
             .collect();
         let module = stem(path);
-        let (scope, twice) = self.loaded.program.add(&module, false, parsed.file);
+        let (scope, twice) = self.loaded.program.add(&module, false, file);
         for (name, first, second) in twice {
             self.loaded.diagnostics.push(check_errors::defined_twice(&name, first, second));
         }
@@ -122,13 +171,14 @@ impl Loader {
                 self.loaded.diagnostics.push(errors::used_twice(place, &alias));
                 continue;
             }
+            let folder = self.loaded.folders.get(&used.path.span.file).cloned().unwrap_or_default();
             if let Some(target) = self.used(&folder, &used.path.value, used.path.span) {
                 self.loaded.program.link(scope, alias.as_str().into(), target);
             }
             aliases.push(alias);
         }
         self.open.pop();
-        Some((scope, file))
+        scope
     }
 
     /// The file that `use "path"` in a file of `folder` names.

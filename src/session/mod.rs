@@ -9,6 +9,7 @@ mod emit;
 pub mod errors;
 mod headers;
 mod inputs;
+mod interactive;
 mod library;
 mod load;
 mod timings;
@@ -26,6 +27,7 @@ pub use costs::{LayerCost, layer_costs};
 pub use emit::{Stage, emit_core, theorem};
 pub use headers::OnDisk;
 pub use inputs::{Fitted, Given};
+pub use interactive::{Input, Interactive, Statement};
 pub use timings::{Timings, milliseconds};
 
 /// One program: its text, its names, and what loading found wrong.

@@ -39,6 +39,14 @@ pub fn tree(file: &File) -> String {
     text
 }
 
+/// The tree of one expression.
+pub fn expression(expr: &Expr) -> String {
+    let mut text = String::new();
+    self::expr(expr).write(&mut text, 0, 0);
+    text.push('\n');
+    text
+}
+
 /// Columns that a list may take on one line.
 const WIDTH: usize = 100;
 

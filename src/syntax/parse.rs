@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use nn_grammar::ast::{File, Ident, Item, ItemKind};
+use nn_grammar::ast::{Block, File, Ident, Item, ItemKind};
 use nn_grammar::build::Builder;
 use nn_grammar::tokens::{Comment, Lexed, Lexeme, ProblemKind, Token, lex};
 use nn_grammar::{ItemParser, ParseError};
@@ -50,6 +50,58 @@ pub fn parse(sources: &Sources, file: FileId) -> Parsed {
     let span = Span::new(file, 0, text.len() as u32);
     let diagnostics = in_order(diagnostics);
     Parsed { file: File { items, parens, span }, diagnostics, comments: lexed.comments }
+}
+
+/// Parses a file of the table that holds statements, as between the braces of a body.
+pub fn parse_statements(sources: &Sources, file: FileId) -> (Block, Vec<Diagnostic>) {
+    let text = sources.text(file);
+    let lexed = lex(text);
+    let mut parser = Parser::new(file, text, &lexed);
+    let mut tokens = parser.balance(&lexed.lexemes);
+    let end = text.len() as u32;
+    while tokens.last().is_some_and(|&(_, token, _)| is_separator(token)) {
+        tokens.pop();
+    }
+    let first = tokens.iter().position(|&(_, token, _)| !is_separator(token)).unwrap_or(tokens.len());
+    // They become the body of a test, whose head needs nothing.
+    let head = [Token::Test, Token::Str("\"\""), Token::LeftBrace].map(|token| (0, token, 0));
+    let body = tokens.split_off(first);
+    let whole: Vec<Spanned<'_>> =
+        head.into_iter().chain(body).chain([(end, Token::RightBrace, end)]).collect();
+    let item = parser.item(&whole);
+    let block = match item.kind {
+        ItemKind::Test(test) => test.body,
+        _ => Block { stmts: Vec::new(), tail: None, span: Span::new(file, 0, end) },
+    };
+    (block, in_order(parser.diagnostics))
+}
+
+/// Whether a text plainly goes on: a bracket is open, an operator waits for its right side, a definition for its body.
+pub fn is_unfinished(text: &str) -> bool {
+    let lexed = lex(text);
+    let mut open = 0i64;
+    let (mut body, mut last) = (false, None);
+    for lexeme in &lexed.lexemes {
+        match lexeme.token {
+            Token::LeftParen | Token::LeftBracket => open += 1,
+            Token::LeftBrace => {
+                body |= open == 0;
+                open += 1;
+            }
+            Token::RightParen | Token::RightBracket | Token::RightBrace => open -= 1,
+            Token::Assign => body |= open == 0,
+            _ => {}
+        }
+        if !is_separator(lexeme.token) {
+            last = Some(lexeme.token);
+        }
+    }
+    let head = lexed.lexemes.first().is_some_and(|first| {
+        matches!(first.token, Token::Fn | Token::Layer | Token::Model | Token::Optimizer | Token::Train)
+    });
+    // A value of a function type begins with `fn`, too, and has no body.
+    let lambda = lexed.lexemes.iter().any(|lexeme| lexeme.token == Token::FatArrow);
+    open > 0 || head && !body && !lambda || last.is_some_and(|last| !last.ends_expression())
 }
 
 /// The tokens of a file as the grammar takes them, errors unreported.

@@ -49,9 +49,14 @@ pub fn missing_static(span: Span, callee: &str, name: &ast::Ident) -> Diagnostic
 }
 
 pub fn wrong_static(span: Span, what: &str, param: &ast::Param) -> Diagnostic {
-    Diagnostic::error(Code(336), format!("`{}` does not take {what}", param.name))
+    let diagnostic = Diagnostic::error(Code(336), format!("`{}` does not take {what}", param.name))
         .label(span, format!("this is {what}"))
-        .label(param.ty.span, "declared here")
+        .label(param.ty.span, "declared here");
+    match what {
+        "a tensor" | "a list" => diagnostic
+            .help("the first group of arguments is what is known when compiling; tensors come in the second: f()(x), or x |> f"),
+        _ => diagnostic,
+    }
 }
 
 pub fn instance_in_function(span: Span, layer: &str) -> Diagnostic {
