@@ -9,7 +9,11 @@ pub struct Command {
 
 pub const COMMANDS: [Command; 13] = [
     Command { word: "type", takes: "EXPR", does: "the type of an expression, without computing it" },
-    Command { word: "grad", takes: "EXPR", does: "the derivatives of a scalar by the bound tensors that it uses" },
+    Command {
+        word: "grad",
+        takes: "EXPR",
+        does: "the derivatives of a scalar by the bound tensors that it uses",
+    },
     Command { word: "time", takes: "EXPR", does: "what compiling and running take" },
     Command {
         word: "emit",

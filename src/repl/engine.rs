@@ -8,7 +8,9 @@ use crate::check::show_val;
 use crate::diag::{self, Diagnostic, pages, render};
 use crate::elaborate::Part;
 use crate::runtime::Pool;
-use crate::session::{Checked, Input, Interactive, Session, Settings, Stage, Statement, Timings, What, emit_core, theorem};
+use crate::session::{
+    Checked, Input, Interactive, Session, Settings, Stage, Statement, Timings, What, emit_core, theorem,
+};
 
 use super::evaluate::{Values, evaluate};
 use super::{Options, Reply, command, show};
@@ -152,7 +154,8 @@ impl Engine {
             return Ok(String::new());
         }
         let command = command::find(word).map_err(|near| {
-            let near = near.map_or("; :help lists them".to_owned(), |near| format!("; did you mean `:{near}`?"));
+            let near =
+                near.map_or("; :help lists them".to_owned(), |near| format!("; did you mean `:{near}`?"));
             Failed::Usage(format!("there is no command `:{word}`{near}"))
         })?;
         match command.word {
@@ -187,9 +190,8 @@ impl Engine {
                 Failed::Usage(format!("nothing is called `{argument}`, or the compiler itself provides it"))
             }),
             "seed" => {
-                self.seed = argument
-                    .parse()
-                    .map_err(|_| Failed::Usage(":seed wants a whole number".to_owned()))?;
+                self.seed =
+                    argument.parse().map_err(|_| Failed::Usage(":seed wants a whole number".to_owned()))?;
                 reply.kept = true;
                 Ok(String::new())
             }
@@ -298,7 +300,10 @@ fn defined(item: &Checked) -> String {
 }
 
 fn types(core: &Core) -> String {
-    let types = core.outputs.iter().map(|output| format!("{}{}\n", label(core, &output.name), show_val(core, output.val)));
+    let types = core
+        .outputs
+        .iter()
+        .map(|output| format!("{}{}\n", label(core, &output.name), show_val(core, output.val)));
     types.collect()
 }
 

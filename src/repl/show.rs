@@ -74,7 +74,8 @@ fn block(tensor: &Tensor, shape: &[usize], axes: &[String], limit: usize, text: 
         && let [first, second] = axes
         && !(first.is_empty() && second.is_empty())
     {
-        let named = |name: &str, size: usize| if name.is_empty() { size.to_string() } else { name.to_owned() };
+        let named =
+            |name: &str, size: usize| if name.is_empty() { size.to_string() } else { name.to_owned() };
         let _ = writeln!(text, "  {} down, {} across", named(first, rows), named(second, columns));
     }
     for matrix in 0..matrices.min(limit) {
@@ -163,7 +164,10 @@ mod tests {
     #[test]
     fn matrices_have_columns_and_large_ones_statistics() {
         let small = Tensor::from_vec(&[2, 2], vec![1f32, -20.0, 3.5, 4.0]).unwrap();
-        assert_eq!(tensor(&small, &["N".into(), String::new()]), "  N down, 2 across\n  1.0  -20.0\n  3.5    4.0\n");
+        assert_eq!(
+            tensor(&small, &["N".into(), String::new()]),
+            "  N down, 2 across\n  1.0  -20.0\n  3.5    4.0\n"
+        );
         let large = Tensor::from_vec(&[100, 50], vec![1f32; 5000]).unwrap();
         let shown = tensor(&large, &[]);
         assert!(shown.starts_with("  5000 entries  min 1  max 1  mean 1  std 0\n"), "{shown}");

@@ -35,7 +35,11 @@ impl Validator for Assistant {
         };
         let ended = text.ends_with('\n');
         let blank = text.trim().is_empty();
-        Ok(if goes_on && !ended && !blank { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
+        Ok(if goes_on && !ended && !blank {
+            ValidationResult::Incomplete
+        } else {
+            ValidationResult::Valid(None)
+        })
     }
 }
 

@@ -85,7 +85,9 @@ impl Interactive {
         let first = text.split(|c: char| !c.is_alphanumeric() && c != '_').find(|word| !word.is_empty());
         // `fn(x) => …` is a value, and `///` above a definition is no word.
         let code = text.lines().map(str::trim_start).find(|line| !line.is_empty() && !line.starts_with("//"));
-        let starts = |word: &str| code.is_some_and(|line| line.strip_prefix(word).is_some_and(|rest| rest.starts_with(' ')));
+        let starts = |word: &str| {
+            code.is_some_and(|line| line.strip_prefix(word).is_some_and(|rest| rest.starts_with(' ')))
+        };
         let heads = ["fn", "layer", "model", "optimizer", "train", "test", "use", "pub", "def", "import"];
         if heads.iter().any(|head| starts(head)) {
             let parsed = syntax::parse(&self.sources, file);
@@ -121,9 +123,9 @@ impl Interactive {
             new.iter().any(|item| item.file == span.file && item.start <= span.start && span.end <= item.end)
         };
         let mut check = session.check(settings, &|entry| inside(name_of(entry).1));
-        check.diagnostics.retain(|diagnostic| {
-            diagnostic.is_error() || diagnostic.primary().is_some_and(inside)
-        });
+        check
+            .diagnostics
+            .retain(|diagnostic| diagnostic.is_error() || diagnostic.primary().is_some_and(inside));
         self.sources = session.sources;
         if check.ok() {
             return Ok(check);
@@ -257,9 +259,8 @@ impl Interactive {
         }
         let file = File { items, parens: Default::default(), span };
         let sources = self.sources.clone();
-        let loaded = timings.parse(|| {
-            load::load_items(&self.library, sources, self.folders.clone(), &self.folder, file)
-        });
+        let loaded = timings
+            .parse(|| load::load_items(&self.library, sources, self.folders.clone(), &self.folder, file));
         let Loaded { sources, program, user, folders, diagnostics } = loaded;
         Session { sources, program, user, folders, library: false, diagnostics, timings }
     }
@@ -269,7 +270,8 @@ impl Interactive {
     fn constants(&self) -> Vec<Item> {
         let mut constants: Vec<(Name, Item)> = Vec::new();
         for stmt in &self.statements {
-            let StmtKind::Let(Let { pat: Pat { kind: PatKind::Name(name), .. }, value, .. }) = &stmt.kind else {
+            let StmtKind::Let(Let { pat: Pat { kind: PatKind::Name(name), .. }, value, .. }) = &stmt.kind
+            else {
                 continue;
             };
             constants.retain(|(known, _)| *known != name.name);

@@ -72,7 +72,9 @@ pub fn load_items(
 /// The names that the library defines.
 pub fn library_names(program: &Program) -> Vec<Name> {
     let scopes = (0..library::FILES.len() as u32).map(Scope);
-    scopes.flat_map(|scope| program.items(scope).iter().filter_map(definition_name).collect::<Vec<_>>()).collect()
+    scopes
+        .flat_map(|scope| program.items(scope).iter().filter_map(definition_name).collect::<Vec<_>>())
+        .collect()
 }
 
 /// A definition of the library.
