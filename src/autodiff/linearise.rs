@@ -77,6 +77,13 @@ pub(super) fn tangents_of(b: &mut Builder, nodes: &[Node], tangents: &mut Tangen
                 tangents.set_tuple(*node, components);
                 continue;
             }
+            (Op::Custom, Jvp::Body) => {
+                let (wrt, pulled) = args[2..].split_at(args.len() / 2 - 1);
+                let known = wrt.iter().zip(pulled);
+                let pairs: Vec<(Node, Node)> =
+                    known.filter_map(|(x, p)| Some((*p, tangents.get(*x)?))).collect();
+                if pairs.is_empty() { None } else { Some(super::vjps(b, &pairs, &args[1..2])[0]) }
+            }
             (Op::Project(index), Jvp::Body) => {
                 tangents.of_tuple.get(&args[0]).and_then(|components| components[*index as usize])
             }

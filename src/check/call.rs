@@ -553,12 +553,17 @@ impl Checker<'_> {
         if let Some(constraint) = &def.constraint {
             self.assume_constraint(constraint)?;
         }
-        if let Some(rule) = &def.grad {
-            return self.fail(errors::not_yet(rule.span, "a custom derivative"));
-        }
-        let value = self.eval(&def.body)?;
-        match &def.result {
-            Some(result) => self.match_result(def, result, value),
+        // The rule of a derivative may use what the body has named.
+        let value = match (&def.grad, &def.body.kind) {
+            (Some(_), ExprKind::Block(block)) => self.statements(block)?,
+            _ => self.eval(&def.body)?,
+        };
+        let value = match &def.result {
+            Some(result) => self.match_result(def, result, value)?,
+            None => value,
+        };
+        match &def.grad {
+            Some(rule) => self.with_rule(def, rule, value),
             None => Ok(value),
         }
     }

@@ -240,6 +240,19 @@ pub enum Form {
         of: Val,
         wrt: Vec<Val>,
     },
+    /// What the derivative of the value is called in a rule: all that is known of it is its type.
+    Cotangent {
+        like: Val,
+        ambient: Vec<AxisVar>,
+    },
+    /// The value; its derivative by each of `wrt` is that of `pulled`, linear in `cotangent`.
+    Custom {
+        of: Val,
+        cotangent: Val,
+        wrt: Vec<Val>,
+        pulled: Vec<Val>,
+        ambient: Vec<AxisVar>,
+    },
     /// The derivative of a value along directions, one for each alias. It has the value's type.
     Tangent {
         of: Val,

@@ -9,6 +9,7 @@ mod builtin;
 mod call;
 pub mod certificate;
 pub mod core;
+mod custom;
 mod derivative;
 pub mod errors;
 mod eval;

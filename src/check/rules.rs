@@ -286,6 +286,11 @@ impl Rules<'_> {
             // A direction that differs from entry to entry may follow it later.
             Form::Alias { of, .. } => join(self.of(*of), own(core, &data.visible)),
             Form::Tangent { of, along, .. } => self.tangent(*of, along),
+            Form::Cotangent { like, .. } => join(self.of(*like), own(core, &data.visible)),
+            // A derivative is reversed flow of the value: what its rule reads counts as read by the value.
+            Form::Custom { of, pulled, .. } => {
+                pulled.iter().map(|&val| self.of(val)).fold(self.of(*of), join)
+            }
             Form::Tabulate { body, .. } => self.of(*body),
             Form::Reshape(of) => {
                 let (from, _) = self.changed(*of, val);
@@ -682,6 +687,10 @@ pub fn arguments(core: &Core, val: Val) -> Vec<Val> {
         Form::Concat { parts, .. } => parts.clone(),
         Form::Reduce { guard, body, .. } => guard.iter().copied().chain([*body]).collect(),
         Form::Gradients { of, wrt } => std::iter::once(*of).chain(wrt.iter().copied()).collect(),
+        Form::Cotangent { like, .. } => vec![*like],
+        Form::Custom { of, cotangent, wrt, pulled, .. } => {
+            [*of, *cotangent].into_iter().chain(wrt.iter().chain(pulled).copied()).collect()
+        }
         Form::Tangent { of, wrt, along } => {
             std::iter::once(*of).chain(wrt.iter().chain(along).copied()).collect()
         }

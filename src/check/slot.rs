@@ -288,7 +288,9 @@ fn free_axes(core: &Core, val: Val) -> BTreeSet<AxisVar> {
             Form::Position(axis) => {
                 found.insert(*axis);
             }
-            Form::Alias { ambient, .. } | Form::Random { ambient, .. } => found.extend(ambient),
+            Form::Alias { ambient, .. } | Form::Random { ambient, .. } | Form::Cotangent { ambient, .. } => {
+                found.extend(ambient);
+            }
             // A carry is what it began with, and what the turns before made of it.
             Form::Carry(body, index) => {
                 if let Some(Form::Scan { inits, .. }) = loops.get(body).map(|&of| &core.vals[of].form) {

@@ -76,6 +76,9 @@ impl Checker<'_> {
             }
             StmtKind::Assert(condition) => self.assertion(condition, stmt.span),
             StmtKind::Def(def) => {
+                if let Some(rule) = &def.grad {
+                    return self.fail(errors::rule_of_local_function(rule.span, &def.name.name));
+                }
                 let func = Func {
                     callable: Callable::Def(std::rc::Rc::new((**def).clone()), self.scope()),
                     statics: None,

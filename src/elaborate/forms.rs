@@ -3,7 +3,9 @@
 use cranelift_entity::EntityRef;
 
 use crate::autodiff;
-use crate::check::core::{At, BlockId, Elem, Form, Outside, Val};
+use smallvec::SmallVec;
+
+use crate::check::core::{At, AxisVar, BlockId, Elem, Form, Outside, Val};
 use crate::graph::{self, Index, IndexMap, Literal, Node};
 use crate::ops::ScalarFn;
 use crate::tensor::DType;
@@ -75,10 +77,7 @@ impl Walk<'_> {
             }
             Form::Alias { of, ambient } => {
                 let node = self.node(*of);
-                let mut axes = self.axes(ambient);
-                axes.extend(self.axes(&data.visible));
-                let bound = self.builder.bound();
-                axes.retain(|axis| !bound.contains(axis));
+                let axes = self.all_axes(ambient, *of);
                 let wide = self.builder.broadcast(node, &axes);
                 Made::One(self.builder.alias(wide))
             }
@@ -92,6 +91,20 @@ impl Walk<'_> {
                 let (axes, dtype) = (self.builder.axes(y).clone(), self.builder.dtype(y));
                 let one = self.builder.filled(1.0, dtype, &axes);
                 Made::Tuple(autodiff::vjp(&mut self.builder, y, &wrt, one))
+            }
+            Form::Cotangent { like, ambient } => {
+                let axes = self.all_axes(ambient, *like);
+                let zeros = self.builder.filled(0.0, data.elem.dtype(), &axes);
+                Made::One(self.builder.alias(zeros))
+            }
+            Form::Custom { of, cotangent, wrt, pulled, ambient } => {
+                let axes = self.all_axes(ambient, *of);
+                let [y, g] = [*of, *cotangent].map(|val| self.node(val));
+                let y = self.builder.broadcast(y, &axes);
+                let g = self.builder.fit(g, &self.builder.axes(y).clone());
+                let wrt: Vec<Node> = wrt.iter().map(|&val| self.node(val)).collect();
+                let pulled: Vec<Node> = pulled.iter().map(|&val| self.node(val)).collect();
+                Made::One(self.builder.custom(y, g, &wrt, &pulled))
             }
             Form::Tangent { of, wrt, along } => {
                 let y = self.node(*of);
@@ -133,6 +146,15 @@ impl Walk<'_> {
         // A yield is an entry at every step, also where it does not depend on it.
         let scan = self.builder.end_scan(reverse, first, next, yields);
         scan.carries.into_iter().chain(scan.yields).collect()
+    }
+
+    /// The axes of a value and of the scope in which it stands, but for those that loops around have bound.
+    fn all_axes(&mut self, ambient: &[AxisVar], val: Val) -> SmallVec<[graph::Axis; 4]> {
+        let mut axes = self.axes(ambient);
+        axes.extend(self.axes(&self.core.vals[val].visible));
+        let bound = self.builder.bound();
+        axes.retain(|axis| !bound.contains(axis));
+        axes
     }
 
     /// A value's node with every visible axis, also those along which it is the same.

@@ -310,6 +310,12 @@ impl Builder {
         self.push(Op::StopGradient, &[x], DType::Bool)
     }
 
+    /// `y` with the derivatives `pulled` by `wrt`, which are linear in `cotangent`, an alias with the axes of `y`.
+    pub fn custom(&mut self, y: Node, cotangent: Node, wrt: &[Node], pulled: &[Node]) -> Node {
+        let args: Vec<Node> = [y, cotangent].iter().chain(wrt).chain(pulled).copied().collect();
+        self.push(Op::Custom, &args, DType::Bool)
+    }
+
     pub fn alias(&mut self, x: Node) -> Node {
         self.push(Op::Alias, &[x], DType::Bool)
     }

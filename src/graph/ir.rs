@@ -155,6 +155,8 @@ pub enum Op {
     Project(u32),
     /// The argument; derivatives stop here. `simplify` removes it.
     StopGradient,
+    /// args `y, g, x…, p…`: `y`, with a derivative that the program says. See `ops/custom.rs`. `simplify` removes it.
+    Custom,
     /// The argument, as a new value: what `grad` differentiates by. `simplify` removes it.
     Alias,
 }

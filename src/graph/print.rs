@@ -239,7 +239,7 @@ impl<'a> Names<'a> {
             }
             Op::Fused(_) => write!(line, "fused"),
             Op::Project(index) => write!(line, "project {index} of {args}"),
-            Op::StopGradient | Op::Alias => write!(line, "{name}({args})"),
+            Op::StopGradient | Op::Alias | Op::Custom => write!(line, "{name}({args})"),
         }
     }
 

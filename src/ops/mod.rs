@@ -6,6 +6,7 @@
 mod alias;
 mod array;
 mod broadcast;
+mod custom;
 mod derivative;
 mod fold;
 mod fused;
@@ -148,7 +149,7 @@ impl<'a> Typing<'a> {
 }
 
 /// All primitives.
-pub static ALL: [&OpDef; 19] = [
+pub static ALL: [&OpDef; 20] = [
     &source::INPUT,
     &source::CARRY,
     &source::CONSTANT,
@@ -168,6 +169,7 @@ pub static ALL: [&OpDef; 19] = [
     &project::OP,
     &stop_gradient::OP,
     &alias::OP,
+    &custom::OP,
 ];
 
 impl Op {
@@ -193,6 +195,7 @@ impl Op {
             Op::Project(_) => &project::OP,
             Op::StopGradient => &stop_gradient::OP,
             Op::Alias => &alias::OP,
+            Op::Custom => &custom::OP,
         }
     }
 

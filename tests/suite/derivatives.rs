@@ -50,6 +50,43 @@ test \"the derivative through an iteration\" {
   assert grad(power)(xs()[2]) ~= 80
 }
 
+// log(1 + exp(x)), whose derivative would be NaN where exp overflows.
+fn softened(x: f32[..S]) -> f32[..S] { log(1 + exp(x)) } grad(g) { g * sigmoid(x) }
+fn reversed(x: f32[..S], by: f32) -> f32[..S] { x } grad(g) { (-by * g, 0) }
+fn rounded(x: f32) -> f32 { round(x) } grad(g) { g }
+fn smooth(q: f32[N], k: f32[N]) -> f32 {
+  let a = softmax i => q[i]
+  sum i => a[i] * k[i]
+} grad(g) {
+  let mean = sum i => a[i] * k[i]
+  (for i => g * a[i] * (k[i] - mean), for i => g * a[i])
+}
+fn plain(q: f32[N], k: f32[N]) -> f32 = sum i => softmax(q)[i] * k[i]
+test \"custom derivatives\" {
+  assert grad(fn(x) => sum(softened(x)))([100.0, 0.0, -1.0]) ~= [1.0, 0.5, 0.26894142]
+  assert grad(fn(x) => sum(x * reversed(x, 3.0)))(xs()) ~= xs() - 3 * xs()
+  assert grad(fn(x) => sum(rounded(x) ** 2))(xs()) ~= 2 * round(xs())
+  let (dq, dk) = grad(smooth)(xs(), ys())
+  let (eq, ek) = grad(plain)(xs(), ys())
+  assert dq ~= eq
+  assert dk ~= ek
+  assert jvp(smooth)(xs(), ys(), vs(), ys()) ~= jvp(plain)(xs(), ys(), vs(), ys())
+  // The second derivative is that of the rule.
+  assert jvp(grad(fn(q) => smooth(q, ys())))(xs(), vs()) ~= jvp(grad(fn(q) => plain(q, ys())))(xs(), vs())
+}
+fn steps(x: f32[T, D]) -> f32 = sum(scan t (h: f32[D] = 0) { h = reversed(x[t] * h + x[t], 1.0) })
+fn steps_forward(x: f32[T, D]) -> f32 = sum(scan t (h: f32[D] = 0) { h = x[t] * h + x[t] })
+test \"custom derivatives in loops\" {
+  let x = [[1.0, 2.0], [0.5, 0.25]]
+  let way = grad(steps)(x)
+  let other = grad(steps_forward)(x)
+  assert way[1] ~= -other[1]
+  assert way[0] ~= other[0]
+  let rows = for k: 3, i: 4 => xs()[i] * (position(k) as f32)
+  assert grad(fn(r) => sum(for k => smooth(r[k], ys())))(rows) ~= grad(fn(r) => sum(for k => plain(r[k], ys())))(rows)
+  assert grad(fn(k) => sum(for i: 3 => smooth(rows[i], k)))(ys()) ~= grad(fn(k) => sum(for i: 3 => plain(rows[i], k)))(ys())
+}
+
 fn recur(x: f32[T]) -> f32 = scan t (h: f32 = 0) { h = 0.5 * h + x[t] }
 fn cut(x: f32[T]) -> f32 = scan t (h: f32 = 0) truncate 3 { h = 0.5 * h + x[t] }
 fn cut_back(x: f32[T]) -> f32 = scan reverse t: T (h: f32 = 0) truncate 3 { h = 0.5 * h + x[t] }

@@ -167,3 +167,34 @@ pub fn direction_of_other_type(span: Span, want: &str, have: &str) -> Diagnostic
     Diagnostic::error(Code(352), "a direction has the type of its argument, a cotangent that of the result")
         .label(span, format!("this is {have}, and {want} is wanted"))
 }
+
+pub fn one_cotangent(span: Span, count: usize) -> Diagnostic {
+    Diagnostic::error(Code(353), "a custom derivative is of one result")
+        .label(span, format!("{count} names"))
+        .help("grad(g) { … }: g is what comes back to the result; give what comes back to each argument")
+}
+
+pub fn rule_gives_other_count(span: Span, want: usize, have: usize) -> Diagnostic {
+    Diagnostic::error(Code(354), "a custom derivative gives one value for each argument of floats")
+        .label(span, format!("{have} here, and the arguments are {want}"))
+}
+
+pub fn rule_not_linear(span: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(
+        Code(355),
+        format!("a derivative is linear in what comes back, and this is not known to be linear in `{name}`"),
+    )
+    .label(span, "no sum of products with it")
+    .help(format!(
+        "multiply `{name}` by what does not depend on it; read, select, sum up or join such products"
+    ))
+}
+
+pub fn rule_of_local_function(span: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(
+        Code(356),
+        "a local function has no custom derivative: it would miss what the function captures",
+    )
+    .label(span, "its derivative by captured values would be lost")
+    .help(format!("write `{name}` outside, with all that it needs as arguments"))
+}

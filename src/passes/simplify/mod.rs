@@ -163,7 +163,7 @@ impl Rewriting {
     fn rewrite(&mut self, node: Node, region: Region) -> Rewrite {
         let data = &self.graph.nodes[node];
         match &data.op {
-            Op::Alias | Op::StopGradient => Rewrite::Same(data.args[0]),
+            Op::Alias | Op::StopGradient | Op::Custom => Rewrite::Same(data.args[0]),
             Op::Size(dim) => match dim.as_const() {
                 Some(value) => {
                     let number = crate::ops::saturate(crate::tensor::Number::Int(value), data.dtype);
