@@ -21,6 +21,7 @@ use thiserror::Error;
 
 use super::poly::{Atom, Poly};
 use super::range;
+use super::ratio::Ratio;
 
 /// The name of a dim variable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -208,6 +209,28 @@ impl Dim {
     /// `false` means "not proved".
     pub fn at_least(&self, n: i64) -> bool {
         range::at_least(self, n)
+    }
+
+    /// How fast the dim grows with `var`, up to a bounded error from rounding: 1/2 for `(H + 3) / 2 + 1`.
+    /// `None` where it is not linear in `var`, or other variables scale it.
+    pub fn slope(&self, var: &DimVar) -> Option<Ratio> {
+        let mut slope = Ratio::ZERO;
+        for (monomial, coefficient) in self.0.terms() {
+            let mentions = |atom: &Atom| match atom {
+                Atom::Var(own) => own == var,
+                Atom::Quotient(q) => q.over.mentions(var) || q.under.mentions(var),
+            };
+            if !monomial.factors().iter().any(|(atom, _)| mentions(atom)) {
+                continue;
+            }
+            let [(atom, 1)] = monomial.factors() else { return None };
+            let own = match atom {
+                Atom::Var(_) => Ratio::ONE,
+                Atom::Quotient(q) => q.over.slope(var)?.div(Ratio::whole(q.under.as_const()?))?,
+            };
+            slope = slope.add(own.mul(Ratio::whole(*coefficient))?)?;
+        }
+        Some(slope)
     }
 
     /// `(a, b)` with `self == a * var + b`, neither mentioning `var`; `None` where it is not linear.

@@ -6,9 +6,11 @@ pub mod dim;
 mod facts;
 mod poly;
 mod range;
+mod ratio;
 mod show;
 #[cfg(test)]
 mod tests;
 
 pub use dim::{Dim, DimError, DimVar, solve_one};
 pub use facts::Facts;
+pub use ratio::Ratio;

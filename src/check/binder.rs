@@ -65,7 +65,9 @@ impl Checker<'_> {
             };
             axes.push(axis);
         }
+        let guards = self.guards.len();
         let result = self.binder_body(binder);
+        self.guards.truncate(guards);
         self.frame.locals.truncate(mark);
         self.ambient.truncate(outer);
         let (guard, body) = result?;
@@ -98,7 +100,10 @@ impl Checker<'_> {
                     self.core.axes[axis].span = bind.span;
                     axis
                 }
-                Value::Num(Num { dim: Some(dim), .. }) => self.fresh_axis(name.clone(), Some(dim), bind.span),
+                Value::Num(num @ Num { dim: Some(_), .. }) => {
+                    let dim = num.dim.clone().expect("just matched");
+                    self.axis_of_num(name.clone(), &num, dim, bind.span)?
+                }
                 other => {
                     let what = other.describe();
                     return self.fail(errors::not_a_dim(range.span, what));
@@ -120,6 +125,7 @@ impl Checker<'_> {
                     let shown = self.show_val(val);
                     return self.fail(errors::not_a_condition(guard.span, &shown));
                 }
+                self.learn_guard(val);
                 Some(val)
             }
         };

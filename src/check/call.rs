@@ -250,7 +250,9 @@ impl Checker<'_> {
         // An axis that is given as a dim is its size; as an axis it keeps its identity.
         let is_dim = matches!(&param.ty.kind, TypeKind::Named { name, .. } if name.name == "dim");
         match value {
-            Value::Num(num) if is_dim => Ok(Value::Num(Num { axis: None, ..num })),
+            Value::Num(num) if is_dim => Ok(Value::Num(Num::new(num.dim, num.real))),
+            // What the caller declares of an axis is no declaration here.
+            Value::Num(num) => Ok(Value::Num(Num { declared: None, ..num })),
             value => Ok(value),
         }
     }

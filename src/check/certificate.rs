@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::axes::Ratio;
 use crate::base::{Name, Span};
 use crate::diag::{Code, Diagnostic};
 use crate::ops::ScalarFn;
 
 use super::core::*;
 use super::kind::Kind;
-use super::rules::{Demand, Demanded, Facts, Flow, Reach, analyse};
+use super::rules::{Demand, Demanded, Facts, Flow, Reach, Roots, Window, analyse};
 use super::show::show_type;
 
 /// What can hold of an axis. The words are those of the JSON form.
@@ -70,6 +71,19 @@ pub struct AxisTheorem {
     pub at_inference: BTreeSet<Property>,
     pub assumed: Vec<Name>,
     pub broken: Vec<Broken>,
+    /// What a translation of the axis does, where it does something even.
+    pub grid: Option<GridTheorem>,
+}
+
+/// How the outputs move when a grid or a ring is translated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GridTheorem {
+    /// Neighbouring entries of the output lie this far apart on the axis; `None`: no output has the axis.
+    pub stride: Option<Ratio>,
+    /// The translations that the theorem speaks of: the multiples.
+    pub period: i64,
+    /// An entry of the output depends on the places from `at + low` to `at + high`, `at` its own; where it is bounded.
+    pub field: Option<(Ratio, Ratio)>,
 }
 
 /// The theorems of one definition.
@@ -121,22 +135,47 @@ pub fn certify(name: &str, training: &Core, inference: &Core) -> (Certificate, V
     (Certificate { name: Name::new(name), signature, conditions, axes }, diagnostics)
 }
 
-/// The positions at which an output has the axis.
-fn places(core: &Core, val: Val, root: Root) -> Vec<AxisVar> {
-    core.vals[val].visible.iter().copied().filter(|&axis| core.axes[axis].root == Some(root)).collect()
+/// The axes of an output that run over the root, at any rate.
+fn places(roots: &Roots, val: Val, root: Root) -> Vec<AxisVar> {
+    let visible = &roots.core.vals[val].visible;
+    visible.iter().copied().filter(|&axis| roots.has(axis, root)).collect()
+}
+
+/// Whether an output's entry depends only on what `fits` says, where the output has the axis, entry by entry.
+fn keeps_to(
+    roots: &Roots,
+    root: Root,
+    places: &[AxisVar],
+    reach: Option<&Reach>,
+    fits: &dyn Fn(&Window) -> bool,
+) -> bool {
+    match (places, reach) {
+        ([_], None) => true,
+        ([axis], Some(Reach::Near(near))) => {
+            roots.is_whole(*axis, root) && near.iter().all(|(other, window)| other == axis && fits(window))
+        }
+        _ => false,
+    }
+}
+
+fn is_own(window: &Window) -> bool {
+    *window == Window::OWN
+}
+
+fn is_past(window: &Window) -> bool {
+    window.high <= Ratio::ZERO && !window.wraps
 }
 
 fn theorem(core: &Core, facts: &Facts, root: Root) -> AxisTheorem {
     let info = &core.roots[root];
+    let roots = Roots::new(core);
     let demands: Vec<&Demanded> = facts.demands.iter().filter(|demanded| demanded.root == root).collect();
     let outputs: Vec<(Vec<AxisVar>, Option<&Reach>)> = core
         .outputs
         .iter()
         .map(|output| {
-            (
-                places(core, output.val, root),
-                facts.flow.get(&output.val).and_then(|flow: &Flow| flow.get(&root)),
-            )
+            let reach = facts.flow.get(&output.val).and_then(|flow: &Flow| flow.get(&root));
+            (places(&roots, output.val, root), reach)
         })
         .collect();
     let mut holds = BTreeSet::new();
@@ -150,43 +189,39 @@ fn theorem(core: &Core, facts: &Facts, root: Root) -> AxisTheorem {
     } else {
         (Property::PermutationInvariant, Property::ShiftInvariant, Property::TranslationInvariant)
     };
-    let worst = demands.iter().max_by_key(|demanded| demanded.demand);
-    match worst {
-        // What commutes with every permutation commutes with the cyclic ones.
-        None => holds.extend([permutation, shift, translation]),
-        Some(worst) => {
-            if worst.demand == Demand::Tie {
-                holds.insert(Property::PermutationEquivariantExceptTies);
-            }
-            for property in [permutation, shift, translation] {
-                broken.push(break_of(core, property, worst, &info.name));
-            }
+    // What commutes with every permutation commutes with the cyclic ones, and these are translations away from the border.
+    let against = |granted: &[Demand]| {
+        demands.iter().filter(|demanded| !granted.contains(&demanded.demand)).max_by_key(|d| d.demand).copied()
+    };
+    for (property, granted) in [
+        (permutation, &[][..]),
+        (shift, &[Demand::Cycle][..]),
+        (translation, &[Demand::Cycle, Demand::Shift, Demand::Border][..]),
+    ] {
+        match against(granted) {
+            None => drop(holds.insert(property)),
+            Some(guilty) => broken.push(break_of(core, property, guilty, &info.name)),
         }
     }
-    let pointwise = outputs.iter().all(|(places, reach)| match (places.as_slice(), reach) {
-        ([axis], Some(Reach::Near(near))) => {
-            near.iter().all(|(other, range)| other == axis && *range == (Some(0), 0))
-        }
-        ([_], None) => true,
-        _ => false,
-    });
-    let causal = kept
-        && outputs.iter().all(|(places, reach)| match (places.as_slice(), reach) {
-            ([], _) | (_, None) => true,
-            ([axis], Some(Reach::Near(near))) => {
-                near.iter().all(|(other, (_, high))| other == axis && *high <= 0)
-            }
-            _ => false,
-        });
-    if pointwise {
+    if demands.iter().all(|demanded| demanded.demand == Demand::Tie) && !demands.is_empty() {
+        holds.insert(Property::PermutationEquivariantExceptTies);
+    }
+    let grid = holds.contains(&translation).then(|| grid_theorem(&roots, facts, root, &outputs));
+    let all = |fits: &dyn Fn(&Window) -> bool| {
+        outputs.iter().all(|(places, reach)| keeps_to(&roots, root, places, *reach, fits))
+    };
+    if all(&is_own) {
         holds.insert(Property::Pointwise);
     } else {
-        broken.extend(flow_break(core, facts, root, Property::Pointwise, &|range| *range == (Some(0), 0)));
+        broken.extend(flow_break(core, facts, root, Property::Pointwise, &is_own));
     }
-    if causal {
+    let causal = outputs
+        .iter()
+        .all(|(places, reach)| places.is_empty() || keeps_to(&roots, root, places, *reach, &is_past));
+    if kept && causal {
         holds.insert(Property::Causal);
     } else if kept {
-        broken.extend(flow_break(core, facts, root, Property::Causal, &|(_, high)| *high <= 0));
+        broken.extend(flow_break(core, facts, root, Property::Causal, &is_past));
     }
     let assumed = facts
         .assumed
@@ -202,7 +237,43 @@ fn theorem(core: &Core, facts: &Facts, root: Root) -> AxisTheorem {
         at_inference: BTreeSet::new(),
         assumed,
         broken,
+        grid,
     }
+}
+
+fn grid_theorem(
+    roots: &Roots,
+    facts: &Facts,
+    root: Root,
+    outputs: &[(Vec<AxisVar>, Option<&Reach>)],
+) -> GridTheorem {
+    let with_axis: Vec<_> = outputs.iter().filter(|(places, _)| !places.is_empty()).collect();
+    let rates = with_axis.iter().flat_map(|(places, _)| places).map(|&axis| roots.rate(axis, root));
+    let rates: BTreeSet<Option<Ratio>> = rates.collect();
+    let stride = match (rates.first(), rates.len()) {
+        (Some(rate), 1) => *rate,
+        _ => None,
+    };
+    let mut field: Option<(Ratio, Ratio)> = None;
+    let mut bounded = !with_axis.is_empty();
+    for (places, reach) in with_axis {
+        match (places.as_slice(), reach) {
+            ([_], None) => {}
+            ([axis], Some(Reach::Near(near))) if near.keys().all(|other| other == axis) => {
+                for window in near.values() {
+                    let Some(low) = window.low else {
+                        bounded = false;
+                        continue;
+                    };
+                    let (least, most) = field.unwrap_or((low, window.high));
+                    field = Some((least.min(low), most.max(window.high)));
+                }
+            }
+            _ => bounded = false,
+        }
+    }
+    let period = facts.period.get(&root).copied().unwrap_or(1);
+    GridTheorem { stride, period, field: field.filter(|_| bounded) }
 }
 
 fn break_of(core: &Core, property: Property, demanded: &Demanded, axis: &str) -> Broken {
@@ -214,16 +285,13 @@ fn break_of(core: &Core, property: Property, demanded: &Demanded, axis: &str) ->
     }
 }
 
-/// A range of positions, relative to an index: from (without end: `None`) to.
-type Range = (Option<i64>, i64);
-
 /// The first value, from the inputs on, whose entries depend on more than a property lets them.
 fn flow_break(
     core: &Core,
     facts: &Facts,
     root: Root,
     property: Property,
-    fits: &dyn Fn(&Range) -> bool,
+    fits: &dyn Fn(&Window) -> bool,
 ) -> Option<Broken> {
     let guilty = guilty(core, facts, root, fits)?;
     let name = &core.roots[root].name;
@@ -236,7 +304,7 @@ fn flow_break(
 }
 
 /// Walks from the outputs to the value at which the flow first exceeds what is allowed.
-fn guilty(core: &Core, facts: &Facts, root: Root, fits: &dyn Fn(&Range) -> bool) -> Option<Val> {
+fn guilty(core: &Core, facts: &Facts, root: Root, fits: &dyn Fn(&Window) -> bool) -> Option<Val> {
     let exceeds = |val: Val| match facts.flow.get(&val).and_then(|flow| flow.get(&root)) {
         Some(Reach::All) => true,
         Some(Reach::Near(near)) => near.values().any(|range| !fits(range)),
@@ -255,10 +323,9 @@ fn guilty(core: &Core, facts: &Facts, root: Root, fits: &dyn Fn(&Range) -> bool)
 fn grants(kind: Kind, demand: Demand) -> bool {
     match kind {
         Kind::Batch | Kind::Set => false,
-        Kind::Ring | Kind::Grid => demand == Demand::Shift,
-        Kind::Causal => {
-            matches!(demand, Demand::Shift | Demand::Position | Demand::Order | Demand::FirstEntry)
-        }
+        Kind::Ring => demand == Demand::Cycle,
+        Kind::Grid => matches!(demand, Demand::Cycle | Demand::Shift | Demand::Border),
+        Kind::Causal => !matches!(demand, Demand::Tie | Demand::ParameterSize),
         Kind::Dim => true,
     }
 }
@@ -267,9 +334,9 @@ fn violations(core: &Core, facts: &Facts, root: Root, kind: Kind, declared: Span
     let name = &core.roots[root].name;
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    for demanded in
-        facts.demands.iter().filter(|demanded| demanded.root == root && !grants(kind, demanded.demand))
-    {
+    // The strongest demand of a place is the one to tell.
+    let refused = |demanded: &&Demanded| demanded.root == root && !grants(kind, demanded.demand);
+    for demanded in facts.demands.iter().rev().filter(refused) {
         let diagnostic = demand_refused(core, demanded, kind, declared, name);
         if seen.insert(diagnostic.primary().map(|span| (span.file, span.start, span.end))) {
             found.push(diagnostic);
@@ -278,33 +345,27 @@ fn violations(core: &Core, facts: &Facts, root: Root, kind: Kind, declared: Span
     if !found.is_empty() {
         return found;
     }
+    let roots = Roots::new(core);
     let outside: Option<(&OutputInfo, &str)> = core.outputs.iter().find_map(|output| {
-        let places = places(core, output.val, root);
+        let places = places(&roots, output.val, root);
         let reach = facts.flow.get(&output.val).and_then(|flow| flow.get(&root));
+        let own = keeps_to(&roots, root, &places, reach, &is_own);
+        let past = keeps_to(&roots, root, &places, reach, &is_past);
         let verdict = match (kind, places.as_slice(), reach) {
-            (Kind::Batch, [axis], Some(Reach::Near(near))) => {
-                let own = near.iter().all(|(other, range)| other == axis && *range == (Some(0), 0));
-                (!own).then_some("other samples")
-            }
-            (Kind::Batch, [_], None) => None,
-            (Kind::Batch, [_], Some(Reach::All)) => Some("other samples"),
             (Kind::Batch, [], None) => None,
             (Kind::Batch, [], Some(_)) => Some("all samples at once"),
-            (Kind::Batch, _, _) => Some("pairs of samples"),
+            (Kind::Batch, [_], _) => (!own).then_some("other samples"),
+            (Kind::Batch, ..) => Some("pairs of samples"),
             (Kind::Causal, [], _) | (Kind::Causal, _, None) => None,
-            (Kind::Causal, [axis], Some(Reach::Near(near))) => {
-                let past = near.iter().all(|(other, (_, high))| other == axis && *high <= 0);
-                (!past).then_some("the future")
-            }
-            (Kind::Causal, _, Some(_)) => Some("the future"),
+            (Kind::Causal, ..) => (!past).then_some("the future"),
             _ => None,
         };
         verdict.map(|verdict| (output, verdict))
     });
     if let Some((output, what)) = outside {
-        let fits: &dyn Fn(&Range) -> bool = match kind {
-            Kind::Batch => &|range| *range == (Some(0), 0),
-            _ => &|(_, high)| *high <= 0,
+        let fits: &dyn Fn(&Window) -> bool = match kind {
+            Kind::Batch => &is_own,
+            _ => &is_past,
         };
         let by = guilty(core, facts, root, fits).unwrap_or(output.val);
         found.push(flow_refused(core, by, kind, declared, name, what));
@@ -340,7 +401,8 @@ fn demand_refused(core: &Core, demanded: &Demanded, kind: Kind, declared: Span, 
     let what = match demanded.demand {
         Demand::ParameterSize => "sizes a parameter by it",
         Demand::Tie => "chooses among equal entries by their place",
-        Demand::FirstEntry | Demand::Position | Demand::Order | Demand::Shift => "depends on its order",
+        Demand::Border => "depends on where it ends",
+        _ => "depends on its order",
     };
     let article = if kind == Kind::Batch { "is mapped over as a batch" } else { "is a set" };
     let article = match kind {
@@ -392,6 +454,8 @@ fn operation(core: &Core, val: Val) -> String {
         Form::Param(index) => return format!("the parameter `{}`", core.params[*index].path),
         Form::State(index) => return format!("the state `{}`", core.states[*index].path),
         Form::Number(_) | Form::Position(_) => "a position",
+        Form::Inside(..) => "`in`",
+        Form::Input(index) => return format!("the input `{}`", core.inputs[*index].name),
         Form::Scalar(ScalarFn::Cast(_), _) => "a position",
         Form::Scalar(ScalarFn::Lt | ScalarFn::Le, _) => "a comparison",
         Form::Scalar(..) => "an operation",
@@ -416,7 +480,15 @@ fn reason(core: &Core, val: Val, demand: Demand, axis: &str) -> String {
         }
         Demand::Tie => format!("of equal entries along `{axis}` the first is taken"),
         Demand::Order => format!("asks which of two positions of `{axis}` comes first"),
-        Demand::Shift => format!("reads a neighbour along `{axis}`"),
+        Demand::Cycle => format!("reads a neighbour along `{axis}`"),
+        Demand::Shift => match &core.vals[val].form {
+            Form::Scalar(..) | Form::Number(_) => {
+                format!("uses how far two positions of `{axis}` are apart, or every so many of them")
+            }
+            Form::Input(_) => format!("has an axis whose size is made of `{axis}`"),
+            _ => format!("reads a neighbour along `{axis}`"),
+        },
+        Demand::Border => format!("asks whether an index lies on `{axis}`"),
         Demand::FirstEntry => format!("reads the first entry of `{axis}`"),
         Demand::Position => match &core.vals[val].form {
             Form::Reshape(_) => {

@@ -53,6 +53,9 @@ pub struct AxisInfo {
     pub size: Option<Dim>,
     /// The root whose positions this axis runs over; `None` for arithmetic and literal sizes.
     pub root: Option<Root>,
+    /// The axis whose declared kind this one shares: the one that it was copied from, or whose name its size is made of.
+    /// `None`: itself.
+    pub family: Option<AxisVar>,
     pub span: Span,
 }
 
@@ -179,6 +182,8 @@ pub enum Form {
     Position(AxisVar),
     /// Any index expression as a number.
     Number(Point),
+    /// Whether an index expression lies on an axis: `2*i + a in H`.
+    Inside(Point, AxisVar),
     /// Entry by entry; arguments have the visible axes of the result or a suffix of them.
     Scalar(ScalarFn, Vec<Val>),
     /// A value of a static condition that is not decided: both arms are possible.
@@ -372,6 +377,8 @@ pub struct Core {
     pub constraints: Vec<Constraint>,
     /// Names of sizes that agree with no other, and what they are: the places of what is sorted.
     pub fresh: Vec<(DimVar, Dim)>,
+    /// What the definition's own `where` says of its dims.
+    pub facts: crate::axes::Facts,
     /// In the order in which they are first applied.
     pub layers: Vec<AppliedLayer>,
 }

@@ -327,7 +327,12 @@ impl Checker<'_> {
         {
             return self.fail(errors::number_too_large(span));
         }
-        Ok(Value::Num(Num { dim, real, axis: None }))
+        let made_of = match (left.origin(), right.origin()) {
+            (Some(axis), None) | (None, Some(axis)) => Some(axis),
+            (Some(left), Some(right)) if self.family(left) == self.family(right) => Some(left),
+            _ => None,
+        };
+        Ok(Value::Num(Num { made_of, ..Num::new(dim, real) }))
     }
 
     /// A scalar function on values of any kind; static numbers stay static.
@@ -589,10 +594,10 @@ impl Checker<'_> {
     // ---- conditions --------------------------------------------------------------------------
 
     fn compare(&mut self, op: CmpOp, left: &ast::Expr, right: &ast::Expr, span: Span) -> Checking<Value> {
-        if op == CmpOp::In {
-            return self.fail(errors::not_yet(span, "`in`"));
-        }
         let (a, b) = (self.eval(left)?, self.eval(right)?);
+        if op == CmpOp::In {
+            return self.inside((a, left.span), (b, right.span), span);
+        }
         match (&a, &b) {
             (Value::Num(a), Value::Num(b)) => return self.compare_numbers(op, a, b, span),
             (Value::Bool(a), Value::Bool(b)) if matches!(op, CmpOp::Eq | CmpOp::Ne) => {
@@ -721,8 +726,16 @@ impl Checker<'_> {
 
     /// A dim from an expression in a type.
     pub fn dim_expr(&mut self, expr: &ast::Expr) -> Checking<Dim> {
+        self.dim_num(expr).map(|(_, dim)| dim)
+    }
+
+    /// The same, with the number that it is: it knows the axis that it is made of.
+    pub fn dim_num(&mut self, expr: &ast::Expr) -> Checking<(Num, Dim)> {
         match self.eval(expr)? {
-            Value::Num(Num { dim: Some(dim), .. }) => Ok(dim),
+            Value::Num(num @ Num { dim: Some(_), .. }) => {
+                let dim = num.dim.clone().expect("just matched");
+                Ok((num, dim))
+            }
             other => {
                 let what = other.describe();
                 self.fail(errors::not_a_dim(expr.span, what))

@@ -92,6 +92,7 @@ impl Checker<'_> {
             self.bind(name, Value::Tensor(val));
         }
         let value = self.body_of(def)?;
+        self.core.facts = self.facts.clone();
         self.output(&def.name.name, value, def.body.span)
     }
 

@@ -284,7 +284,7 @@ fn free_axes(core: &Core, val: Val) -> BTreeSet<AxisVar> {
                     }
                 }
             }
-            Form::Number(point) => found.extend(point.axes()),
+            Form::Number(point) | Form::Inside(point, _) => found.extend(point.axes()),
             Form::Position(axis) => {
                 found.insert(*axis);
             }

@@ -12,6 +12,7 @@ use crate::tensor::DType;
 
 use super::core::*;
 use super::errors;
+use super::kind::Kind;
 use super::program::{Program, Scope};
 use super::value::{Func, Num, Real, Value};
 
@@ -102,6 +103,14 @@ pub struct Waiting {
     pub span: Span,
 }
 
+/// What a guard says of an index expression where it holds.
+pub enum Guarded {
+    /// `point in A`, with the axis' size.
+    Inside(Point, Dim),
+    /// The expression is at least zero: a comparison of indices.
+    Nonnegative(AffinePoint),
+}
+
 /// One walk over one definition.
 pub struct Checker<'p> {
     pub program: &'p Program,
@@ -125,6 +134,8 @@ pub struct Checker<'p> {
     pub whole: HashMap<(SlotKind, usize), Val>,
     pub compared: Vec<Compared>,
     pub waiting: Vec<Waiting>,
+    /// What the guards around say of index expressions.
+    pub guards: Vec<Guarded>,
     /// The declared type of the `param`, `state` or carry whose first value is evaluated.
     pub expected: Option<Expected>,
     /// The place that random draws are keyed by.
@@ -184,6 +195,7 @@ impl<'p> Checker<'p> {
             whole: HashMap::new(),
             compared: Vec::new(),
             waiting: Vec::new(),
+            guards: Vec::new(),
             expected: None,
             site: String::new(),
             draws: HashMap::new(),
@@ -277,13 +289,62 @@ impl<'p> Checker<'p> {
     }
 
     pub fn fresh_axis(&mut self, name: impl Into<Name>, size: Option<Dim>, span: Span) -> AxisVar {
-        self.core.axes.push(AxisInfo { name: name.into(), size, root: None, span })
+        self.core.axes.push(AxisInfo { name: name.into(), size, root: None, family: None, span })
     }
 
     /// A new index variable over the same positions.
     pub fn fresh_like(&mut self, axis: AxisVar) -> AxisVar {
-        let info = self.core.axes[axis].clone();
+        let info = AxisInfo { family: Some(self.family(axis)), ..self.core.axes[axis].clone() };
         self.core.axes.push(info)
+    }
+
+    /// The axis that stands for all axes which share its declared kind.
+    pub fn family(&self, axis: AxisVar) -> AxisVar {
+        self.core.axes[axis].family.unwrap_or(axis)
+    }
+
+    /// An axis of the size that a number gives; it keeps the kind of the name that the number is made of.
+    pub fn axis_of_num(&mut self, name: impl Into<Name>, num: &Num, size: Dim, span: Span) -> Checking<AxisVar> {
+        self.require_nonnegative(&size, span)?;
+        let axis = self.fresh_axis(name, Some(size), span);
+        self.core.axes[axis].family = num.origin().map(|origin| self.family(origin));
+        Ok(axis)
+    }
+
+    /// A size that may become negative is a condition on the dims in it.
+    fn require_nonnegative(&mut self, size: &Dim, span: Span) -> Checking<()> {
+        if size.as_const().is_some_and(|size| size < 0) {
+            return self.fail(errors::negative_dim(span, size));
+        }
+        if !self.facts.at_least(size, 0) {
+            self.require_at_most(Dim::constant(0), size.clone(), span);
+        }
+        Ok(())
+    }
+
+    /// `left <= right` becomes a `where` of the definition.
+    pub fn require_at_most(&mut self, left: Dim, right: Dim, span: Span) {
+        let present = |constraint: &Constraint| {
+            constraint.op == ConstraintOp::Le && constraint.left == left && constraint.right == right
+        };
+        if !self.core.constraints.iter().any(present) {
+            let text = format!("{left} <= {right}");
+            self.core.constraints.push(Constraint { text, left, op: ConstraintOp::Le, right, span });
+        }
+    }
+
+    /// The kind that the signature in scope declares for an axis. What was inferred counts for nothing here: it must not
+    /// decide what a program means.
+    pub fn declared_kind(&self, axis: AxisVar) -> Option<Kind> {
+        let family = self.family(axis);
+        self.frame.locals.iter().rev().find_map(|(_, value)| match value {
+            Value::Num(Num { axis: Some(named), declared: Some(kind), .. }) if self.family(*named) == family => {
+                // Only grids and rings keep their kind at another rate.
+                let same = self.size_of(axis) == self.size_of(*named);
+                (same || matches!(kind, Kind::Grid | Kind::Ring)).then_some(*kind)
+            }
+            _ => None,
+        })
     }
 
     pub fn visible(&self, val: Val) -> &[AxisVar] {

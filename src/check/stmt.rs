@@ -239,7 +239,10 @@ impl Checker<'_> {
                     self.open = true;
                     self.assume_condition(&branch.condition, true);
                 }
+                let guards = self.guards.len();
+                self.learn_guard(condition);
                 let then = self.block(&branch.then);
+                self.guards.truncate(guards);
                 self.facts = facts;
                 let otherwise = self.eval(otherwise)?;
                 self.choose(condition, undecided, then?, otherwise, span)

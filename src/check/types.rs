@@ -53,6 +53,14 @@ fn bare_name(axis: &ast::Axis) -> Option<&ast::Ident> {
     }
 }
 
+/// Notes the kind that an axis of a signature declares with its name's local.
+fn declare_kind(locals: &mut [(Name, Value)], axis: &ast::Axis) {
+    let AxisKind::Kinded { kind, name } = &axis.kind else { return };
+    if let Some((_, Value::Num(num))) = locals.iter_mut().rev().find(|(local, _)| *local == name.name) {
+        num.declared = Kind::parse(&kind.name);
+    }
+}
+
 impl Checker<'_> {
     /// Splits off the axes that a parameter does not name: how many there are in front.
     pub fn extra_axes(&mut self, ty: &ast::Type, actual: &[AxisVar], span: Span) -> Checking<usize> {
@@ -99,9 +107,9 @@ impl Checker<'_> {
                 && let Some(size) = self.size_of(actual[position])
                 && !frame.locals.iter().any(|(bound, _)| *bound == name.name)
             {
-                let num = Num { axis: Some(actual[position]), ..Num::dim(size) };
-                frame.locals.push((name.name.clone(), Value::Num(num)));
+                frame.locals.push((name.name.clone(), Value::Num(Num::of_axis(actual[position], size))));
             }
+            declare_kind(&mut frame.locals, axis);
             position += 1;
         }
     }
@@ -217,6 +225,7 @@ impl Checker<'_> {
         let info = &mut self.core.axes[binder];
         info.size = size;
         info.root = root;
+        self.core.axes[binder].family = Some(self.family(over));
     }
 
     /// The element type and the axes of a type whose names are bound; axes that are a bound name keep that axis' identity.
@@ -265,9 +274,9 @@ impl Checker<'_> {
                 AxisKind::Size(expr) => match expr.as_name() {
                     Some(name) => read.push(self.axis_of_name(name)?),
                     None => {
-                        let size = self.dim_expr(expr)?;
+                        let (num, size) = self.dim_num(expr)?;
                         let name = Name::new(size.to_string());
-                        read.push(self.fresh_axis(name, Some(size), axis.span));
+                        read.push(self.axis_of_num(name, &num, size, axis.span)?);
                     }
                 },
             }
@@ -341,9 +350,6 @@ impl Checker<'_> {
                 let Some(known) = Kind::parse(&kind.name) else {
                     return self.fail(errors::unknown_kind(kind.span, &kind.name));
                 };
-                if matches!(known, Kind::Ring | Kind::Grid) {
-                    return self.fail(errors::not_yet(kind.span, &format!("the kind `{known}`")));
-                }
                 if let Some(root) = self.root_of_name(&name.name) {
                     match self.core.roots[root].kind {
                         Some((first, place)) if first != known => {
@@ -351,6 +357,7 @@ impl Checker<'_> {
                         }
                         _ => self.core.roots[root].kind = Some((known, axis.span)),
                     }
+                    declare_kind(&mut self.frame.locals, axis);
                     return Ok(());
                 }
                 if self.lookup(&name.name).is_some() {
@@ -387,7 +394,8 @@ impl Checker<'_> {
     fn introduce_root(&mut self, name: Name, kind: Option<(Kind, Span)>, span: Span) {
         let axis = self.introduce_axis_root(name.clone(), kind, span);
         let size = Dim::var(name.as_str());
-        self.bind(name, Value::Num(Num { axis: Some(axis), ..Num::dim(size) }));
+        let declared = kind.map(|(kind, _)| kind);
+        self.bind(name, Value::Num(Num { declared, ..Num::of_axis(axis, size) }));
     }
 
     /// An axis with a root of its own.

@@ -10,6 +10,7 @@ use crate::base::{Name, Span};
 
 use super::builtin::Builtin;
 use super::core::{AxisVar, Point, Val};
+use super::kind::Kind;
 use super::program::Scope;
 
 /// A value of the checker. Cheap to clone.
@@ -51,6 +52,10 @@ pub struct Num {
     pub real: Real,
     /// The name of an axis (`N` in `f32[N, D]`) also names the axis.
     pub axis: Option<AxisVar>,
+    /// Arithmetic on the name of one axis: `H / 2` is made of H.
+    pub made_of: Option<AxisVar>,
+    /// The kind that the signature in scope declares for the name.
+    pub declared: Option<Kind>,
 }
 
 /// The reading of a static number as a real.
@@ -107,12 +112,16 @@ pub struct Instance {
 }
 
 impl Num {
+    pub fn new(dim: Option<Dim>, real: Real) -> Num {
+        Num { dim, real, axis: None, made_of: None, declared: None }
+    }
+
     pub fn constant(value: i64) -> Num {
-        Num { dim: Some(Dim::constant(value)), real: Real::Known(value as f64), axis: None }
+        Num::new(Some(Dim::constant(value)), Real::Known(value as f64))
     }
 
     pub fn real(value: f64) -> Num {
-        Num { dim: None, real: Real::Known(value), axis: None }
+        Num::new(None, Real::Known(value))
     }
 
     pub fn dim(dim: Dim) -> Num {
@@ -120,7 +129,17 @@ impl Num {
             Some(value) => Real::Known(value as f64),
             None => Real::Dim(dim.clone()),
         };
-        Num { dim: Some(dim), real, axis: None }
+        Num::new(Some(dim), real)
+    }
+
+    /// The name of an axis of this size.
+    pub fn of_axis(axis: AxisVar, size: Dim) -> Num {
+        Num { axis: Some(axis), ..Num::dim(size) }
+    }
+
+    /// The axis that it names or is made of.
+    pub fn origin(&self) -> Option<AxisVar> {
+        self.axis.or(self.made_of)
     }
 
     pub fn known(&self) -> Option<f64> {

@@ -43,6 +43,7 @@ impl Walk<'_> {
                 Made::One(self.builder.position(axis, DType::I32))
             }
             Form::Number(point) => Made::One(self.number(point)),
+            Form::Inside(point, axis) => Made::One(self.inside(point, *axis)),
             Form::Scalar(function, args) => Made::One(self.scalar(*function, args, &data.elem)),
             Form::Choice(..) => unreachable!("a core with undecided conditions is not elaborated"),
             Form::Read { of, at, outside } => Made::One(self.read(*of, at, *outside)),
@@ -182,9 +183,12 @@ impl Walk<'_> {
         let mut map = IndexMap::default();
         for (&axis, at) in visible.iter().zip(at) {
             let axis = self.axis(axis);
-            // A value that is the same along an axis is the same at any index.
+            // A value that is the same along an axis is the same at any index inside of it.
             if !self.builder.axes(node).contains(&axis) {
-                continue;
+                if outside == Outside::Never || !matches!(at, At::Point(_)) {
+                    continue;
+                }
+                node = self.builder.broadcast(node, &[axis]);
             }
             if let At::Point(point) = at {
                 let index = self.index(point);

@@ -1,7 +1,7 @@
 //! Index expressions of the core as those of the graph, or as numbers.
 
 use crate::axes::Dim;
-use crate::check::core::Point;
+use crate::check::core::{AxisVar, Point};
 use crate::graph::{Affine, Index, Literal, Node};
 use crate::ops::ScalarFn;
 use crate::tensor::DType;
@@ -76,6 +76,16 @@ impl Walk<'_> {
                 sum
             }
         }
+    }
+
+    /// Whether an index lies on an axis.
+    pub(super) fn inside(&mut self, point: &Point, axis: AxisVar) -> Node {
+        let size = self.dim_value(&self.core.size(axis));
+        let index = self.number(point);
+        let zero = self.builder.literal(Literal::Int(0), DType::I32);
+        let low = self.builder.map(ScalarFn::Le, &[zero, index]);
+        let high = self.builder.map(ScalarFn::Lt, &[index, size]);
+        self.builder.map(ScalarFn::And, &[low, high])
     }
 
     fn dim_value(&mut self, dim: &Dim) -> Node {

@@ -1,0 +1,317 @@
+//! Reads: `x[i, 2*j + a - p, 0..n]`, and what lies outside of an axis.
+//!
+//! An index must provably lie inside of its axis, be guarded, or read an axis whose kind the signature in scope declares:
+//! outside of a `grid` there are zeros, before the start of a `causal` axis too, a `ring` has no outside.
+
+use nn_grammar::ast::{self, IxKind};
+
+use crate::axes::Dim;
+use crate::base::Span;
+
+use super::core::*;
+use super::errors;
+use super::kind::Kind;
+use super::state::{Checker, Checking, Waiting};
+use super::value::{Num, Value};
+
+impl Checker<'_> {
+    /// `x[i, 0, a..b]`
+    pub fn index(&mut self, base: &ast::Expr, at: &[ast::Ix], span: Span) -> Checking<Value> {
+        let value = self.eval(base)?;
+        let val = match value {
+            Value::List(items) => return self.static_entry(&items, at, span),
+            Value::Tuple(fields) => {
+                let items: Vec<Value> = fields.iter().map(|field| field.value.clone()).collect();
+                return self.static_entry(&items, at, span);
+            }
+            Value::Tensor(val) => val,
+            other => {
+                let what = other.describe();
+                return self.fail(errors::cannot_index(base.span, what));
+            }
+        };
+        let visible = self.visible(val).to_vec();
+        if at.len() > visible.len() {
+            let shown = self.show_val(val);
+            return self.fail(errors::too_many_indices(span, &shown, at.len()));
+        }
+        let mut reads = Vec::new();
+        let mut front = Vec::new();
+        let mut outside = Outside::Never;
+        for (ix, &axis) in at.iter().zip(&visible) {
+            let read = match &ix.kind {
+                IxKind::Point(expr) => {
+                    let index = self.eval(expr)?;
+                    let (read, lies) = self.read_at(index, axis, val, expr.span)?;
+                    if lies == Outside::Zero {
+                        outside = lies;
+                    }
+                    read
+                }
+                IxKind::Slice { start: None, end: None } => {
+                    front.push(axis);
+                    At::Keep
+                }
+                IxKind::Slice { start, end } => {
+                    let (read, sliced) = self.slice(axis, start.as_ref(), end.as_ref(), val, ix.span)?;
+                    front.push(sliced);
+                    read
+                }
+            };
+            if let At::Entry(index) = &read {
+                let axes = self.visible(*index).to_vec();
+                front.extend(axes);
+            }
+            reads.push(read);
+        }
+        reads.extend(std::iter::repeat_n(At::Keep, visible.len() - at.len()));
+        front.extend(&visible[at.len()..]);
+        let elem = self.elem(val);
+        Ok(Value::Tensor(self.emit(Form::Read { of: val, at: reads, outside }, elem, front, span)))
+    }
+
+    fn static_entry(&mut self, items: &[Value], at: &[ast::Ix], span: Span) -> Checking<Value> {
+        if let [ast::Ix { kind: IxKind::Point(expr), .. }] = at
+            && let Value::Num(Num { dim: Some(dim), .. }) = self.eval(expr)?
+            && let Some(index) = self.decide(&dim)
+        {
+            let length = items.len() as i64;
+            let index = if index < 0 { index + length } else { index };
+            return match usize::try_from(index).ok().and_then(|index| items.get(index)) {
+                Some(item) => Ok(item.clone()),
+                None => self.fail(errors::list_index(span, index, items.len())),
+            };
+        }
+        self.fail(errors::list_index_not_static(span))
+    }
+
+    /// One index into one axis, and whether it may lie outside.
+    fn read_at(
+        &mut self,
+        index: Value,
+        axis: AxisVar,
+        of: Val,
+        span: Span,
+    ) -> Checking<(At, Outside)> {
+        match index {
+            Value::Index(point) => {
+                if let Some(binder) = point.as_axis() {
+                    if !self.unify(binder, axis) {
+                        let binder = self.at_axis(binder, self.core.axes[binder].span);
+                        let shown = self.show_val(of);
+                        let axis = self.show_axis(axis);
+                        return self.fail(errors::binder_over_other_axis(span, binder, &axis, &shown));
+                    }
+                    // A read through a binder whose range is written keeps the root of what it reads.
+                    if self.core.axes[binder].root.is_none() {
+                        self.core.axes[binder].root = self.core.axes[axis].root;
+                    }
+                    return Ok((At::Point(point), Outside::Never));
+                }
+                self.read_point(point, axis, of, span)
+            }
+            Value::Num(Num { dim: Some(dim), .. }) => {
+                let point = Point::constant(dim);
+                self.prove_in_range(&point, axis, span)?;
+                Ok((At::Point(point), Outside::Never))
+            }
+            Value::Tensor(entry) => match self.elem(entry) {
+                Elem::Idx(size, _) => {
+                    let have = self.size_of(axis).unwrap_or_else(|| Dim::constant(0));
+                    if !self.same_dim(&size, &have) {
+                        let (entry, of) = (self.show_val(entry), self.show_val(of));
+                        return self.fail(errors::entry_of_other_axis(span, &entry, &of, &have));
+                    }
+                    Ok((At::Entry(entry), Outside::Never))
+                }
+                Elem::Of(_) => {
+                    let shown = self.show_val(entry);
+                    let axis = self.show_axis(axis);
+                    self.fail(errors::index_must_be_positions(span, &shown, &axis))
+                }
+            },
+            other => {
+                let what = other.describe();
+                self.fail(errors::not_an_index(span, what))
+            }
+        }
+    }
+
+    /// A read at an expression that is no plain binder.
+    fn read_point(
+        &mut self,
+        point: Point,
+        axis: AxisVar,
+        of: Val,
+        span: Span,
+    ) -> Checking<(At, Outside)> {
+        let known = !self.is_open(&point, axis);
+        if known && self.lies_inside(&point, axis, span)? == Some(true) {
+            return Ok((At::Point(point), Outside::Never));
+        }
+        // A position has no zero: outside of the axis there is nothing that a read of `Idx` could give.
+        let has_zero = matches!(self.elem(of), Elem::Of(_));
+        match self.declared_kind(axis) {
+            Some(Kind::Ring) => match self.size_of(axis) {
+                Some(size) => Ok((At::Point(Point::Rem(Box::new(point), size)), Outside::Never)),
+                None => self.fail(errors::range_unknown(span, "this index")),
+            },
+            Some(Kind::Grid | Kind::Causal) if has_zero => Ok((At::Point(point), Outside::Zero)),
+            _ if known && self.is_guarded(&point, axis, span)? => Ok((At::Point(point), Outside::Zero)),
+            _ => {
+                self.prove_in_range(&point, axis, span)?;
+                Ok((At::Point(point), Outside::Never))
+            }
+        }
+    }
+
+    /// A later use decides the range of a binder in it.
+    fn is_open(&self, point: &Point, axis: AxisVar) -> bool {
+        point.axes().into_iter().chain([axis]).any(|axis| self.size_of(axis).is_none())
+    }
+
+    /// Whether an index lies inside of the axis for every value of its binders; `None` where its bounds are not known.
+    fn lies_inside(&mut self, point: &Point, axis: AxisVar, span: Span) -> Checking<Option<bool>> {
+        let Some((low, room)) = self.margins(point, axis, span)? else { return Ok(None) };
+        Ok(Some(self.facts.at_least(&low, 0) && self.facts.at_least(&room, 0)))
+    }
+
+    /// The least value of an index, and what is left behind its greatest one: inside, both are at least zero.
+    fn margins(&mut self, point: &Point, axis: AxisVar, span: Span) -> Checking<Option<(Dim, Dim)>> {
+        let Some(size) = self.size_of(axis) else {
+            return self.fail(errors::range_unknown(span, "this index"));
+        };
+        let Some((low, high)) = self.bounds(point, span)? else { return Ok(None) };
+        let room = size.sub(&Dim::constant(1)).and_then(|last| last.sub(&high));
+        Ok(Some((low, self.dim(room, span)?)))
+    }
+
+    /// A read at an expression lies inside the axis for every value of its binders, or it is refused.
+    /// Where a later use decides a binder's range, the proof waits until its scope closes.
+    fn prove_in_range(&mut self, point: &Point, axis: AxisVar, span: Span) -> Checking<()> {
+        if self.is_open(point, axis) {
+            self.waiting.push(Waiting { point: point.clone(), axis, span });
+            return Ok(());
+        }
+        let shown = self.show_axis(axis);
+        let Some((low, room)) = self.margins(point, axis, span)? else {
+            return self.fail(errors::read_not_in_range(span, &shown));
+        };
+        if self.facts.at_least(&low, 0) && self.facts.at_least(&room, 0) {
+            return Ok(());
+        }
+        // Where only the sizes are open, the condition on them becomes a `where` of the definition: `x[0]`, `pe[position(t)]`.
+        if self.facts.at_least(&low, 0) && room.as_const().is_none() {
+            let size = self.core.size(axis);
+            let least = size.sub(&room);
+            let least = self.dim(least, span)?;
+            self.require_at_most(least, size, span);
+            return Ok(());
+        }
+        self.fail(errors::read_not_in_range(span, &shown))
+    }
+
+    /// Proves the reads whose binders have got their ranges by now.
+    pub fn prove_waiting(&mut self) -> Checking<()> {
+        let mut failed = None;
+        for Waiting { point, axis, span } in std::mem::take(&mut self.waiting) {
+            failed = failed.or(self.prove_in_range(&point, axis, span).err());
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Least and greatest value of an index expression, as dims.
+    pub fn bounds(&mut self, point: &Point, span: Span) -> Checking<Option<(Dim, Dim)>> {
+        match point {
+            Point::Affine(affine) => {
+                let (mut low, mut high) = (affine.constant.clone(), affine.constant.clone());
+                for (axis, factor) in &affine.terms {
+                    let Some(size) = self.size_of(*axis) else {
+                        let name = self.core.axes[*axis].name.clone();
+                        return self.fail(errors::range_unknown(self.core.axes[*axis].span, &name));
+                    };
+                    let last = size.sub(&Dim::constant(1)).and_then(|last| last.mul(factor));
+                    let last = self.dim(last, span)?;
+                    if self.facts.at_least(factor, 0) {
+                        let sum = high.add(&last);
+                        high = self.dim(sum, span)?;
+                    } else if factor.as_const().is_some_and(|factor| factor < 0) {
+                        let sum = low.add(&last);
+                        low = self.dim(sum, span)?;
+                    } else {
+                        return Ok(None);
+                    }
+                }
+                Ok(Some((low, high)))
+            }
+            Point::Rem(_, by) => {
+                let last = by.sub(&Dim::constant(1));
+                Ok(Some((Dim::constant(0), self.dim(last, span)?)))
+            }
+            Point::Div(inner, by) => {
+                let Some((low, high)) = self.bounds(inner, span)? else { return Ok(None) };
+                let (low, high) = (low.div(by), high.div(by));
+                Ok(Some((self.dim(low, span)?, self.dim(high, span)?)))
+            }
+            Point::Sum(parts) => {
+                let (mut low, mut high) = (Dim::constant(0), Dim::constant(0));
+                for (factor, part) in parts.clone() {
+                    let Some((least, most)) = self.bounds(&part, span)? else { return Ok(None) };
+                    let (least, most) = match factor.as_const() {
+                        Some(negative) if negative < 0 => (most, least),
+                        _ if self.facts.at_least(&factor, 0) => (least, most),
+                        _ => return Ok(None),
+                    };
+                    let least = least.mul(&factor).and_then(|least| low.add(&least));
+                    low = self.dim(least, span)?;
+                    let most = most.mul(&factor).and_then(|most| high.add(&most));
+                    high = self.dim(most, span)?;
+                }
+                Ok(Some((low, high)))
+            }
+        }
+    }
+
+    /// `a..b` on one axis: a new axis of `b - a` entries.
+    fn slice(
+        &mut self,
+        axis: AxisVar,
+        start: Option<&ast::Expr>,
+        end: Option<&ast::Expr>,
+        of: Val,
+        span: Span,
+    ) -> Checking<(At, AxisVar)> {
+        let Some(size) = self.size_of(axis) else {
+            return self.fail(errors::range_unknown(span, "this slice"));
+        };
+        let from_end = |cx: &mut Self, expr: &ast::Expr| -> Checking<Dim> {
+            let dim = cx.dim_expr(expr)?;
+            if dim.as_const().is_some_and(|dim| dim < 0) {
+                let sum = size.add(&dim);
+                return cx.dim(sum, expr.span);
+            }
+            Ok(dim)
+        };
+        let low = match start {
+            Some(expr) => from_end(self, expr)?,
+            None => Dim::constant(0),
+        };
+        let high = match end {
+            Some(expr) => from_end(self, expr)?,
+            None => size.clone(),
+        };
+        let count = high.sub(&low);
+        let count = self.dim(count, span)?;
+        let room = size.sub(&high);
+        let room = self.dim(room, span)?;
+        let fits =
+            self.facts.at_least(&low, 0) && self.facts.at_least(&count, 0) && self.facts.at_least(&room, 0);
+        if !fits {
+            let shown = self.show_val(of);
+            return self.fail(errors::slice_not_in_range(span, &shown));
+        }
+        let sliced = self.fresh_axis(count.to_string(), Some(count), span);
+        let point = Point::Affine(AffinePoint { constant: low, terms: vec![(sliced, Dim::constant(1))] });
+        Ok((At::Point(point), sliced))
+    }
+}

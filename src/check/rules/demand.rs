@@ -1,0 +1,397 @@
+//! The column "demands": what each form needs of an axis beyond equality of its positions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::axes::{Dim, Ratio};
+use crate::base::Name;
+use crate::ops::ScalarFn;
+use crate::tensor::Sorted;
+
+use super::super::core::*;
+use super::points::{Roots, Weight, lcm};
+use super::{arguments, guard};
+
+/// What a form needs of an axis, from the least to the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Demand {
+    /// The first of several equal entries.
+    Tie,
+    /// A neighbour at a fixed distance, with the first entry behind the last one.
+    Cycle,
+    /// A neighbour at a fixed distance; the difference of two positions; every second entry.
+    Shift,
+    /// Whether an index lies on the axis.
+    Border,
+    /// Which of two positions comes first.
+    Order,
+    /// Entry 0.
+    FirstEntry,
+    /// The number of a position.
+    Position,
+    /// A parameter or a constant with an entry for each position.
+    ParameterSize,
+}
+
+/// A demand, and the value whose form makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Demanded {
+    pub root: Root,
+    pub demand: Demand,
+    pub by: Val,
+}
+
+/// The demands of a core, and what its reads at a distance mean for translations.
+#[derive(Clone, Debug, Default)]
+pub struct Demands {
+    pub all: Vec<Demanded>,
+    /// The translations of a root with which everything commutes: the multiples. Missing: all.
+    pub period: BTreeMap<Root, i64>,
+    /// What `assume` claims.
+    pub assumed: BTreeSet<(Root, Name)>,
+}
+
+/// Collects the demands of everything that is reachable; below an `assume` of symmetry its root is left out.
+pub fn collect(roots: &Roots, outputs: &[Val]) -> Demands {
+    let mut walk = Walk { roots, core: roots.core, found: Demands::default(), local: Vec::new() };
+    let mut seen: BTreeSet<(Val, BTreeSet<Root>)> = BTreeSet::new();
+    let mut all = BTreeSet::new();
+    let mut rest: Vec<(Val, BTreeSet<Root>)> = outputs.iter().map(|&val| (val, BTreeSet::new())).collect();
+    while let Some((val, mut masked)) = rest.pop() {
+        if !seen.insert((val, masked.clone())) {
+            continue;
+        }
+        let next = walk.visit(val);
+        for (root, demand, by) in walk.local.drain(..) {
+            if !masked.contains(&root) {
+                all.insert(Demanded { root, demand, by });
+            }
+        }
+        if let Form::Assume { property, root, .. } = &roots.core.vals[val].form {
+            walk.found.assumed.insert((*root, property.clone()));
+            if matches!(&**property, "invariant" | "equivariant") {
+                masked.insert(*root);
+            }
+        }
+        rest.extend(next.into_iter().map(|arg| (arg, masked.clone())));
+    }
+    for output in &roots.core.outputs {
+        let data = &roots.core.vals[output.val];
+        walk.shaped(output.val, &data.visible);
+    }
+    all.extend(walk.local.drain(..).map(|(root, demand, by)| Demanded { root, demand, by }));
+    walk.found.all = all.into_iter().collect();
+    walk.found
+}
+
+struct Walk<'a> {
+    roots: &'a Roots<'a>,
+    core: &'a Core,
+    found: Demands,
+    /// The demands of the value that is visited.
+    local: Vec<(Root, Demand, Val)>,
+}
+
+impl Walk<'_> {
+    fn demand(&mut self, roots: impl IntoIterator<Item = Root>, demand: Demand, by: Val) {
+        self.local.extend(roots.into_iter().map(|root| (root, demand, by)));
+    }
+
+    /// Notes what a value demands; gives the values to visit next.
+    fn visit(&mut self, val: Val) -> Vec<Val> {
+        let core = self.core;
+        let roots = self.roots;
+        match &core.vals[val].form {
+            Form::Input(_) => self.shaped(val, &core.vals[val].visible),
+            Form::Param(index) => self.sized(&core.params[*index], val),
+            Form::State(index) => self.sized(&core.states[*index], val),
+            Form::Const(_) | Form::AsIndex(_) => self.demand(self.positions(val), Demand::Position, val),
+            Form::Number(point) => self.number(point, val),
+            Form::Position(axis) => self.demand(roots.of_axis(*axis), Demand::Position, val),
+            Form::Inside(point, axis) => self.inside(point, *axis, val),
+            Form::Scalar(ScalarFn::Cast(_), args) => {
+                self.demand(self.positions(args[0]), Demand::Position, val);
+            }
+            Form::Scalar(ScalarFn::Lt | ScalarFn::Le | ScalarFn::Eq | ScalarFn::Ne, args) => {
+                if self.compare(val, Demand::Order) {
+                    // Numbers of positions count by what they are compared with.
+                    let number = |arg: &Val| matches!(core.vals[*arg].form, Form::Number(_));
+                    return args.iter().copied().filter(|arg| !number(arg)).collect();
+                }
+            }
+            Form::Read { of, at, outside } => self.read(*of, at, *outside, val),
+            Form::Rename { of, to } => {
+                for (&from, &to) in core.vals[*of].visible.iter().zip(to) {
+                    if !roots.agree(from, to) {
+                        self.demand(roots.of_axes(&[from, to]), Demand::Position, val);
+                    }
+                }
+            }
+            Form::Reshape(of) => {
+                let (from, to) = changed(core, *of, val);
+                self.demand(roots.of_axes(&from), Demand::Position, val);
+                self.demand(roots.of_axes(&to), Demand::Position, val);
+            }
+            Form::Concat { parts, position } => {
+                let joined: Vec<AxisVar> =
+                    parts.iter().map(|&part| core.vals[part].visible[*position]).collect();
+                self.demand(roots.of_axes(&joined), Demand::Position, val);
+            }
+            Form::Reduce { op, over, guard, body } => {
+                if matches!(op, Reducer::ArgMax | Reducer::ArgMin) {
+                    self.demand(roots.of_axes(over), Demand::Tie, val);
+                }
+                let mut next = vec![*body];
+                if let Some(guard) = guard {
+                    // Two comparisons that bound an index from both sides ask for a distance, not for an order.
+                    let bands = guard::bands(roots, *guard);
+                    for conjunct in guard::conjuncts(core, *guard) {
+                        if bands.contains(&conjunct) {
+                            self.compare(conjunct, Demand::Shift);
+                        } else {
+                            next.push(conjunct);
+                        }
+                    }
+                }
+                return next;
+            }
+            Form::Sort { what: Sorted::Order | Sorted::Rank, axis, .. } => {
+                self.demand(roots.of_axis(*axis), Demand::Tie, val);
+            }
+            Form::Scan { axis, .. } => self.demand(roots.of_axis(*axis), Demand::Order, val),
+            _ => {}
+        }
+        arguments(core, val)
+    }
+
+    /// An axis of an input or an output whose size is made of a root's name: it moves with the root only as far as a grid does.
+    fn shaped(&mut self, val: Val, axes: &[AxisVar]) {
+        for &axis in axes {
+            for root in self.roots.of_axis(axis) {
+                if self.roots.is_whole(axis, root) {
+                    continue;
+                }
+                match self.roots.rate(axis, root) {
+                    Some(rate) if self.whole_ring(axis, root, rate) => {
+                        self.demand([root], Demand::Cycle, val);
+                        self.period(root, rate.numerator(), val);
+                    }
+                    Some(rate) => {
+                        self.demand([root], Demand::Shift, val);
+                        self.period(root, rate.numerator(), val);
+                    }
+                    None => self.demand([root], Demand::Position, val),
+                }
+            }
+        }
+    }
+
+    fn sized(&mut self, slot: &Slot, val: Val) {
+        let sizes = slot.axes.iter().flat_map(|&axis| {
+            let size = self.core.size(axis);
+            self.roots.of_axis(axis).into_iter().chain(self.roots.made_of(&size)).collect::<Vec<_>>()
+        });
+        let roots: BTreeSet<Root> = sizes.collect();
+        self.demand(roots, Demand::ParameterSize, val);
+    }
+
+    /// The axes of which a value's entries are positions.
+    fn positions(&self, val: Val) -> Vec<Root> {
+        match &self.core.vals[val].elem {
+            Elem::Idx(_, Some(root)) => vec![*root],
+            Elem::Idx(size, None) => self.roots.mentioned(size),
+            Elem::Of(_) => Vec::new(),
+        }
+    }
+
+    /// An index expression as a number. A position itself is an entry like any other; a number made of it is not.
+    fn number(&mut self, point: &Point, val: Val) {
+        if point.as_axis().is_some() {
+            return;
+        }
+        let own = self.positions(val);
+        self.demand(own, Demand::Position, val);
+        for root in self.roots.of_axes(&point.axes()) {
+            self.unmoved(point, root, val);
+        }
+    }
+
+    /// A point that must stay as it is when a root is translated.
+    fn unmoved(&mut self, point: &Point, root: Root, val: Val) {
+        match self.roots.weight(point, root) {
+            Some(Weight { weight: Ratio::ZERO, period }) => {
+                self.demand([root], Demand::Shift, val);
+                self.period(root, period, val);
+            }
+            _ => self.demand([root], Demand::Position, val),
+        }
+    }
+
+    /// `e in A`: it must move with A.
+    fn inside(&mut self, point: &Point, axis: AxisVar, val: Val) {
+        for root in self.roots.of_axes(&[point.axes(), vec![axis]].concat()) {
+            if self.roots.has(axis, root) {
+                self.moved(point, axis, root, Demand::Border, val);
+            } else {
+                self.unmoved(point, root, val);
+            }
+        }
+    }
+
+    /// A point that must move as the entries of `axis` do.
+    fn moved(&mut self, point: &Point, axis: AxisVar, root: Root, demand: Demand, val: Val) {
+        let follows = || {
+            let Weight { weight, period } = self.roots.weight(point, root)?;
+            let places = weight.mul(self.roots.rate(axis, root)?)?;
+            let period = lcm(period, self.roots.rate(axis, root)?.numerator())?;
+            (places == Ratio::ONE).then_some(period)
+        };
+        match follows() {
+            Some(period) if demand == Demand::Cycle || !self.roots.sizes_in(point).contains(&root) => {
+                self.demand([root], demand, val);
+                self.period(root, period, val);
+            }
+            _ => self.demand([root], Demand::Position, val),
+        }
+    }
+
+    fn read(&mut self, of: Val, at: &[At], outside: Outside, val: Val) {
+        let visible = &self.core.vals[of].visible;
+        for (&axis, at) in visible.iter().zip(at) {
+            let point = match at {
+                At::Keep => continue,
+                At::Entry(index) => {
+                    let whole = |root: &Root| self.roots.is_whole(axis, *root);
+                    let own = self.roots.of_axis(axis);
+                    let positions = self.positions(*index);
+                    if own != positions || !own.iter().all(whole) {
+                        self.demand(own.into_iter().chain(positions), Demand::Position, val);
+                    }
+                    continue;
+                }
+                At::Point(point) => point,
+            };
+            if point.as_axis().is_some_and(|binder| self.roots.agree(binder, axis)) {
+                continue;
+            }
+            let (inner, wraps) = self.roots.unwrapped(point, axis);
+            for root in self.roots.of_axes(&[point.axes(), vec![axis]].concat()) {
+                if !self.roots.has(axis, root) {
+                    self.unmoved(inner, root, val);
+                    continue;
+                }
+                if self.roots.of_axes(&point.axes()).contains(&root) {
+                    let ring = self.goes_round(inner, axis, root) && (wraps || outside == Outside::Never);
+                    match (ring, wraps) {
+                        (true, _) => self.moved(inner, axis, root, Demand::Cycle, val),
+                        (false, true) => self.demand([root], Demand::Position, val),
+                        (false, false) => self.moved(inner, axis, root, Demand::Shift, val),
+                    }
+                    continue;
+                }
+                let first = Point::constant(Dim::constant(0));
+                let demand = if *inner == first { Demand::FirstEntry } else { Demand::Position };
+                self.demand([root], demand, val);
+            }
+        }
+    }
+
+    /// `x[s*i + b]` where i goes round the ring once while the index goes round the axis: `s * size(i) == size(x)`.
+    fn goes_round(&self, point: &Point, axis: AxisVar, root: Root) -> bool {
+        let Point::Affine(affine) = point else { return false };
+        let mut over = affine.terms.iter().filter(|(own, _)| self.roots.has(*own, root));
+        let (Some((binder, factor)), None) = (over.next(), over.next()) else { return false };
+        let turns = self.core.size(*binder).mul(factor);
+        let whole = |axis| self.roots.rate(axis, root).is_some_and(|rate| self.whole_ring(axis, root, rate));
+        factor.as_const().is_some_and(|factor| factor > 0)
+            && whole(axis)
+            && turns.is_ok_and(|turns| self.core.facts.same(&turns, &self.core.size(axis)).unwrap_or(false))
+    }
+
+    /// An axis at this rate meets the ring's first place again after its last entry.
+    fn whole_ring(&self, axis: AxisVar, root: Root, rate: Ratio) -> bool {
+        let round = || {
+            let size = self.core.size(axis).mul(&Dim::constant(rate.numerator())).ok()?;
+            let ring = Dim::var(self.roots.var(root).clone()).mul(&Dim::constant(rate.denominator())).ok()?;
+            self.core.facts.same(&size, &ring).ok()
+        };
+        round().unwrap_or(false)
+    }
+
+    /// A comparison of positions: `false` where none takes part. `ordered` is what a comparison by order demands.
+    fn compare(&mut self, val: Val, ordered: Demand) -> bool {
+        let Form::Scalar(function, args) = &self.core.vals[val].form else { return false };
+        let equality = matches!(function, ScalarFn::Eq | ScalarFn::Ne);
+        let [left, right] = args[..] else { return false };
+        if let (Some(a), Some(b)) = (guard::point_of(self.core, left), guard::point_of(self.core, right)) {
+            self.compare_points(&a, &b, equality, ordered, val);
+            return true;
+        }
+        let sides = [left, right].map(|side| match &self.core.vals[side].form {
+            Form::Number(point) => (self.roots.of_axes(&point.axes()), point.as_axis().is_some()),
+            _ => (self.positions(side), true),
+        });
+        let [(a, a_plain), (b, b_plain)] = &sides;
+        if a.is_empty() && b.is_empty() {
+            return false;
+        }
+        let both: BTreeSet<Root> = a.iter().chain(b).copied().collect();
+        // Two positions of one axis are equal or not, whatever their order. Against a number, the number counts.
+        match a == b && *a_plain && *b_plain {
+            true if equality => {}
+            true => self.demand(both, Demand::Order, val),
+            false => self.demand(both, Demand::Position, val),
+        }
+        true
+    }
+
+    /// Two index expressions, or one and a number.
+    fn compare_points(&mut self, a: &Point, b: &Point, equality: bool, ordered: Demand, val: Val) {
+        let plain = a.as_axis().zip(b.as_axis()).filter(|(a, b)| self.roots.agree(*a, *b));
+        let gap = Point::Sum(vec![(Dim::constant(1), a.clone()), (Dim::constant(-1), b.clone())]);
+        for root in self.roots.of_axes(&gap.axes()) {
+            match (self.roots.weight(&gap, root), plain, equality) {
+                (_, Some(_), true) => {}
+                (Some(Weight { weight: Ratio::ZERO, period }), _, _) => {
+                    let fixed = !self.roots.sizes_in(&gap).contains(&root);
+                    let shifted = equality || self.is_remainder(&gap);
+                    let demand = if shifted { Demand::Shift } else { ordered };
+                    self.demand([root], if fixed { demand } else { Demand::Position }, val);
+                    self.period(root, period, val);
+                }
+                _ => self.demand([root], Demand::Position, val),
+            }
+        }
+    }
+
+    /// `i % 2 < 1`: no two positions are compared.
+    fn is_remainder(&self, gap: &Point) -> bool {
+        let Point::Sum(parts) = gap else { return false };
+        parts.iter().all(|(_, part)| matches!(part, Point::Rem(..)) || part.axes().is_empty())
+    }
+
+    fn period(&mut self, root: Root, period: i64, val: Val) {
+        let present = self.found.period.entry(root).or_insert(1);
+        match lcm(*present, period) {
+            Some(common) => *present = common,
+            // Too large to be of use.
+            None => self.local.push((root, Demand::Position, val)),
+        }
+    }
+}
+
+/// The axes before and behind a reshape that are not simply kept: those between the longest equal ends.
+pub fn changed(core: &Core, of: Val, to: Val) -> (Vec<AxisVar>, Vec<AxisVar>) {
+    let (mut from, mut to) = (&core.vals[of].visible[..], &core.vals[to].visible[..]);
+    let same = |a: &AxisVar, b: &AxisVar| core.axes[*a].size == core.axes[*b].size;
+    while let ([a, from_rest @ ..], [b, to_rest @ ..]) = (from, to)
+        && same(a, b)
+    {
+        (from, to) = (from_rest, to_rest);
+    }
+    while let ([from_rest @ .., a], [to_rest @ .., b]) = (from, to)
+        && same(a, b)
+    {
+        (from, to) = (from_rest, to_rest);
+    }
+    (from.to_vec(), to.to_vec())
+}

@@ -1,0 +1,446 @@
+//! The column "flow": the positions of each root that an entry of a value depends on.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::axes::Ratio;
+
+use super::super::core::*;
+use super::demand::changed;
+use super::guard;
+use super::points::{Anchor, Roots};
+
+/// The places of a root that an entry depends on, relative to its own index: from `low` (without end: `None`) to `high`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub low: Option<Ratio>,
+    pub high: Ratio,
+    /// Behind the last place comes the first one.
+    pub wraps: bool,
+}
+
+impl Window {
+    /// The entry's own place.
+    pub const OWN: Window = Window { low: Some(Ratio::ZERO), high: Ratio::ZERO, wraps: false };
+
+    fn join(self, other: Window) -> Window {
+        Window {
+            low: self.low.zip(other.low).map(|(a, b)| a.min(b)),
+            high: self.high.max(other.high),
+            wraps: self.wraps || other.wraps,
+        }
+    }
+
+    /// The places around the places.
+    fn around(self, outer: Window) -> Option<Window> {
+        let low = match (self.low, outer.low) {
+            (Some(low), Some(more)) => Some(low.add(more)?),
+            _ => None,
+        };
+        Some(Window { low, high: self.high.add(outer.high)?, wraps: self.wraps || outer.wraps })
+    }
+}
+
+/// The positions of one root that an entry depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// All of them, or their number.
+    All,
+    /// A window around each of these index variables over the root.
+    Near(BTreeMap<AxisVar, Window>),
+}
+
+/// What an entry of a value depends on: roots that are missing do not matter to it.
+pub type Flow = BTreeMap<Root, Reach>;
+
+/// The flow of every value.
+pub fn flows(roots: &Roots) -> HashMap<Val, Flow> {
+    let core = roots.core;
+    let mut walk = Walk { roots, flow: HashMap::new(), tuples: HashMap::new() };
+    let inner: BTreeSet<Val> = core
+        .blocks
+        .iter()
+        .filter(|(block, _)| Some(*block) != core.body && Some(*block) != core.init)
+        .flat_map(|(_, block)| block.vals.iter().copied())
+        .collect();
+    for val in core.vals.keys() {
+        // The bodies of scans are walked by their scans.
+        if !inner.contains(&val) {
+            walk.value(val);
+        }
+    }
+    walk.flow
+}
+
+struct Walk<'a> {
+    roots: &'a Roots<'a>,
+    flow: HashMap<Val, Flow>,
+    /// The flows of a tuple's components.
+    tuples: HashMap<Val, Vec<Flow>>,
+}
+
+impl Walk<'_> {
+    fn of(&self, val: Val) -> Flow {
+        self.flow.get(&val).cloned().unwrap_or_default()
+    }
+
+    /// An entry depends on its own position of these axes.
+    fn own(&self, axes: &[AxisVar]) -> Flow {
+        let mut flow = Flow::new();
+        for &axis in axes {
+            for root in self.roots.of_axis(axis) {
+                let reach = match self.roots.rate(axis, root) {
+                    Some(_) => Reach::Near(BTreeMap::from([(axis, Window::OWN)])),
+                    None => Reach::All,
+                };
+                add(&mut flow, root, reach);
+            }
+        }
+        flow
+    }
+
+    /// An index expression: its variables, and the sizes in it.
+    fn point(&self, point: &Point) -> Flow {
+        let mut flow = self.own(&point.axes());
+        for root in self.roots.sizes_in(point) {
+            flow.insert(root, Reach::All);
+        }
+        flow
+    }
+
+    fn all(&self, flow: &mut Flow, axis: AxisVar) {
+        for root in self.roots.of_axis(axis) {
+            flow.insert(root, Reach::All);
+        }
+    }
+
+    /// Finds a value's flow from those of its arguments.
+    fn value(&mut self, val: Val) {
+        let core = self.roots.core;
+        let data = &core.vals[val];
+        let flow = match &data.form {
+            Form::Input(_) => self.own(&data.visible),
+            Form::Param(_) | Form::State(_) | Form::Const(_) | Form::Random { .. } => Flow::new(),
+            Form::Seed | Form::Step | Form::Steps => Flow::new(),
+            Form::Carry(..) => return,
+            Form::Size(dim) => {
+                self.roots.made_of(dim).into_iter().map(|root| (root, Reach::All)).collect()
+            }
+            Form::Position(axis) => self.own(&[*axis]),
+            Form::Number(point) => self.point(point),
+            Form::Inside(point, axis) => self.inside(point, *axis),
+            Form::Scalar(_, args) => args.iter().map(|&arg| self.of(arg)).fold(Flow::new(), join),
+            Form::Choice(then, otherwise) => join(self.of(*then), self.of(*otherwise)),
+            Form::Read { of, at, .. } => self.read(*of, at),
+            Form::Rename { of, to } => {
+                let from = core.vals[*of].visible.clone();
+                let to: HashMap<AxisVar, AxisVar> = from.into_iter().zip(to.iter().copied()).collect();
+                self.replace(self.of(*of), &|axis| {
+                    let to = to.get(&axis).copied().unwrap_or(axis);
+                    self.roots.agree(axis, to).then_some(Shifted::to(to))
+                })
+            }
+            Form::AsIndex(of) | Form::Alias { of, .. } | Form::StopGradient(of) => self.of(*of),
+            Form::Tabulate { body, .. } => self.of(*body),
+            Form::Reshape(of) => {
+                let (from, to) = changed(core, *of, val);
+                let kept = core.vals[*of].visible.iter().copied().filter(|axis| !from.contains(axis));
+                let shown = data.visible.iter().copied().filter(|axis| !to.contains(axis));
+                let map: HashMap<AxisVar, AxisVar> = kept.zip(shown).collect();
+                self.replace(self.of(*of), &|axis| match map.get(&axis) {
+                    Some(&to) => self.roots.agree(axis, to).then_some(Shifted::to(to)),
+                    None if from.contains(&axis) => None,
+                    None => Some(Shifted::to(axis)),
+                })
+            }
+            Form::Concat { parts, position } => parts
+                .iter()
+                .map(|&part| {
+                    let joined = core.vals[part].visible[*position];
+                    self.replace(self.of(part), &|axis| (axis != joined).then_some(Shifted::to(axis)))
+                })
+                .fold(Flow::new(), join),
+            Form::Reduce { op, over, guard, body } => self.reduce(*op, over, *guard, *body),
+            Form::Sort { of, axis, .. } => {
+                let mut flow =
+                    self.replace(self.of(*of), &|other| (other != *axis).then_some(Shifted::to(other)));
+                self.all(&mut flow, *axis);
+                flow
+            }
+            Form::Gradients { of, wrt } => {
+                let mut components = Vec::new();
+                for &arg in wrt {
+                    // Backwards every entry hears from all that it reaches; only entries that keep to themselves stay so.
+                    let mut flow: Flow =
+                        self.of(*of).into_iter().map(|(root, reach)| (root, reversed(reach))).collect();
+                    for &axis in &core.vals[arg].visible {
+                        self.all(&mut flow, axis);
+                    }
+                    components.push(flow);
+                }
+                self.tuples.insert(val, components);
+                return;
+            }
+            Form::Component { of, index } => {
+                self.tuples.get(of).and_then(|flows| flows.get(*index)).cloned().unwrap_or_default()
+            }
+            Form::Scan { axis, reverse, inits, body } => {
+                let flows = self.scan(*axis, *reverse, inits, *body);
+                self.tuples.insert(val, flows);
+                return;
+            }
+            Form::Assume { of, property, root } => {
+                let mut flow = self.of(*of);
+                let own = |low| {
+                    let window = Window { low, ..Window::OWN };
+                    let axes = data.visible.iter().filter(|&&axis| core.axes[axis].root == Some(*root));
+                    Reach::Near(axes.map(|&axis| (axis, window)).collect())
+                };
+                match &**property {
+                    "batch" => drop(flow.insert(*root, own(Some(Ratio::ZERO)))),
+                    "causal" => drop(flow.insert(*root, own(None))),
+                    _ => {}
+                }
+                flow
+            }
+        };
+        self.flow.insert(val, flow);
+    }
+
+    /// Whether an index lies on an axis: up to the end of the axis as far as the index looks ahead.
+    fn inside(&self, point: &Point, axis: AxisVar) -> Flow {
+        let mut flow = self.point(point);
+        for root in self.roots.of_axis(axis) {
+            let reach = match self.roots.anchor(point, axis, root) {
+                Some(anchor) => {
+                    let low = anchor.low.map(|low| low.min(Ratio::ZERO));
+                    let window = Window { low, high: anchor.high.max(Ratio::ZERO), wraps: anchor.wraps };
+                    Reach::Near(BTreeMap::from([(anchor.to, window)]))
+                }
+                None => Reach::All,
+            };
+            add(&mut flow, root, reach);
+        }
+        flow
+    }
+
+    fn read(&self, of: Val, at: &[At]) -> Flow {
+        let visible = &self.roots.core.vals[of].visible;
+        let mut flow = Flow::new();
+        for (root, reach) in self.of(of) {
+            let moved = self.replace(Flow::from([(root, reach)]), &|axis| {
+                let Some(index) = visible.iter().position(|&shown| shown == axis) else {
+                    return Some(Shifted::to(axis));
+                };
+                match &at[index] {
+                    At::Keep => Some(Shifted::to(axis)),
+                    At::Point(point) => self.roots.anchor(point, axis, root).map(Shifted::from),
+                    At::Entry(_) => None,
+                }
+            });
+            flow = join(flow, moved);
+        }
+        for (&axis, at) in visible.iter().zip(at) {
+            match at {
+                At::Keep => {}
+                At::Entry(index) => {
+                    flow = join(flow, self.of(*index));
+                    self.all(&mut flow, axis);
+                }
+                // An index over other axes is a number that decides what is read; sizes in it decide, too.
+                At::Point(point) => {
+                    let own = self.roots.of_axis(axis);
+                    let (inner, _) = self.roots.unwrapped(point, axis);
+                    let mut number = self.own(&point.axes());
+                    number.retain(|root, _| !own.contains(root));
+                    for root in self.roots.sizes_in(inner) {
+                        number.insert(root, Reach::All);
+                    }
+                    flow = join(flow, number);
+                }
+            }
+        }
+        flow
+    }
+
+    fn reduce(&self, op: Reducer, over: &[AxisVar], guard: Option<Val>, body: Val) -> Flow {
+        let bounds = guard.map(|guard| guard::bounds(self.roots, guard, over)).unwrap_or_default();
+        let mut flow = join(self.of(body), guard.map(|guard| self.of(guard)).unwrap_or_default());
+        for &axis in over {
+            let bound = bounds.iter().find(|bound| bound.bounded == axis);
+            let reach = bound.map(|bound| Shifted {
+                to: bound.to,
+                window: Window { low: bound.low, high: bound.high, wraps: false },
+            });
+            let before = flow.clone();
+            flow = self.replace(flow, &|other| if other == axis { reach } else { Some(Shifted::to(other)) });
+            // The range itself is read: how many entries there are, or how far the guard lets it go.
+            for root in self.roots.of_axis(axis) {
+                let range = match reach {
+                    Some(Shifted { to, window }) => Reach::Near(BTreeMap::from([(to, window)])),
+                    None => Reach::All,
+                };
+                add(&mut flow, root, range);
+            }
+            if op == Reducer::Softmax {
+                flow = join(flow, before);
+            }
+        }
+        flow
+    }
+
+    /// The components' flows: final carries, then yields. Carried values are a fixpoint of the body.
+    fn scan(&mut self, axis: AxisVar, reverse: bool, inits: &[Val], body: BlockId) -> Vec<Flow> {
+        let core = self.roots.core;
+        let block = &core.blocks[body];
+        let carries: Vec<(usize, Val)> = block
+            .vals
+            .iter()
+            .filter_map(|&val| match core.vals[val].form {
+                Form::Carry(of, index) if of == body => Some((index, val)),
+                _ => None,
+            })
+            .collect();
+        let mut state: Vec<Flow> = inits.iter().map(|&init| self.of(init)).collect();
+        // Each round can only widen; what still grows after some rounds reaches everything.
+        for round in 0.. {
+            for &(index, val) in &carries {
+                self.flow.insert(val, state[index].clone());
+            }
+            for &val in &block.vals {
+                self.value(val);
+            }
+            let mut changed = false;
+            for (index, present) in state.iter_mut().enumerate() {
+                let next = self.of(block.results[index]);
+                // One step later, what was at this step lies in the past.
+                let next = self.replace(next, &|other| match other == axis {
+                    true if reverse => None,
+                    true => Some(Shifted { window: Window { low: None, ..Window::OWN }, ..Shifted::to(axis) }),
+                    false => Some(Shifted::to(other)),
+                });
+                let mut joined = join(present.clone(), next);
+                // A carry at a step has seen the steps before it.
+                for root in self.roots.of_axis(axis) {
+                    let past = Window { low: None, ..Window::OWN };
+                    let seen = match self.roots.rate(axis, root) {
+                        Some(_) if !reverse => Reach::Near(BTreeMap::from([(axis, past)])),
+                        _ => Reach::All,
+                    };
+                    let before = joined.remove(&root);
+                    joined.insert(root, join_reach(before, seen));
+                }
+                if joined != *present {
+                    changed = true;
+                    *present = if round >= 3 {
+                        joined.into_keys().map(|root| (root, Reach::All)).collect()
+                    } else {
+                        joined
+                    };
+                }
+            }
+            if !changed || round > 8 {
+                break;
+            }
+        }
+        let mut flows: Vec<Flow> = Vec::new();
+        for (index, &result) in block.results.iter().enumerate() {
+            let flow = self.of(result);
+            // The last carry has no step of its own any more; in reverse a step depends on those behind it.
+            let ends = index < inits.len();
+            let mut flow = self.replace(flow, &|other| {
+                if other == axis && (ends || reverse) {
+                    None
+                } else {
+                    Some(Shifted::to(other))
+                }
+            });
+            if ends {
+                flow = join(flow, self.of(inits[index]));
+                for root in self.roots.of_axis(axis) {
+                    flow.insert(root, Reach::All);
+                }
+            }
+            flows.push(flow);
+        }
+        flows
+    }
+    /// Puts other index variables in place; `None`: any position, so all of the root.
+    fn replace(&self, flow: Flow, to: &dyn Fn(AxisVar) -> Option<Shifted>) -> Flow {
+        let mut replaced = Flow::new();
+        for (root, reach) in flow {
+            let reach = match reach {
+                Reach::All => Reach::All,
+                Reach::Near(near) => {
+                    let mut result = Reach::Near(BTreeMap::new());
+                    for (axis, window) in near {
+                        let moved =
+                            to(axis).and_then(|shifted| Some((shifted.to, window.around(shifted.window)?)));
+                        result = match moved {
+                            Some(entry) => join_reach(Some(result), Reach::Near(BTreeMap::from([entry]))),
+                            None => Reach::All,
+                        };
+                    }
+                    result
+                }
+            };
+            add(&mut replaced, root, reach);
+        }
+        replaced
+    }
+}
+
+/// An index variable in place of another, with what the reads add.
+#[derive(Clone, Copy, Debug)]
+struct Shifted {
+    to: AxisVar,
+    window: Window,
+}
+
+impl Shifted {
+    /// The variable itself.
+    fn to(to: AxisVar) -> Shifted {
+        Shifted { to, window: Window::OWN }
+    }
+}
+
+impl From<Anchor> for Shifted {
+    fn from(anchor: Anchor) -> Shifted {
+        let Anchor { to, low, high, wraps } = anchor;
+        Shifted { to, window: Window { low, high, wraps } }
+    }
+}
+
+fn add(flow: &mut Flow, root: Root, reach: Reach) {
+    let present = flow.remove(&root);
+    flow.insert(root, join_reach(present, reach));
+}
+
+fn join(left: Flow, right: Flow) -> Flow {
+    let mut joined = left;
+    for (root, reach) in right {
+        add(&mut joined, root, reach);
+    }
+    joined
+}
+
+fn join_reach(left: Option<Reach>, right: Reach) -> Reach {
+    match (left, right) {
+        (None, reach) => reach,
+        (Some(Reach::All), _) | (_, Reach::All) => Reach::All,
+        (Some(Reach::Near(mut near)), Reach::Near(more)) => {
+            for (axis, window) in more {
+                let present = near.entry(axis).or_insert(window);
+                *present = present.join(window);
+            }
+            Reach::Near(near)
+        }
+    }
+}
+
+/// The flow of a derivative: only what keeps to its own position stays there.
+fn reversed(reach: Reach) -> Reach {
+    match reach {
+        Reach::Near(near) if near.values().all(|window| *window == Window::OWN) => Reach::Near(near),
+        _ => Reach::All,
+    }
+}

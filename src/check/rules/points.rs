@@ -1,0 +1,311 @@
+//! Index expressions as points of a grid: how they move when a root is translated, and which places they name.
+//!
+//! An axis of size `(H + 3) / 2` runs over H at rate 2: neighbours lie two apart. The rate follows from the size alone, so
+//! every axis with that size has it. Translating H by s moves an index over it by s / 2.
+
+use crate::axes::{Dim, DimVar, Ratio};
+
+use super::super::core::*;
+
+/// The roots of a core, as the rules look at them.
+pub struct Roots<'a> {
+    pub core: &'a Core,
+    vars: Vec<DimVar>,
+}
+
+/// How an index expression follows the translations of a root.
+#[derive(Clone, Copy, Debug)]
+pub struct Weight {
+    /// By how much it grows when the root is translated by one.
+    pub weight: Ratio,
+    /// The translations of which this holds: the multiples.
+    pub period: i64,
+}
+
+/// `index variable + [low, high]`, in places of the root: where an index expression lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Anchor {
+    pub to: AxisVar,
+    pub low: Option<Ratio>,
+    pub high: Ratio,
+    /// Behind the last place comes the first one.
+    pub wraps: bool,
+}
+
+/// `Σ coefficient * variable + [low, high]`, over the variables of one root; `None` is without end.
+struct Linear {
+    terms: Vec<(AxisVar, Ratio)>,
+    low: Option<Ratio>,
+    high: Option<Ratio>,
+}
+
+impl<'a> Roots<'a> {
+    pub fn new(core: &'a Core) -> Roots<'a> {
+        Roots { core, vars: core.roots.values().map(|info| DimVar::new(info.name.as_str())).collect() }
+    }
+
+    /// The roots whose positions an axis runs over. An axis without a root whose size follows from one counts for it:
+    /// it may be zipped with it.
+    pub fn of_axis(&self, axis: AxisVar) -> Vec<Root> {
+        let info = &self.core.axes[axis];
+        match (&info.root, &info.size) {
+            (Some(root), _) => vec![*root],
+            (None, Some(size)) => self.mentioned(size),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    pub fn of_axes(&self, axes: &[AxisVar]) -> Vec<Root> {
+        let mut roots: Vec<Root> = axes.iter().flat_map(|&axis| self.of_axis(axis)).collect();
+        roots.sort();
+        roots.dedup();
+        roots
+    }
+
+    pub fn has(&self, axis: AxisVar, root: Root) -> bool {
+        self.of_axis(axis).contains(&root)
+    }
+
+    pub fn mentioned(&self, dim: &Dim) -> Vec<Root> {
+        let roots = self.core.roots.keys().zip(&self.vars);
+        roots.filter(|(_, var)| dim.mentions(var)).map(|(root, _)| root).collect()
+    }
+
+    /// The roots that a size's value depends on: those that fresh names of sizes stand for, too.
+    pub fn made_of(&self, dim: &Dim) -> Vec<Root> {
+        self.mentioned(&self.core.expand(dim))
+    }
+
+    pub fn var(&self, root: Root) -> &DimVar {
+        use cranelift_entity::EntityRef;
+        &self.vars[root.index()]
+    }
+
+    /// The distance between neighbouring entries of an axis, in places of the root. `None` where the axis is no grid over it.
+    pub fn rate(&self, axis: AxisVar, root: Root) -> Option<Ratio> {
+        let [only] = self.of_axis(axis)[..] else { return None };
+        let slope = self.core.axes[axis].size.as_ref()?.slope(self.var(root))?;
+        let rate = slope.inverse()?;
+        (only == root && rate.is_positive()).then_some(rate)
+    }
+
+    /// An axis with exactly the root's entries.
+    pub fn is_whole(&self, axis: AxisVar, root: Root) -> bool {
+        let size = self.core.axes[axis].size.as_ref();
+        size.and_then(Dim::as_var) == Some(self.var(root))
+    }
+
+    /// Two axes whose entries may be put together, one with one.
+    pub fn agree(&self, left: AxisVar, right: AxisVar) -> bool {
+        let roots = self.of_axis(left);
+        roots == self.of_axis(right)
+            && (self.core.axes[left].size == self.core.axes[right].size
+                || roots.iter().all(|&root| {
+                    self.rate(left, root).is_some() && self.rate(left, root) == self.rate(right, root)
+                }))
+    }
+
+    // ---- weights -------------------------------------------------------------------------------
+
+    /// How a point follows the translations of a root; `None` where it does not follow them evenly.
+    pub fn weight(&self, point: &Point, root: Root) -> Option<Weight> {
+        match point {
+            Point::Affine(affine) => {
+                let mut total = Weight { weight: Ratio::ZERO, period: 1 };
+                for (axis, factor) in &affine.terms {
+                    if self.mentioned(factor).contains(&root) {
+                        return None;
+                    }
+                    if !self.has(*axis, root) {
+                        continue;
+                    }
+                    let rate = self.rate(*axis, root)?;
+                    let moved = Ratio::whole(factor.as_const()?).div(rate)?;
+                    // The axis moves by whole entries where the root moves by multiples of the rate's numerator.
+                    let period = lcm(total.period, rate.numerator())?;
+                    total = Weight { weight: total.weight.add(moved)?, period };
+                }
+                Some(total)
+            }
+            Point::Div(inner, by) => {
+                let inner = self.weight(inner, root)?;
+                if inner.weight == Ratio::ZERO {
+                    return (!self.mentioned(by).contains(&root)).then_some(inner);
+                }
+                let by = by.as_const()?;
+                let weight = inner.weight.div(Ratio::whole(by))?;
+                Some(Weight { weight, period: lcm(inner.period, whole_turns(inner.weight, by)?)? })
+            }
+            Point::Rem(inner, by) => {
+                let inner = self.weight(inner, root)?;
+                if inner.weight == Ratio::ZERO {
+                    return (!self.mentioned(by).contains(&root)).then_some(inner);
+                }
+                let period = lcm(inner.period, whole_turns(inner.weight, by.as_const()?)?)?;
+                Some(Weight { weight: Ratio::ZERO, period })
+            }
+            Point::Sum(parts) => {
+                let mut total = Weight { weight: Ratio::ZERO, period: 1 };
+                for (factor, part) in parts {
+                    let part = self.weight(part, root)?;
+                    let scaled = if part.weight == Ratio::ZERO {
+                        Ratio::ZERO
+                    } else {
+                        part.weight.mul(Ratio::whole(factor.as_const()?))?
+                    };
+                    if self.mentioned(factor).contains(&root) {
+                        return None;
+                    }
+                    let period = lcm(total.period, part.period)?;
+                    total = Weight { weight: total.weight.add(scaled)?, period };
+                }
+                Some(total)
+            }
+        }
+    }
+
+    /// The roots whose sizes stand in a point: in a constant, a factor, a divisor.
+    pub fn sizes_in(&self, point: &Point) -> Vec<Root> {
+        match point {
+            Point::Affine(affine) => {
+                let factors = affine.terms.iter().flat_map(|(_, factor)| self.made_of(factor));
+                self.made_of(&affine.constant).into_iter().chain(factors).collect()
+            }
+            Point::Div(inner, by) | Point::Rem(inner, by) => {
+                self.sizes_in(inner).into_iter().chain(self.made_of(by)).collect()
+            }
+            Point::Sum(parts) => parts
+                .iter()
+                .flat_map(|(factor, part)| self.made_of(factor).into_iter().chain(self.sizes_in(part)))
+                .collect(),
+        }
+    }
+
+    /// What is taken modulo the axis' own size, and whether it is.
+    pub fn unwrapped<'p>(&self, point: &'p Point, axis: AxisVar) -> (&'p Point, bool) {
+        match point {
+            Point::Rem(inner, by) if Some(by) == self.core.axes[axis].size.as_ref() => (inner, true),
+            _ => (point, false),
+        }
+    }
+
+    // ---- places --------------------------------------------------------------------------------
+
+    /// Where an index into `axis` lies, relative to the one variable over the root that it follows.
+    pub fn anchor(&self, point: &Point, axis: AxisVar, root: Root) -> Option<Anchor> {
+        let (point, wraps) = self.unwrapped(point, axis);
+        let rate = self.rate(axis, root)?;
+        let linear = self.linear(point, root)?;
+        let [(to, factor)] = linear.terms[..] else { return None };
+        if rate.mul(factor)? != self.rate(to, root)? {
+            return None;
+        }
+        let low = match linear.low {
+            Some(low) => Some(low.mul(rate)?),
+            None => None,
+        };
+        Some(Anchor { to, low, high: linear.high?.mul(rate)?, wraps })
+    }
+
+    fn linear(&self, point: &Point, root: Root) -> Option<Linear> {
+        match point {
+            Point::Affine(affine) => {
+                if self.mentioned(&affine.constant).contains(&root) {
+                    return None;
+                }
+                let constant = affine.constant.as_const().map(Ratio::whole);
+                let mut linear = Linear { terms: Vec::new(), low: constant, high: constant };
+                for (axis, factor) in &affine.terms {
+                    if self.has(*axis, root) {
+                        linear.terms.push((*axis, Ratio::whole(factor.as_const()?)));
+                        continue;
+                    }
+                    // A number from 0 on: as far as the axis goes.
+                    let size = self.core.size(*axis).as_const().filter(|size| *size > 0);
+                    let most = match (size, factor.as_const()) {
+                        (Some(size), Some(factor)) => Ratio::whole(size - 1).mul(Ratio::whole(factor)),
+                        _ => None,
+                    };
+                    match factor.as_const() {
+                        Some(factor) if factor < 0 => linear.low = sum(linear.low, most),
+                        Some(_) => linear.high = sum(linear.high, most),
+                        None if factor.at_least(0) => linear.high = None,
+                        None => (linear.low, linear.high) = (None, None),
+                    }
+                }
+                Some(linear)
+            }
+            Point::Div(inner, by) => {
+                let inner = self.linear(inner, root)?;
+                let by = by.as_const().filter(|by| *by > 0)?;
+                let part = Ratio::new(1, by)?;
+                let terms = inner.terms.iter().map(|(axis, factor)| Some((*axis, factor.mul(part)?)));
+                let lost = inner.low.and_then(|low| low.add(Ratio::whole(1 - by)));
+                Some(Linear {
+                    terms: terms.collect::<Option<_>>()?,
+                    low: lost.and_then(|low| low.mul(part)),
+                    high: inner.high.and_then(|high| high.mul(part)),
+                })
+            }
+            Point::Rem(_, by) => {
+                let by = by.as_const().filter(|by| *by > 0)?;
+                Some(Linear {
+                    terms: Vec::new(),
+                    low: Some(Ratio::ZERO),
+                    high: Some(Ratio::whole(by - 1)),
+                })
+            }
+            Point::Sum(parts) => {
+                let mut total =
+                    Linear { terms: Vec::new(), low: Some(Ratio::ZERO), high: Some(Ratio::ZERO) };
+                for (factor, part) in parts {
+                    let part = self.linear(part, root)?;
+                    let factor = Ratio::whole(factor.as_const()?);
+                    for (axis, own) in part.terms {
+                        let own = own.mul(factor)?;
+                        match total.terms.iter_mut().find(|(present, _)| *present == axis) {
+                            Some((_, present)) => *present = present.add(own)?,
+                            None => total.terms.push((axis, own)),
+                        }
+                    }
+                    let ends = [part.low, part.high].map(|end| end.and_then(|end| end.mul(factor)));
+                    let [low, high] = if factor < Ratio::ZERO { [ends[1], ends[0]] } else { ends };
+                    total.low = sum(total.low, low);
+                    total.high = sum(total.high, high);
+                }
+                total.terms.retain(|(_, factor)| *factor != Ratio::ZERO);
+                Some(total)
+            }
+        }
+    }
+}
+
+fn sum(left: Option<Ratio>, right: Option<Ratio>) -> Option<Ratio> {
+    left?.add(right?)
+}
+
+/// The least translation of the root that moves an index by whole multiples of `by`.
+fn whole_turns(weight: Ratio, by: i64) -> Option<i64> {
+    let turn = weight.denominator().checked_mul(by)?;
+    Ratio::new(turn, weight.numerator()).map(|turns| turns.numerator().abs())
+}
+
+pub fn lcm(a: i64, b: i64) -> Option<i64> {
+    let whole = Ratio::new(a, b)?;
+    whole.numerator().checked_mul(b).map(i64::abs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ratio, lcm, whole_turns};
+
+    #[test]
+    fn periods() {
+        assert_eq!(lcm(4, 6), Some(12));
+        assert_eq!(lcm(1, 5), Some(5));
+        // An index at rate 1/2 moves by 2 for each place of the root: 3 divides its moves after 3 places.
+        assert_eq!(whole_turns(Ratio::whole(2), 3), Some(3));
+        assert_eq!(whole_turns(Ratio::whole(2), 4), Some(2));
+        assert_eq!(whole_turns(Ratio::new(1, 2).unwrap(), 3), Some(6));
+    }
+}
