@@ -16,6 +16,8 @@ mod imports;
 mod numbers;
 #[path = "suite/pages.rs"]
 mod pages;
+#[path = "suite/reads.rs"]
+mod reads;
 #[path = "suite/repl.rs"]
 mod repl;
 #[path = "suite/stacks.rs"]

@@ -4,11 +4,13 @@ use std::rc::Rc;
 
 use nn_grammar::ast;
 
+use crate::axes::Ratio;
 use crate::base::Span;
 use crate::tensor::DType;
 
 use super::core::*;
 use super::errors;
+use super::kind::Kind;
 use super::state::{Checker, Checking, Compared};
 use super::value::{Num, Value};
 
@@ -269,6 +271,18 @@ impl Checker<'_> {
         let named = size.as_ref().is_some_and(|size| size.as_const().is_none());
         if visible.contains(&axis) && (same.len() == 1 || !named) {
             return Ok(axis);
+        }
+        // On a grid `over: H` also means what runs over H at another rate.
+        if same.is_empty() && matches!(self.declared_kind(axis), Some(Kind::Grid | Kind::Ring)) {
+            let family = self.family(axis);
+            let var = size.as_ref().and_then(|size| size.as_var()).cloned();
+            let rooted = |cx: &Self, other: AxisVar| {
+                let slope = cx.size_of(other).zip(var.as_ref()).and_then(|(size, var)| size.slope(var));
+                cx.family(other) == family || slope.is_some_and(Ratio::is_positive)
+            };
+            let found: Vec<AxisVar> = visible.iter().copied().filter(|&other| rooted(self, other)).collect();
+            let name = self.core.axes[axis].name.clone();
+            return self.one_axis(&found, &name, val, span);
         }
         let name = self.core.axes[axis].name.clone();
         self.one_axis(&same, &name, val, span)

@@ -30,6 +30,7 @@ pub enum Builtin {
     Sort,
     ArgSort,
     TopK,
+    Shift,
     StopGradient,
     Grad,
     Vjp,
@@ -42,7 +43,7 @@ pub enum Builtin {
     Normal,
 }
 
-const NAMED: [(&str, Builtin); 32] = [
+const NAMED: [(&str, Builtin); 33] = [
     ("abs", Builtin::Scalar(ScalarFn::Abs)),
     ("sign", Builtin::Scalar(ScalarFn::Sign)),
     ("sqrt", Builtin::Scalar(ScalarFn::Sqrt)),
@@ -64,6 +65,7 @@ const NAMED: [(&str, Builtin); 32] = [
     ("sort", Builtin::Sort),
     ("argsort", Builtin::ArgSort),
     ("top_k", Builtin::TopK),
+    ("shift", Builtin::Shift),
     ("stop_gradient", Builtin::StopGradient),
     ("grad", Builtin::Grad),
     ("vjp", Builtin::Vjp),
@@ -168,6 +170,7 @@ impl Checker<'_> {
             Builtin::ArgSort => &["over", "into", "descending"],
             Builtin::TopK => &["over"],
             Builtin::Uniform => &["low", "high"],
+            Builtin::Shift => &["over", "by", "fill"],
             _ => &[],
         };
         if let Some((label, _)) = args.labelled.iter().find(|(label, _)| !allowed.contains(&&*label.name)) {
@@ -238,6 +241,11 @@ impl Checker<'_> {
             Builtin::Flatten => self.flatten(args, over, span),
             Builtin::Concat => self.concat(args, over, span),
             Builtin::Split => self.split(args, over, span),
+            Builtin::Shift => {
+                let (by, fill) = (labelled(&args, "by"), labelled(&args, "fill"));
+                let (value, _) = args.positional.remove(0);
+                self.shift(value, over, by, fill, span)
+            }
             Builtin::Sort | Builtin::ArgSort | Builtin::TopK => self.sorting(builtin, args, into, span),
             Builtin::StopGradient => {
                 let (value, place) = args.positional.remove(0);

@@ -191,7 +191,11 @@ fn theorem(core: &Core, facts: &Facts, root: Root) -> AxisTheorem {
     };
     // What commutes with every permutation commutes with the cyclic ones, and these are translations away from the border.
     let against = |granted: &[Demand]| {
-        demands.iter().filter(|demanded| !granted.contains(&demanded.demand)).max_by_key(|d| d.demand).copied()
+        demands
+            .iter()
+            .filter(|demanded| !granted.contains(&demanded.demand))
+            .max_by_key(|d| d.demand)
+            .copied()
     };
     for (property, granted) in [
         (permutation, &[][..]),
@@ -500,6 +504,37 @@ fn reason(core: &Core, val: Val, demand: Demand, axis: &str) -> String {
     }
 }
 
+fn permutes(holds: &BTreeSet<Property>) -> bool {
+    holds.contains(&Property::PermutationInvariant) || holds.contains(&Property::PermutationEquivariant)
+}
+
+impl GridTheorem {
+    /// `commutes with translations of H by multiples of 4, away from its border; field [-3, 3]`
+    fn sentence(&self, name: &str, holds: &BTreeSet<Property>) -> String {
+        let cyclic = holds.contains(&Property::ShiftEquivariant) || holds.contains(&Property::ShiftInvariant);
+        let kept =
+            holds.contains(&Property::ShiftEquivariant) || holds.contains(&Property::TranslationEquivariant);
+        let moves = if cyclic { "cyclic shifts" } else { "translations" };
+        let mut text = match kept {
+            true => format!("commutes with {moves} of {name}"),
+            false => format!("invariant under {moves} of {name}"),
+        };
+        if self.period != 1 {
+            text.push_str(&format!(" by multiples of {}", self.period));
+        }
+        if !cyclic {
+            text.push_str(", away from its border");
+        }
+        if let Some(stride) = self.stride.filter(|stride| *stride != Ratio::ONE) {
+            text.push_str(&format!(", at stride {stride}"));
+        }
+        if let Some((low, high)) = self.field.filter(|field| *field != (Ratio::ZERO, Ratio::ZERO)) {
+            text.push_str(&format!("; receptive field [{low}, {high}]"));
+        }
+        text
+    }
+}
+
 impl AxisTheorem {
     /// The strongest of what holds, in words.
     pub fn sentence(&self) -> String {
@@ -519,6 +554,9 @@ impl AxisTheorem {
                 parts.push(format!("equivariant under permutations of {name}"));
             } else if holds.contains(&Property::PermutationEquivariantExceptTies) {
                 parts.push(format!("equivariant under permutations of {name}, except at ties"));
+            }
+            if let (Some(grid), false) = (&self.grid, permutes(holds)) {
+                parts.push(grid.sentence(name, holds));
             }
             parts.join("; ")
         };

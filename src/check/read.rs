@@ -7,6 +7,8 @@ use nn_grammar::ast::{self, IxKind};
 
 use crate::axes::Dim;
 use crate::base::Span;
+use crate::ops::ScalarFn;
+use crate::tensor::DType;
 
 use super::core::*;
 use super::errors;
@@ -86,13 +88,7 @@ impl Checker<'_> {
     }
 
     /// One index into one axis, and whether it may lie outside.
-    fn read_at(
-        &mut self,
-        index: Value,
-        axis: AxisVar,
-        of: Val,
-        span: Span,
-    ) -> Checking<(At, Outside)> {
+    fn read_at(&mut self, index: Value, axis: AxisVar, of: Val, span: Span) -> Checking<(At, Outside)> {
         match index {
             Value::Index(point) => {
                 if let Some(binder) = point.as_axis() {
@@ -138,13 +134,7 @@ impl Checker<'_> {
     }
 
     /// A read at an expression that is no plain binder.
-    fn read_point(
-        &mut self,
-        point: Point,
-        axis: AxisVar,
-        of: Val,
-        span: Span,
-    ) -> Checking<(At, Outside)> {
+    fn read_point(&mut self, point: Point, axis: AxisVar, of: Val, span: Span) -> Checking<(At, Outside)> {
         let known = !self.is_open(&point, axis);
         if known && self.lies_inside(&point, axis, span)? == Some(true) {
             return Ok((At::Point(point), Outside::Never));
@@ -313,5 +303,89 @@ impl Checker<'_> {
         let sliced = self.fresh_axis(count.to_string(), Some(count), span);
         let point = Point::Affine(AffinePoint { constant: low, terms: vec![(sliced, Dim::constant(1))] });
         Ok((At::Point(point), sliced))
+    }
+
+    /// `shift(x, over: T, by: 1, fill: 0)`: entry t of the result is entry t - 1 of x, and `fill` where there is none.
+    pub fn shift(
+        &mut self,
+        value: Value,
+        over: Option<(Value, Span)>,
+        by: Option<(Value, Span)>,
+        fill: Option<(Value, Span)>,
+        span: Span,
+    ) -> Checking<Value> {
+        let of = self.to_tensor(value, span)?;
+        let (elem, visible) = (self.elem(of), self.visible(of).to_vec());
+        let position = match over {
+            None => visible.len().checked_sub(1),
+            Some((over, place)) => match self.axes_named(&over, of, place)?[..] {
+                [axis] => visible.iter().position(|&own| own == axis),
+                _ => return self.fail(errors::not_an_axis(place, "a list of axes")),
+            },
+        };
+        let Some(position) = position else {
+            let shown = self.show_val(of);
+            return self.fail(errors::too_many_indices(span, &shown, 1));
+        };
+        let by = match by {
+            None => Dim::constant(1),
+            Some((Value::Num(Num { dim: Some(dim), .. }), _)) => dim,
+            Some((other, place)) => {
+                let what = other.describe();
+                return self.fail(errors::not_a_dim(place, what));
+            }
+        };
+        let axis = visible[position];
+        let binder = self.fresh_like(axis);
+        let back = by.neg();
+        let back = self.dim(back, span)?;
+        let point = Point::Affine(AffinePoint { constant: back, terms: vec![(binder, Dim::constant(1))] });
+        let at = (0..visible.len())
+            .map(|index| if index == position { At::Point(point.clone()) } else { At::Keep })
+            .collect();
+        let mut shown = visible.clone();
+        shown[position] = binder;
+        let read = Form::Read { of, at, outside: Outside::Zero };
+        let read = self.emit(read, elem.clone(), shown.clone(), span);
+        let zero = match &fill {
+            None => matches!(elem, Elem::Of(_)),
+            Some((Value::Num(num), _)) => num.known() == Some(0.0) && matches!(elem, Elem::Of(_)),
+            Some(_) => false,
+        };
+        let shifted = if zero {
+            read
+        } else {
+            let Some((fill, place)) = fill else { return self.fail(errors::shift_without_fill(span)) };
+            let fill = self.fill_of(fill, &elem, place)?;
+            let inside = self.emit(Form::Inside(point, binder), Elem::Of(DType::Bool), Vec::new(), span);
+            // The condition and the filling get all axes of the value.
+            let mut wide = |body: Val| {
+                let elem = self.elem(body);
+                self.emit(Form::Tabulate { axes: shown.clone(), body }, elem, shown.clone(), span)
+            };
+            let (inside, fill) = (wide(inside), wide(fill));
+            self.emit(Form::Scalar(ScalarFn::Select, vec![inside, read, fill]), elem.clone(), shown, span)
+        };
+        Ok(Value::Tensor(self.emit(Form::Rename { of: shifted, to: visible.clone() }, elem, visible, span)))
+    }
+
+    /// What stands where a shift reads nothing: one entry of the value's type.
+    fn fill_of(&mut self, fill: Value, elem: &Elem, span: Span) -> Checking<Val> {
+        if let (Value::Num(Num { dim: Some(dim), .. }), Elem::Idx(size, _)) = (&fill, elem) {
+            let room = size.sub(dim).and_then(|room| room.sub(&Dim::constant(1)));
+            let room = self.dim(room, span)?;
+            if !self.facts.at_least(dim, 0) || !self.facts.at_least(&room, 0) {
+                return self.fail(errors::literal_position(span, dim, size));
+            }
+            let point = Point::constant(dim.clone());
+            return Ok(self.emit(Form::Number(point), elem.clone(), Vec::new(), span));
+        }
+        let val = self.to_tensor_of(fill, elem, span)?;
+        let given = self.elem(val);
+        if !self.visible(val).is_empty() || !self.elem_fits(elem, &given) {
+            let (want, given) = (self.show_elem(elem), self.show_val(val));
+            return self.fail(errors::wrong_elem(span, &want, &given, span));
+        }
+        Ok(val)
     }
 }

@@ -304,7 +304,13 @@ impl<'p> Checker<'p> {
     }
 
     /// An axis of the size that a number gives; it keeps the kind of the name that the number is made of.
-    pub fn axis_of_num(&mut self, name: impl Into<Name>, num: &Num, size: Dim, span: Span) -> Checking<AxisVar> {
+    pub fn axis_of_num(
+        &mut self,
+        name: impl Into<Name>,
+        num: &Num,
+        size: Dim,
+        span: Span,
+    ) -> Checking<AxisVar> {
         self.require_nonnegative(&size, span)?;
         let axis = self.fresh_axis(name, Some(size), span);
         self.core.axes[axis].family = num.origin().map(|origin| self.family(origin));
@@ -338,7 +344,9 @@ impl<'p> Checker<'p> {
     pub fn declared_kind(&self, axis: AxisVar) -> Option<Kind> {
         let family = self.family(axis);
         self.frame.locals.iter().rev().find_map(|(_, value)| match value {
-            Value::Num(Num { axis: Some(named), declared: Some(kind), .. }) if self.family(*named) == family => {
+            Value::Num(Num { axis: Some(named), declared: Some(kind), .. })
+                if self.family(*named) == family =>
+            {
                 // Only grids and rings keep their kind at another rate.
                 let same = self.size_of(axis) == self.size_of(*named);
                 (same || matches!(kind, Kind::Grid | Kind::Ring)).then_some(*kind)

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::axes::Ratio;
 use crate::base::Sources;
 use crate::check::certificate::{AxisTheorem, Certificate, Property};
 use crate::diag;
@@ -99,6 +100,11 @@ fn axis(sources: &Sources, axis: &AxisTheorem) -> Value {
             })
         })
         .collect();
+    let grid = axis.grid.as_ref();
+    let ratio = |ratio: Ratio| match ratio.as_whole() {
+        Some(whole) => json!(whole),
+        None => json!(ratio.to_f64()),
+    };
     let assumed: Vec<&str> = axis.assumed.iter().map(|name| name.as_str()).collect();
     json!({
         "name": axis.name.as_str(),
@@ -107,6 +113,9 @@ fn axis(sources: &Sources, axis: &AxisTheorem) -> Value {
         "holds": words(&axis.holds),
         "holds_at_inference": words(&axis.at_inference),
         "assumed": assumed,
+        "stride": grid.and_then(|grid| grid.stride).map(ratio),
+        "period": grid.map(|grid| grid.period),
+        "field": grid.and_then(|grid| grid.field).map(|(low, high)| json!([ratio(low), ratio(high)])),
         "broken": broken,
     })
 }

@@ -155,7 +155,7 @@ fn agree(core: &Core, part: Part, dims: &BTreeMap<DimVar, i64>, what: &str) {
 
 /// All definitions of a source that can stand alone, at several sizes.
 #[track_caller]
-fn source_agrees(source: &str, sizes: &[&[(&str, i64)]]) {
+pub fn source_agrees(source: &str, sizes: &[&[(&str, i64)]]) {
     let mut session = Session::of_text("test.nn", source, Path::new(env!("CARGO_MANIFEST_DIR")));
     let check = session.check(&Settings::default(), &|entry| matches!(entry, Entry::Def(_)));
     let shown = nnc::diag::render::render(&session.sources, &check.diagnostics, false);

@@ -23,7 +23,8 @@ pub fn binder_over_other_axis(span: Span, binder: AxisAt, axis: &str, value: &st
 pub fn read_not_in_range(span: Span, axis: &str) -> Diagnostic {
     Diagnostic::error(Code(232), format!("this index may lie outside of the axis, which has {axis} entries"))
         .label(span, "not provably in range")
-        .help("write the binder's range so that all reads lie inside")
+        .help("write the binder's range so that all reads lie inside, guard them (`sum k where t - k in T => …`), use `shift`,")
+        .help("or declare the axis: outside of `grid` there are zeros, before the start of `causal` too, and `ring` goes round")
 }
 
 pub fn slice_not_in_range(span: Span, value: &str) -> Diagnostic {
@@ -129,4 +130,17 @@ pub fn more_than_there_are(span: Span, count: &Dim, shown: &str) -> Diagnostic {
 pub fn wants_a_truth_value(span: Span, label: &str, what: &str) -> Diagnostic {
     Diagnostic::error(Code(435), format!("`{label}:` is true or false, known when compiling"))
         .label(span, format!("this is {what}"))
+}
+
+/// A shift of positions leaves places for which there is no zero.
+pub fn shift_without_fill(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(247), "`shift` of positions must say what stands where nothing is read")
+        .label(span, "positions have no zero")
+        .help("write what to put there: shift(y, over: T, by: 1, fill: 0)")
+}
+
+/// A number that stands for a position does not lie on the axis.
+pub fn literal_position(span: Span, value: &Dim, size: &Dim) -> Diagnostic {
+    Diagnostic::error(Code(248), format!("{value} is not provably a position on an axis of {size} entries"))
+        .label(span, format!("must lie in 0..{size}"))
 }

@@ -122,9 +122,7 @@ impl Walk<'_> {
             Form::Param(_) | Form::State(_) | Form::Const(_) | Form::Random { .. } => Flow::new(),
             Form::Seed | Form::Step | Form::Steps => Flow::new(),
             Form::Carry(..) => return,
-            Form::Size(dim) => {
-                self.roots.made_of(dim).into_iter().map(|root| (root, Reach::All)).collect()
-            }
+            Form::Size(dim) => self.roots.made_of(dim).into_iter().map(|root| (root, Reach::All)).collect(),
             Form::Position(axis) => self.own(&[*axis]),
             Form::Number(point) => self.point(point),
             Form::Inside(point, axis) => self.inside(point, *axis),
@@ -139,7 +137,15 @@ impl Walk<'_> {
                     self.roots.agree(axis, to).then_some(Shifted::to(to))
                 })
             }
-            Form::AsIndex(of) | Form::Alias { of, .. } | Form::StopGradient(of) => self.of(*of),
+            Form::AsIndex(of) | Form::StopGradient(of) => self.of(*of),
+            // A direction that differs from entry to entry may follow it later.
+            Form::Alias { of, .. } => join(self.of(*of), self.own(&data.visible)),
+            Form::Tangent { of, along, .. } => self.tangent(*of, along),
+            Form::Cotangent { like, .. } => join(self.of(*like), self.own(&data.visible)),
+            // A derivative is reversed flow of the value: what its rule reads counts as read by the value.
+            Form::Custom { of, pulled, .. } => {
+                pulled.iter().map(|&val| self.of(val)).fold(self.of(*of), join)
+            }
             Form::Tabulate { body, .. } => self.of(*body),
             Form::Reshape(of) => {
                 let (from, to) = changed(core, *of, val);
@@ -219,6 +225,24 @@ impl Walk<'_> {
                 None => Reach::All,
             };
             add(&mut flow, root, reach);
+        }
+        flow
+    }
+
+    /// A value reads of the directions what it reads of the points. Only what keeps to its own position may be composed so.
+    fn tangent(&self, of: Val, along: &[Val]) -> Flow {
+        let value = self.of(of);
+        let own = |reach: Option<&Reach>| match reach {
+            None => true,
+            Some(Reach::Near(near)) => near.values().all(|window| *window == Window::OWN),
+            Some(Reach::All) => false,
+        };
+        let mut flow = value.clone();
+        for &direction in along {
+            for (root, reach) in self.of(direction) {
+                let composed = own(value.get(&root)) || own(Some(&reach));
+                add(&mut flow, root, if composed { reach } else { Reach::All });
+            }
         }
         flow
     }
@@ -315,7 +339,9 @@ impl Walk<'_> {
                 // One step later, what was at this step lies in the past.
                 let next = self.replace(next, &|other| match other == axis {
                     true if reverse => None,
-                    true => Some(Shifted { window: Window { low: None, ..Window::OWN }, ..Shifted::to(axis) }),
+                    true => {
+                        Some(Shifted { window: Window { low: None, ..Window::OWN }, ..Shifted::to(axis) })
+                    }
                     false => Some(Shifted::to(other)),
                 });
                 let mut joined = join(present.clone(), next);
@@ -348,11 +374,7 @@ impl Walk<'_> {
             // The last carry has no step of its own any more; in reverse a step depends on those behind it.
             let ends = index < inits.len();
             let mut flow = self.replace(flow, &|other| {
-                if other == axis && (ends || reverse) {
-                    None
-                } else {
-                    Some(Shifted::to(other))
-                }
+                if other == axis && (ends || reverse) { None } else { Some(Shifted::to(other)) }
             });
             if ends {
                 flow = join(flow, self.of(inits[index]));

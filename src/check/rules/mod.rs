@@ -79,6 +79,13 @@ pub fn arguments(core: &Core, val: Val) -> Vec<Val> {
         Form::Concat { parts, .. } => parts.clone(),
         Form::Reduce { guard, body, .. } => guard.iter().copied().chain([*body]).collect(),
         Form::Gradients { of, wrt } => std::iter::once(*of).chain(wrt.iter().copied()).collect(),
+        Form::Cotangent { like, .. } => vec![*like],
+        Form::Custom { of, cotangent, wrt, pulled, .. } => {
+            [*of, *cotangent].into_iter().chain(wrt.iter().chain(pulled).copied()).collect()
+        }
+        Form::Tangent { of, wrt, along } => {
+            std::iter::once(*of).chain(wrt.iter().chain(along).copied()).collect()
+        }
         Form::Scan { inits, body, .. } => {
             inits.iter().copied().chain(core.blocks[*body].results.iter().copied()).collect()
         }

@@ -249,15 +249,10 @@ impl<'a> Roots<'a> {
             }
             Point::Rem(_, by) => {
                 let by = by.as_const().filter(|by| *by > 0)?;
-                Some(Linear {
-                    terms: Vec::new(),
-                    low: Some(Ratio::ZERO),
-                    high: Some(Ratio::whole(by - 1)),
-                })
+                Some(Linear { terms: Vec::new(), low: Some(Ratio::ZERO), high: Some(Ratio::whole(by - 1)) })
             }
             Point::Sum(parts) => {
-                let mut total =
-                    Linear { terms: Vec::new(), low: Some(Ratio::ZERO), high: Some(Ratio::ZERO) };
+                let mut total = Linear { terms: Vec::new(), low: Some(Ratio::ZERO), high: Some(Ratio::ZERO) };
                 for (factor, part) in parts {
                     let part = self.linear(part, root)?;
                     let factor = Ratio::whole(factor.as_const()?);
