@@ -19,5 +19,6 @@ pub mod runtime;
 pub mod formats;
 pub mod train;
 pub mod session;
+pub mod verify;
 pub mod repl;
 pub mod cli;

@@ -62,6 +62,8 @@ pub enum Command {
     Eval(EvalArguments),
     /// Run the test blocks of a file or of the library
     Test(TestArguments),
+    /// Try every theorem of a program on random inputs
+    Verify(VerifyArguments),
     /// Try the language line by line
     Repl(ReplArguments),
     /// Format files
@@ -75,6 +77,12 @@ pub struct CheckArguments {
     /// The program; `FILE:NAME` checks one item
     #[arg(value_name = "FILE[:NAME]")]
     pub target: Target,
+    /// Say what holds of each axis of a definition, and what breaks the rest
+    #[arg(long, value_name = "NAME")]
+    pub explain: Option<String>,
+    /// For a definition that is rejected, look for inputs that break what it declares
+    #[arg(long)]
+    pub counterexample: bool,
 }
 
 #[derive(Args)]
@@ -179,6 +187,16 @@ pub struct FmtArguments {
     /// Change nothing; exit with 1 if a file is not formatted
     #[arg(long)]
     pub check: bool,
+}
+
+#[derive(Args)]
+pub struct VerifyArguments {
+    /// The program; `FILE:NAME` tries one definition
+    #[arg(value_name = "FILE[:NAME]")]
+    pub target: Target,
+    /// The seed of sizes, weights and inputs
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
 }
 
 #[derive(Args)]

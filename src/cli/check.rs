@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 
 use crate::axes::Ratio;
 use crate::base::Sources;
+use crate::check::Kind;
 use crate::check::certificate::{AxisTheorem, Certificate, Property};
 use crate::diag;
-use crate::session::{Check, Checked, Session, Settings, What, name_of, theorem};
+use crate::session::{Check, Checked, Session, Settings, What, errors, name_of, theorem};
+use crate::verify::{Draws, Search, Subject, search};
 
 use super::arguments::{CheckArguments, Global};
 use super::console::{Console, Stop};
@@ -27,8 +29,16 @@ pub fn check(global: &Global, arguments: &CheckArguments, console: &mut Console)
     let mut check =
         session.check(&settings, &|entry| wanted.as_ref().is_none_or(|name| name_of(entry).0 == *name));
     check.diagnostics.extend(unused_dims(&session, &settings));
+    if let Some(name) = &arguments.explain {
+        return explain(&session, &check, name, console);
+    }
     if console.json {
-        console.json(&result(&session.sources, &check));
+        let mut value = result(&session.sources, &check);
+        if arguments.counterexample {
+            let found = counterexamples(&mut session, &check, &settings);
+            value["counterexamples"] = found.iter().map(|found| found.value()).collect();
+        }
+        console.json(&value);
     } else {
         console.show(&session.sources, &check.diagnostics);
         for item in check.items.iter().filter(|item| item.what != What::Test) {
@@ -39,6 +49,15 @@ pub fn check(global: &Global, arguments: &CheckArguments, console: &mut Console)
             0 => {}
             1 => console.complain("1 error"),
             _ => console.complain(&format!("{errors} errors")),
+        }
+        if arguments.counterexample {
+            let found = counterexamples(&mut session, &check, &settings);
+            if found.is_empty() {
+                console.say("no definition is rejected for what an axis is declared to be");
+            }
+            for found in found {
+                console.say(found.sentence());
+            }
         }
     }
     console.timings(global.timings, &session.timings);
@@ -118,4 +137,128 @@ fn axis(sources: &Sources, axis: &AxisTheorem) -> Value {
         "field": grid.and_then(|grid| grid.field).map(|(low, high)| json!([ratio(low), ratio(high)])),
         "broken": broken,
     })
+}
+
+/// `--explain NAME`: what holds of each axis, what is assumed, and what breaks the rest, with its place.
+fn explain(session: &Session, check: &Check, name: &str, console: &mut Console) -> Result<u8, Stop> {
+    let Some(item) = check.items.iter().find(|item| item.name == name) else {
+        let known: Vec<_> = check.items.iter().map(|item| item.name.clone()).collect();
+        return Err(super::prepare::stop(session, vec![errors::no_such_block("definition", name, &known)]));
+    };
+    let place = |span: crate::base::Span| {
+        let at = session.sources.start(span);
+        format!("{}:{}:{}", session.sources.name(span.file), at.line, at.column)
+    };
+    if console.json {
+        console.json(&self::item(&session.sources, item));
+        return Ok(check.exit_code());
+    }
+    let of_item = |diagnostic: &&diag::Diagnostic| diagnostic.is_error();
+    let diagnostics: Vec<_> = check.diagnostics.iter().filter(of_item).cloned().collect();
+    console.show(&session.sources, &diagnostics);
+    let Some(certificate) = &item.certificate else {
+        console.say(theorem(item).trim_end());
+        return Ok(check.exit_code());
+    };
+    console.say(format!("{} : {}", certificate.name, certificate.signature));
+    for condition in &certificate.conditions {
+        console.say(format!("  where {condition}"));
+    }
+    for axis in &certificate.axes {
+        let kind = if axis.declared { format!(", declared {}", axis.kind) } else { String::new() };
+        console.say(format!("\n{}{kind}", axis.name));
+        for property in &axis.holds {
+            console.say(format!("  holds    {property}"));
+        }
+        for property in &axis.at_inference {
+            console.say(format!("  holds    {property}, at inference only"));
+        }
+        for property in &axis.assumed {
+            console.say(format!("  assumed  {property}"));
+        }
+        for broken in &axis.broken {
+            console.say(format!(
+                "  broken   {} by {} at {}: {}",
+                broken.property,
+                broken.by,
+                place(broken.span),
+                broken.message
+            ));
+        }
+    }
+    Ok(check.exit_code())
+}
+
+/// What a search for a counterexample came to.
+struct Counterexample {
+    item: String,
+    axis: String,
+    kind: String,
+    search: Search,
+}
+
+/// Looks for a counterexample for each axis of each rejected definition whose kind is not kept.
+fn counterexamples(session: &mut Session, check: &Check, settings: &Settings) -> Vec<Counterexample> {
+    let entries: Vec<_> = session.items().into_iter().map(|(_, entry)| entry).collect();
+    let mut found = Vec::new();
+    for item in &check.items {
+        let Some(certificate) = &item.certificate else { continue };
+        let Some(entry) = entries.iter().find(|entry| name_of(entry) == (item.name.clone(), item.span))
+        else {
+            continue;
+        };
+        for axis in certificate.axes.iter().filter(|axis| axis.declared && !is_kept(axis)) {
+            let mut draws = Draws::new(0);
+            let search = match Subject::of(session, entry, settings, &mut draws) {
+                Ok(subject) => search(&subject, axis, settings, &mut draws),
+                Err(why) => Search::Untried(why),
+            };
+            let (item, kind) = (item.name.to_string(), axis.kind.to_string());
+            found.push(Counterexample { item, axis: axis.name.to_string(), kind, search });
+        }
+    }
+    found
+}
+
+/// Whether what an axis is declared to be is proved of it.
+fn is_kept(axis: &AxisTheorem) -> bool {
+    let has = |property: Property| axis.holds.contains(&property);
+    match axis.kind {
+        Kind::Batch => has(Property::Pointwise) || axis.at_inference.contains(&Property::Pointwise),
+        Kind::Set => {
+            has(Property::PermutationInvariant)
+                || has(Property::PermutationEquivariant)
+                || has(Property::PermutationEquivariantExceptTies)
+        }
+        Kind::Ring => has(Property::ShiftInvariant) || has(Property::ShiftEquivariant),
+        Kind::Grid => has(Property::TranslationInvariant) || has(Property::TranslationEquivariant),
+        // An output without the axis may depend on all of it.
+        Kind::Causal => !axis.broken.iter().any(|broken| broken.property == Property::Causal),
+        Kind::Dim => true,
+    }
+}
+
+impl Counterexample {
+    fn sentence(&self) -> String {
+        let Counterexample { item, axis, kind, search } = self;
+        match search {
+            Search::Found(witness) => {
+                format!("{item}: {axis} is declared {kind}; {}", super::verify::sentence(witness))
+            }
+            Search::NotFound(trials) => format!(
+                "{item}: none of {trials} trials breaks what `{kind} {axis}` promises: the rejection may be too strict"
+            ),
+            Search::Untried(why) => format!("{item}: `{kind} {axis}` was not tried: {why}"),
+        }
+    }
+
+    fn value(&self) -> Value {
+        let mut value = json!({"item": self.item, "axis": self.axis, "kind": self.kind});
+        match &self.search {
+            Search::Found(witness) => value["witness"] = super::verify::witness_value(witness),
+            Search::NotFound(trials) => value["trials"] = (*trials).into(),
+            Search::Untried(why) => value["untried"] = why.as_str().into(),
+        }
+        value
+    }
 }

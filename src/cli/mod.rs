@@ -17,6 +17,7 @@ mod summary;
 mod target;
 mod test;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -64,6 +65,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Eval(arguments) => eval::eval(&cli.global, arguments, &mut console),
         Command::Test(arguments) => test::test(&cli.global, arguments, &mut console),
         Command::Fmt(arguments) => fmt::fmt(&cli.global, arguments, &mut console),
+        Command::Verify(arguments) => verify::verify(&cli.global, arguments, &mut console),
         Command::Repl(arguments) => Ok(repl::run(&Options {
             dims: cli.global.settings().dims,
             wide: cli.global.settings().wide,

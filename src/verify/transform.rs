@@ -1,0 +1,147 @@
+//! What a theorem does to inputs, and what it says of outputs.
+
+use crate::axes::DimVar;
+use crate::check::core::{AxisVar, Core, Elem, Root};
+
+use super::draw::{Draws, Sizes, bound};
+use super::values::Values;
+
+/// A change of the inputs along one axis, with what it asks of the outputs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Entry i of the changed array is entry `order[i]`; the outputs move likewise.
+    Order(Vec<usize>),
+    /// All entries but this one are drawn anew; the outputs' entry stays as it is.
+    AllBut(usize),
+    /// All entries behind this one are drawn anew; the outputs' entries up to it stay as they are.
+    Behind(usize),
+}
+
+impl Change {
+    /// In words.
+    pub fn describe(&self, axis: &str) -> String {
+        match self {
+            Change::Order(order) => {
+                let moved: Vec<usize> = (0..order.len()).filter(|&i| order[i] != i).collect();
+                match moved.as_slice() {
+                    [first, second] => format!("swapping the entries {first} and {second} of {axis}"),
+                    _ => {
+                        let order: Vec<String> = order.iter().map(usize::to_string).collect();
+                        format!("taking the entries of {axis} in the order {}", order.join(" "))
+                    }
+                }
+            }
+            Change::AllBut(entry) => format!("changing all entries of {axis} but {entry}"),
+            Change::Behind(entry) => format!("changing the entries of {axis} behind {entry}"),
+        }
+    }
+}
+
+/// The places of a root among axes.
+fn places(core: &Core, axes: &[AxisVar], root: Root) -> Vec<usize> {
+    (0..axes.len()).filter(|&place| core.axes[axes[place]].root == Some(root)).collect()
+}
+
+/// Whether trials can move everything that the root's positions are in: positions that come as plain integers and axes that
+/// have no root of their own, but a size that follows from this one, are not followed.
+pub fn is_followed(core: &Core, root: Root) -> bool {
+    let name = DimVar::new(core.roots[root].name.as_str());
+    let plain = core.inputs.iter().any(|input| {
+        matches!(input.elem, Elem::Of(_)) && input.bound.as_ref().is_some_and(|bound| bound.mentions(&name))
+    });
+    let free = core
+        .inputs
+        .iter()
+        .flat_map(|input| &input.axes)
+        .any(|&axis| core.axes[axis].root.is_none() && core.size(axis).mentions(&name));
+    !plain && !free
+}
+
+/// The number of positions of a root.
+pub fn extent(core: &Core, root: Root, sizes: &Sizes) -> Option<usize> {
+    let size = sizes.get(&DimVar::new(core.roots[root].name.as_str()))?;
+    usize::try_from(*size).ok()
+}
+
+/// The changed inputs.
+pub fn inputs(
+    core: &Core,
+    root: Root,
+    change: &Change,
+    inputs: &[Values],
+    sizes: &Sizes,
+    draws: &mut Draws,
+) -> Vec<Values> {
+    let changed = core.inputs.iter().zip(inputs).map(|(info, values)| {
+        let places = places(core, &info.axes, root);
+        match change {
+            Change::Order(order) => moved(values, &places, &info.elem, root, order),
+            _ if places.is_empty() => values.clone(),
+            Change::AllBut(entry) => {
+                let bound = bound(core, info, sizes);
+                redrawn(values, &|at| places.iter().any(|&place| at[place] != *entry), &mut || {
+                    draws.entry(&info.elem, bound)
+                })
+            }
+            Change::Behind(entry) => {
+                let bound = bound(core, info, sizes);
+                redrawn(values, &|at| places.iter().any(|&place| at[place] > *entry), &mut || {
+                    draws.entry(&info.elem, bound)
+                })
+            }
+        }
+    });
+    changed.collect()
+}
+
+/// Entry i of each place becomes entry `order[i]`, and a value that is position p becomes the place where p went.
+fn moved(values: &Values, places: &[usize], elem: &Elem, root: Root, order: &[usize]) -> Values {
+    let positions = matches!(elem, Elem::Idx(_, Some(of)) if *of == root);
+    let mut from = vec![0; values.shape.len()];
+    Values::from_fn(&values.shape, |at| {
+        from.copy_from_slice(at);
+        for &place in places {
+            from[place] = order[at[place]];
+        }
+        let value = values.at(&from);
+        match positions {
+            true => order.iter().position(|&old| old as f64 == value).map_or(value, |new| new as f64),
+            false => value,
+        }
+    })
+}
+
+fn redrawn(values: &Values, anew: &dyn Fn(&[usize]) -> bool, draw: &mut dyn FnMut() -> f64) -> Values {
+    Values::from_fn(&values.shape, |at| if anew(at) { draw() } else { values.at(at) })
+}
+
+/// What an output should be after the change, where the theorem says so; `None` at other entries.
+pub fn expected(
+    core: &Core,
+    output: usize,
+    root: Root,
+    change: &Change,
+    before: &Values,
+) -> Vec<Option<f64>> {
+    let val = &core.vals[core.outputs[output].val];
+    let places = places(core, &val.visible, root);
+    match change {
+        Change::Order(order) => {
+            moved(before, &places, &val.elem, root, order).numbers.into_iter().map(Some).collect()
+        }
+        Change::AllBut(entry) => {
+            let kept = |at: &[usize]| !places.is_empty() && places.iter().all(|&place| at[place] == *entry);
+            kept_entries(before, &kept)
+        }
+        Change::Behind(entry) => {
+            let kept = |at: &[usize]| !places.is_empty() && places.iter().all(|&place| at[place] <= *entry);
+            kept_entries(before, &kept)
+        }
+    }
+}
+
+fn kept_entries(before: &Values, kept: &dyn Fn(&[usize]) -> bool) -> Vec<Option<f64>> {
+    let mut entries = Vec::new();
+    super::values::each_index(&before.shape, &mut |at| entries.push(kept(at).then(|| before.at(at))));
+    entries
+}

@@ -1,0 +1,99 @@
+//! For a rejected definition: the smallest inputs that break what it declares.
+
+use crate::check::Kind;
+use crate::check::certificate::{AxisTheorem, Property};
+use crate::session::Settings;
+
+use super::draw::{self, Draws};
+use super::run::{Pair, draws_numbers};
+use super::theorem::Trial;
+use super::transform::{self, Change};
+use super::{Subject, Witness};
+
+/// What a search came to.
+#[derive(Clone, Debug)]
+pub enum Search {
+    Found(Box<Witness>),
+    /// So many trials, and none of them breaks it.
+    NotFound(usize),
+    /// Why it could not be tried.
+    Untried(String),
+}
+
+/// Looks for inputs that break what the kind of an axis promises: small sizes first, swaps before other orders.
+pub fn search(subject: &Subject, axis: &AxisTheorem, settings: &Settings, draws: &mut Draws) -> Search {
+    let mut trials = 0;
+    let mut reason = match axis.kind {
+        Kind::Grid => "translations are not searched for".to_owned(),
+        _ => "no sizes fit it".to_owned(),
+    };
+    for (training, cores) in [(false, Some(&subject.inference)), (true, subject.training.as_ref())] {
+        let Some(cores) = cores else { continue };
+        let core = &cores.0;
+        // What is drawn is drawn alike in both runs of a trial that redraws inputs; it does not move with them.
+        if draws_numbers(core) && !matches!(axis.kind, Kind::Batch | Kind::Causal) {
+            reason = "it draws random numbers, which do not move with its inputs".to_owned();
+            continue;
+        }
+        let root = core.roots.iter().find(|(_, info)| info.name == axis.name).map(|(root, _)| root);
+        let Some(root) = root else { continue };
+        for (least, most) in [(2, 2), (2, 3), (3, 4), (2, 6), (4, 8)] {
+            for _ in 0..2 {
+                let Some(sizes) = draw::sizes(core, &settings.dims, least, most, draws) else { continue };
+                let tried = (|| -> Result<Option<Witness>, String> {
+                    let mut pair = Pair::new(cores, &sizes, settings, draws)?;
+                    let inputs = draw::inputs(core, &sizes, draws).ok_or("a size is not known")?;
+                    let outputs = pair.run_with_tolerance(&inputs, &sizes)?;
+                    let count = transform::extent(core, root, &sizes).ok_or("its size is not known")?;
+                    for change in changes(axis.kind, count, draws) {
+                        trials += 1;
+                        let mut trial = Trial {
+                            core,
+                            root,
+                            axis: &axis.name,
+                            sizes: &sizes,
+                            inputs: &inputs,
+                            outputs: &outputs,
+                            pair: &mut pair,
+                        };
+                        if let (_, Some(mut witness)) = trial.run(&change, draws)? {
+                            if training {
+                                witness.sizes += " (in training)";
+                            }
+                            return Ok(Some(witness));
+                        }
+                    }
+                    Ok(None)
+                })();
+                match tried {
+                    Ok(Some(witness)) => return Search::Found(Box::new(witness)),
+                    Ok(None) => {}
+                    Err(why) => reason = why,
+                }
+            }
+        }
+    }
+    if trials > 0 { Search::NotFound(trials) } else { Search::Untried(reason) }
+}
+
+/// What a kind is tried with: every swap of neighbours, then some orders; every entry.
+fn changes(kind: Kind, count: usize, draws: &mut Draws) -> Vec<Change> {
+    match kind {
+        Kind::Set => {
+            let swaps = (1..count).map(|second| {
+                let mut order: Vec<usize> = (0..count).collect();
+                order.swap(second - 1, second);
+                Change::Order(order)
+            });
+            let mut changes: Vec<Change> = swaps.collect();
+            changes.extend((0..3).map(|_| Change::Order(draws.permutation(count))));
+            changes
+        }
+        Kind::Batch => (0..count).map(Change::AllBut).collect(),
+        Kind::Causal => (0..count).map(Change::Behind).collect(),
+        Kind::Ring => (1..count)
+            .filter_map(|_| super::theorem::change(Property::ShiftEquivariant, count, draws))
+            .collect(),
+        Kind::Grid | Kind::Dim => Vec::new(),
+    }
+}

@@ -1,0 +1,88 @@
+//! `nnc verify` finds what is false, and `check --counterexample` what is rejected rightly.
+
+use std::fs;
+use std::path::Path;
+
+use crate::command::{Ran, nnc};
+
+fn on(program: &str, arguments: &[&str]) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.nn"), program).unwrap();
+    nnc(folder.path(), arguments)
+}
+
+#[test]
+fn true_theorems_hold_in_every_trial() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["examples/attention.nn", "examples/deep_sets.nn"] {
+        let ran = nnc(root, &["verify", file, "--json"]);
+        let value: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!((ran.code, &value["ok"]), (0, &true.into()), "{}", ran.out);
+        let theorems = value["theorems"].as_array().unwrap();
+        assert!(theorems.iter().filter(|one| one["verdict"] == "holds").count() >= 4, "{}", ran.out);
+        for one in theorems.iter().filter(|one| one["verdict"] == "holds") {
+            assert!(one["tolerance"].as_f64().unwrap() < 1e-9, "{one}");
+        }
+    }
+}
+
+/// What `assume` claims is a theorem like any other, and the checker takes it at its word.
+#[test]
+fn a_false_assumption_is_refuted() {
+    for (program, words) in [
+        (
+            "fn f(x: f32[set N]) -> f32 = assume invariant(N) { x[0] }",
+            ["N  permutation-invariant", "REFUTED"],
+        ),
+        ("fn f(x: f32[set N]) -> f32 = assume invariant(N) { sum(x * x[1]) }", ["entries", "f = "]),
+        (
+            "fn f(x: f32[causal T]) -> f32[T] = assume causal(T) { for t => x[t] + mean s => x[s] }",
+            ["T  causal", "behind"],
+        ),
+    ] {
+        let ran = on(program, &["verify", "a.nn"]);
+        assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+        assert!(ran.out.contains("REFUTED") && ran.out.contains("it should be"), "{}", ran.out);
+        assert!(words.iter().any(|word| ran.out.contains(word)), "{}", ran.out);
+    }
+}
+
+#[test]
+fn a_rejected_program_has_a_witness_or_may_be_right() {
+    let program = "model flat(x: f32[set N, 3]) -> f32[10] = flatten(x) |> linear(10)
+fn leak(x: f32[causal T]) -> f32[T] = for t => mean s where s <= t + 1 => x[s]
+fn mix(x: f32[batch B, D]) -> f32[B, D] = x - mean(x, over: B)
+fn first(x: f32[set N, D]) -> f32[D] = x[0]
+fn strict(x: f32[set N]) -> f32 = sum i => x[i] * (0.0 * position(i) + 1.0)
+fn fine(x: f32[set N]) -> f32 = sum(x)
+";
+    let ran = on(program, &["check", "a.nn", "--counterexample"]);
+    assert_eq!(ran.code, 1);
+    for line in [
+        "flat: N is declared set; with N = 2, swapping the entries 0 and 1 of N gives flat[",
+        "leak: T is declared causal; with T = 2, changing the entries of T behind 0 gives leak[0] = ",
+        "mix: B is declared batch; with B = 2, D = 2, changing all entries of B but 0 gives mix[0, ",
+        "first: N is declared set; with D = 2, N = 2, swapping",
+        "strict: none of ",
+    ] {
+        assert!(ran.out.contains(line), "no `{line}` in:\n{}", ran.out);
+    }
+    assert!(!ran.out.contains("\nfine: "), "{}", ran.out);
+    let ran = on(program, &["check", "a.nn:leak", "--counterexample", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(value["counterexamples"][0]["witness"]["entry"], "leak[0]", "{}", ran.out);
+}
+
+#[test]
+fn what_breaks_a_property_is_told_with_its_place() {
+    let program = "fn smooth(x: f32[causal T]) -> f32[T] = for t => mean s where s <= t => x[s]\n";
+    let ran = on(program, &["check", "a.nn", "--explain", "smooth"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    for line in
+        ["T, declared causal", "  holds    causal", "  broken   permutation-equivariant by ", "a.nn:1:"]
+    {
+        assert!(ran.out.contains(line), "no `{line}` in:\n{}", ran.out);
+    }
+    let ran = on(program, &["check", "a.nn", "--explain", "smoth"]);
+    assert!(ran.code == 2 && ran.err.contains("did you mean `smooth`?"), "{}", ran.err);
+}
