@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::{cse, dce, distribute, fuse, simplify, unfold, unify, windows};
+use super::{cse, dce, distribute, fuse, guards, simplify, unfold, unify, windows};
 use crate::graph::{Defect, Graph, verify};
 
 /// A step from graph to graph. The name is that of `--emit after=NAME`, of golden files and of timings.
@@ -36,7 +36,7 @@ pub struct Broken {
 
 /// In order of execution.
 pub static PIPELINE: &[Pass] =
-    &[simplify::SIMPLIFY, UNFOLD, UNIFY, cse::CSE, DISTRIBUTE, dce::DCE, WINDOWS, FUSE];
+    &[simplify::SIMPLIFY, UNFOLD, UNIFY, cse::CSE, GUARDS, DISTRIBUTE, dce::DCE, WINDOWS, FUSE];
 
 const UNIFY: Pass = Pass {
     name: "unify",
@@ -47,6 +47,11 @@ const UNFOLD: Pass = Pass {
     name: "unfold",
     summary: "write transposed views as sums over views",
     run: |graph, _| unfold(graph),
+};
+const GUARDS: Pass = Pass {
+    name: "guards",
+    summary: "guards of sums of products move to a factor or behind the sum",
+    run: |graph, _| guards(graph),
 };
 const DISTRIBUTE: Pass = Pass {
     name: "distribute",

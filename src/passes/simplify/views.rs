@@ -14,12 +14,13 @@ impl Rewriting {
 
     pub(super) fn view(&mut self, node: Node, mut map: IndexMap, region: Region) -> Rewrite {
         let arg = self.graph.nodes[node].args[0];
-        let before = map.at.len();
+        let before = map.clone();
+        self.normalise(&mut map);
         map.drop_identities();
         if map.at.is_empty() {
             return Rewrite::Same(arg);
         }
-        if map.at.len() < before {
+        if map != before {
             return Rewrite::Op(Op::View(map), [arg].into_iter().collect());
         }
         let inner = &self.graph.nodes[arg];
@@ -39,6 +40,17 @@ impl Rewriting {
                 self.view_of_broadcast(node, x, map, region).unwrap_or(Rewrite::Keep)
             }
             _ => Rewrite::Keep,
+        }
+    }
+
+    /// Brings the indices into their normal form, where no axis vanishes from them: `i / 1` is `i`.
+    fn normalise(&self, map: &mut IndexMap) {
+        for (_, index) in &mut map.at {
+            if let Ok(normal) = index.substitute(&|_| None, &|axis| self.size(axis))
+                && normal.mentioned() == index.mentioned()
+            {
+                *index = normal;
+            }
         }
     }
 
@@ -104,6 +116,11 @@ impl Rewriting {
 
     /// The transpose of a renaming renames back.
     pub(super) fn fold(&self, node: Node, map: &IndexMap) -> Rewrite {
+        let mut normal = map.clone();
+        self.normalise(&mut normal);
+        if normal != *map {
+            return Rewrite::Op(Op::Fold(normal), self.graph.nodes[node].args.clone());
+        }
         let Some(pairs) = map.as_rename() else { return Rewrite::Keep };
         if pairs.iter().any(|(to, from)| self.size(*from) != self.size(*to)) {
             return Rewrite::Keep;
