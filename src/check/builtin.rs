@@ -41,6 +41,7 @@ pub enum Builtin {
     Enumerate,
     Uniform,
     Normal,
+    GlobalNorm,
 }
 
 const NAMED: [(&str, Builtin); 33] = [
@@ -74,6 +75,7 @@ const NAMED: [(&str, Builtin); 33] = [
     ("iterate", Builtin::Iterate),
     ("len", Builtin::Len),
     ("enumerate", Builtin::Enumerate),
+    ("global_norm", Builtin::GlobalNorm),
     ("random.uniform", Builtin::Uniform),
     ("random.normal", Builtin::Normal),
     ("max", Builtin::Reduce(Reducer::Max)),
@@ -298,6 +300,10 @@ impl Checker<'_> {
                 self.binary(ast::BinaryOp::Add, scaled, low.0, span)
             }
             Builtin::Normal => self.random(Draw::Normal, args, span),
+            Builtin::GlobalNorm => match args.positional.remove(0) {
+                (Value::Tensor(gradient), _) => self.global_norm(gradient, span),
+                (_, place) => self.fail(errors::gradients_of_an_optimizer(place)),
+            },
         }
     }
 

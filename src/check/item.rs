@@ -84,6 +84,12 @@ impl Checker<'_> {
         self.introduce_roots(&def.tensors)?;
         for param in &def.tensors {
             let value = self.input_of(&param.ty, &param.name.name, param.span, &|_| Vec::new())?;
+            if def.head == Head::Optimizer
+                && def.tensors.get(1).is_some_and(|gradient| gradient.name.name == param.name.name)
+                && let Value::Tensor(val) = value
+            {
+                self.all_gradients.push(val);
+            }
             self.bind(param.name.name.clone(), value);
         }
         for (name, span) in open {

@@ -17,6 +17,7 @@ mod guard;
 mod index;
 mod item;
 mod kind;
+mod optimize;
 mod program;
 mod read;
 pub mod rules;

@@ -211,6 +211,19 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// What was written so far; see [`Checker::forget_writes`].
+    pub fn states_written(&self) -> HashMap<usize, Written> {
+        self.written.clone()
+    }
+
+    /// Takes back what was written to states since `before` was asked for.
+    pub fn forget_writes(&mut self, before: HashMap<usize, Written>) {
+        for (index, state) in self.core.states.iter_mut().enumerate() {
+            state.written = before.get(&index).map(|written| written.val);
+        }
+        self.written = before;
+    }
+
     fn set_written(&mut self, index: usize, written: Written) {
         self.written.insert(index, written);
         if written.stacks == 0 {

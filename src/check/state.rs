@@ -143,6 +143,10 @@ pub struct Checker<'p> {
     pub draws: HashMap<String, usize>,
     /// The optimizer that is applied, by number, and the path of the parameter that it is applied to.
     pub optimized: Option<(usize, String)>,
+    /// The gradients of all parameters that are optimized together.
+    pub all_gradients: Vec<Val>,
+    /// Their norm, once it was asked for.
+    pub gradient_norm: Option<Val>,
     /// A definition calls itself under a static condition that is not decided: it can only be checked where it is used.
     pub recursive: bool,
     /// Statics without a value have been made symbolic: the core cannot be compiled.
@@ -200,6 +204,8 @@ impl<'p> Checker<'p> {
             site: String::new(),
             draws: HashMap::new(),
             optimized: None,
+            all_gradients: Vec::new(),
+            gradient_norm: None,
             recursive: false,
             open: false,
         }

@@ -77,6 +77,7 @@ impl Checker<'_> {
             StmtKind::Assert(condition) => self.assertion(condition, stmt.span),
             StmtKind::Def(def) => {
                 if let Some(rule) = &def.grad {
+                    self.bind(def.name.name.clone(), Value::Poison);
                     return self.fail(errors::rule_of_local_function(rule.span, &def.name.name));
                 }
                 let func = Func {

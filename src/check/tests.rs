@@ -136,12 +136,16 @@ fn pick(x: f32[N, 2 * E]) -> f32[N, E] { let (a, b) = split(x, 2)
 fn the_digits_train_block_is_a_plan() {
     let plan =
         load(include_str!("../../examples/digits.nn")).train().unwrap_or_else(|shown| panic!("{shown}"));
-    let paths: Vec<_> = plan.step.params.iter().map(|slot| slot.path.to_string()).collect();
+    let paths: Vec<_> = plan.steps[0].core.params.iter().map(|slot| slot.path.to_string()).collect();
     assert_eq!(paths, ["linear_0.w", "linear_0.b", "linear_1.w", "linear_1.b"]);
-    let states: Vec<_> = plan.step.states.iter().map(|slot| slot.path.to_string()).collect();
+    let states: Vec<_> = plan.steps[0].core.states.iter().map(|slot| slot.path.to_string()).collect();
     assert!(states.contains(&"optim:0.m.linear_0.w".to_owned()), "{states:?}");
-    let types: Vec<_> =
-        plan.step.params.iter().map(|slot| show_type(&plan.step, &slot.elem, &slot.axes)).collect();
+    let types: Vec<_> = plan.steps[0]
+        .core
+        .params
+        .iter()
+        .map(|slot| show_type(&plan.steps[0].core, &slot.elem, &slot.axes))
+        .collect();
     assert_eq!(types, ["f32[64, 128]", "f32[128]", "f32[128, 10]", "f32[10]"]);
     assert_eq!(plan.measures.len(), 2);
 }

@@ -11,9 +11,11 @@ use crate::tensor::DType;
 
 use super::core::*;
 use super::errors;
+pub use super::optimize::below;
+use super::optimize::labelled;
 use super::program::{Named, Program, Scope};
 use super::state::{Checker, Checking, Frame, Mode, Owner, Reported};
-use super::value::{Callable, Field, Func, Num, Value};
+use super::value::{Field, Num, Value};
 
 /// What a data file holds, read from its header: name, element type and shape of each array.
 pub type Header = Vec<(Name, DType, Vec<usize>)>;
@@ -82,12 +84,35 @@ pub struct TrainPlan {
     pub split: Split,
     pub batch: usize,
     pub epochs: usize,
-    /// Training: the loss is its output, parameters and states are written.
-    pub step: Core,
+    /// One for each optimizer, run in this order on each batch. Each owns all parameters, and the states of its own optimizer.
+    pub steps: Vec<StepPlan>,
+    /// Weights that are loaded before the first step.
+    pub inits: Vec<InitPlan>,
     /// Inference: the loss, then the metrics.
     pub evaluate: Core,
     /// The names of `evaluate`'s outputs, and how they add up.
     pub measures: Vec<(Name, Weighting)>,
+}
+
+/// What one optimizer does.
+#[derive(Clone, Debug)]
+pub struct StepPlan {
+    /// Training: the loss is its output, parameters and states are written.
+    pub core: Core,
+    pub loss: Name,
+    /// It is done in steps whose number is a multiple of this.
+    pub every: u64,
+}
+
+/// Weights of a file for one instance.
+#[derive(Clone, Debug)]
+pub struct InitPlan {
+    /// The path of the instance, empty for the only model.
+    pub instance: Name,
+    pub path: Name,
+    /// Only what lies below this path in the instance.
+    pub only: Option<Name>,
+    pub span: Span,
 }
 
 /// Checks a train block; the diagnostics hold warnings too.
@@ -101,13 +126,25 @@ pub fn check_train(
     wide: bool,
 ) -> (Option<TrainPlan>, Vec<Diagnostic>) {
     let mode = |training| Mode { training, wide, ..Mode::default() };
-    let mut step = TrainWalk::new(program, train, scope, headers, overrides, mode(true));
+    let mut step = TrainWalk::new(program, train, scope, headers, overrides, mode(true), 0);
     let step_done = step.walk(span);
     let mut diagnostics = std::mem::take(&mut step.cx.diagnostics);
     if step_done.is_err() {
         return (None, diagnostics);
     }
-    let mut evaluate = TrainWalk::new(program, train, scope, headers, overrides, mode(false));
+    let mut steps = Vec::new();
+    // Each optimizer sees what the one before it has done: a walk, and a program, of its own.
+    for turn in 1..optimizers(train).count() {
+        let mut further = TrainWalk::new(program, train, scope, headers, overrides, mode(true), turn);
+        let done = further.walk(span);
+        let more = std::mem::take(&mut further.cx.diagnostics);
+        diagnostics.extend(more.into_iter().filter(|diagnostic| diagnostic.is_error()));
+        if done.is_err() {
+            return (None, diagnostics);
+        }
+        steps.push(further.step_plan());
+    }
+    let mut evaluate = TrainWalk::new(program, train, scope, headers, overrides, mode(false), 0);
     let evaluate_done = evaluate.walk(span);
     let more = std::mem::take(&mut evaluate.cx.diagnostics);
     diagnostics.extend(more.into_iter().filter(|diagnostic| diagnostic.is_error()));
@@ -115,17 +152,19 @@ pub fn check_train(
         return (None, diagnostics);
     }
     let batch = step.batch.unwrap_or(32);
+    steps.insert(0, step.step_plan());
     let plan = TrainPlan {
         name: train.name.as_ref().map_or_else(|| Name::new("train"), |name| name.name.clone()),
         span,
-        sources: step.sources,
-        inputs: step.inputs,
+        sources: evaluate.sources,
+        inputs: evaluate.inputs,
         samples: DimVar::new("B"),
         count: step.count.unwrap_or(0),
         split: step.split,
         batch,
         epochs: step.epochs.unwrap_or(10),
-        step: step.cx.core,
+        steps,
+        inits: step.inits,
         evaluate: evaluate.cx.core,
         measures: evaluate.measures,
     };
@@ -133,8 +172,8 @@ pub fn check_train(
 }
 
 /// One walk over the clauses, for training or for evaluation.
-struct TrainWalk<'a> {
-    cx: Checker<'a>,
+pub(super) struct TrainWalk<'a> {
+    pub(super) cx: Checker<'a>,
     train: Rc<ast::Train>,
     headers: &'a dyn Headers,
     overrides: &'a Overrides,
@@ -145,8 +184,26 @@ struct TrainWalk<'a> {
     split: Split,
     batch: Option<usize>,
     epochs: Option<usize>,
-    loss: Option<(Val, Span)>,
+    /// Which optimizer's step is walked.
+    pub(super) turn: usize,
+    pub(super) losses: Vec<Loss>,
+    pub(super) inits: Vec<InitPlan>,
+    pub(super) every: u64,
     measures: Vec<(Name, Weighting)>,
+}
+
+/// A loss of the batch.
+pub struct Loss {
+    pub name: Name,
+    pub val: Val,
+}
+
+/// The values of the `optim` clauses, in order.
+pub fn optimizers(train: &ast::Train) -> impl Iterator<Item = &ast::Expr> {
+    train.clauses.iter().filter_map(|clause| match &clause.kind {
+        ClauseKind::Word { word, value, .. } if word.name == "optim" => Some(value),
+        _ => None,
+    })
 }
 
 impl<'a> TrainWalk<'a> {
@@ -157,6 +214,7 @@ impl<'a> TrainWalk<'a> {
         headers: &'a dyn Headers,
         overrides: &'a Overrides,
         mode: Mode,
+        turn: usize,
     ) -> TrainWalk<'a> {
         let mut cx = Checker::new(program, mode);
         cx.frame = Frame { scope: Some(scope), owner: Some(Owner::default()), ..Frame::default() };
@@ -172,7 +230,10 @@ impl<'a> TrainWalk<'a> {
             split: Split::None,
             batch: overrides.batch,
             epochs: overrides.epochs,
-            loss: None,
+            turn,
+            losses: Vec::new(),
+            inits: Vec::new(),
+            every: 1,
             measures: Vec::new(),
         }
     }
@@ -182,24 +243,23 @@ impl<'a> TrainWalk<'a> {
         self.statics(&train)?;
         let one_model = train.clauses.iter().filter(|clause| self.makes_model(clause)).count() == 1;
         let mut failed = false;
-        let mut optimizer = None;
         for clause in &train.clauses {
-            failed |= self.clause(clause, one_model, &mut optimizer).is_err();
+            failed |= self.clause(clause, one_model).is_err();
         }
         if failed {
             return Err(Reported);
         }
-        let Some((loss, _)) = self.loss else {
+        if self.losses.is_empty() {
             return self.cx.fail(errors::train_without(span, "loss", "loss cross_entropy(net(d.x), d.y)"));
-        };
+        }
         if self.count.is_none() {
             return self.cx.fail(errors::train_without(span, "data", "data d = npz(\"data/digits.npz\")"));
         }
         if self.cx.mode.training {
-            let Some(optimizer) = optimizer else {
+            let Some(value) = optimizers(&train).nth(self.turn) else {
                 return self.cx.fail(errors::train_without(span, "optim", "optim adam(1e-3)"));
             };
-            self.optimize(&optimizer, loss)?;
+            self.optimizer(value)?;
         }
         Ok(())
     }
@@ -239,12 +299,7 @@ impl<'a> TrainWalk<'a> {
         matches!(named, Some(Named::Def(def, _)) if def.head != ast::Head::Fn)
     }
 
-    fn clause(
-        &mut self,
-        clause: &ast::Clause,
-        one_model: bool,
-        optimizer: &mut Option<Rc<Func>>,
-    ) -> Checking<()> {
+    fn clause(&mut self, clause: &ast::Clause, one_model: bool) -> Checking<()> {
         match &clause.kind {
             ClauseKind::Let(binding) => {
                 let value = self.cx.eval(&binding.value)?;
@@ -258,18 +313,12 @@ impl<'a> TrainWalk<'a> {
                 }
                 self.cx.bind_pattern(&binding.pat, value)
             }
-            ClauseKind::Word { word, name, value } => self.word(word, name.as_ref(), value, optimizer),
+            ClauseKind::Word { word, name, value } => self.word(word, name.as_ref(), value),
             ClauseKind::Error { .. } => Err(Reported),
         }
     }
 
-    fn word(
-        &mut self,
-        word: &ast::Ident,
-        name: Option<&ast::Ident>,
-        value: &ast::Expr,
-        optimizer: &mut Option<Rc<Func>>,
-    ) -> Checking<()> {
+    fn word(&mut self, word: &ast::Ident, name: Option<&ast::Ident>, value: &ast::Expr) -> Checking<()> {
         match &*word.name {
             "data" => {
                 let read = self.data(name, value);
@@ -279,22 +328,13 @@ impl<'a> TrainWalk<'a> {
                 read
             }
             "split" => self.split(value),
-            "loss" => {
-                if self.loss.is_some() {
-                    return self.cx.fail(errors::not_yet(word.span, "a second loss"));
-                }
-                let loss = self.cx.eval(value)?;
-                let loss = self.cx.to_tensor(loss, value.span)?;
-                self.measure(Name::new("loss"), loss, value.span)?;
-                let mean = self.mean(loss, value.span)?;
-                self.loss = Some((mean, value.span));
-                if self.cx.mode.training {
-                    self.cx.core.outputs.push(OutputInfo { name: Name::new("loss"), val: mean });
-                }
-                Ok(())
-            }
+            "loss" => self.loss(name, value),
             "metric" => {
-                let measured = self.cx.eval(value)?;
+                // Looking at a model writes none of its states.
+                let before = self.cx.states_written();
+                let measured = self.cx.eval(value);
+                self.cx.forget_writes(before);
+                let measured = measured?;
                 let measured = self.cx.to_tensor(measured, value.span)?;
                 let label = match name {
                     Some(name) => name.name.clone(),
@@ -307,22 +347,8 @@ impl<'a> TrainWalk<'a> {
                 };
                 self.measure(label, measured, value.span)
             }
-            // Rates may follow the training step, which an evaluation does not have.
-            "optim" if !self.cx.mode.training => Ok(()),
-            "optim" => {
-                if optimizer.is_some() {
-                    return self.cx.fail(errors::not_yet(word.span, "a second optimizer"));
-                }
-                let func = self.cx.eval(value)?;
-                let func = self.cx.as_func(&func, value.span)?;
-                let is_optimizer =
-                    matches!(&func.callable, Callable::Def(def, _) if def.head == ast::Head::Optimizer);
-                if !is_optimizer {
-                    return self.cx.fail(errors::not_an_optimizer(value.span, &func.name()));
-                }
-                *optimizer = Some(func);
-                Ok(())
-            }
+            // What it names may stand behind it; and rates may follow the training step, which an evaluation does not have.
+            "optim" => Ok(()),
             "batch" => {
                 let size = self.count_of(value)?;
                 self.batch.get_or_insert(size);
@@ -333,12 +359,33 @@ impl<'a> TrainWalk<'a> {
                 self.epochs.get_or_insert(count);
                 Ok(())
             }
-            "init" => self.cx.fail(errors::not_yet(word.span, "`init`")),
+            "init" => self.init(word, name, value),
             _ => self.cx.fail(errors::unknown_clause(word)),
         }
     }
 
-    fn count_of(&mut self, value: &ast::Expr) -> Checking<usize> {
+    /// `loss e`, or `loss dl = e`. States are written by what the optimizer of this walk minimizes alone.
+    fn loss(&mut self, name: Option<&ast::Ident>, value: &ast::Expr) -> Checking<()> {
+        let label = name.map_or(Name::new("loss"), |name| name.name.clone());
+        if self.losses.iter().any(|loss| loss.name == label) {
+            return self.cx.fail(errors::two_losses(name.map_or(value.span, |name| name.span), &label));
+        }
+        let train = self.train.clone();
+        let minimized = optimizers(&train).nth(self.turn).and_then(|value| labelled(value, "minimize"));
+        let own = minimized.and_then(ast::Expr::as_name).is_none_or(|wanted| wanted.name == label);
+        let before = (!own).then(|| self.cx.states_written());
+        let loss = self.cx.eval(value)?;
+        let loss = self.cx.to_tensor(loss, value.span)?;
+        self.measure(label.clone(), loss, value.span)?;
+        let val = self.mean(loss, value.span)?;
+        if let Some(before) = before {
+            self.cx.forget_writes(before);
+        }
+        self.losses.push(Loss { name: label, val });
+        Ok(())
+    }
+
+    pub(super) fn count_of(&mut self, value: &ast::Expr) -> Checking<usize> {
         let dim = self.cx.dim_expr(value)?;
         match self.cx.decide(&dim).and_then(|count| usize::try_from(count).ok()).filter(|&count| count > 0) {
             Some(count) => Ok(count),
@@ -504,46 +551,6 @@ impl<'a> TrainWalk<'a> {
             let shown = self.cx.show_val(val);
             return self.cx.fail(errors::not_a_measure(span, &shown));
         }
-        Ok(())
-    }
-
-    /// Applies the optimizer to every parameter and its gradient.
-    fn optimize(&mut self, optimizer: &Rc<Func>, loss: Val) -> Checking<()> {
-        let span = optimizer.span;
-        let count = self.cx.core.params.len();
-        let mut trained = Vec::new();
-        for index in 0..count {
-            if self.cx.core.params[index].elem.is_float()
-                && let Some(&val) = self.cx.whole.get(&(super::state::SlotKind::Param, index))
-            {
-                trained.push((index, val));
-            }
-        }
-        if trained.is_empty() {
-            return self.cx.fail(errors::nothing_to_train(span));
-        }
-        let wrt = trained.iter().map(|(_, val)| *val).collect();
-        let gradients = match self.cx.gradients(loss, wrt, span)? {
-            Value::Tuple(fields) => fields.iter().map(|field| field.value.clone()).collect(),
-            one => vec![one],
-        };
-        for ((index, val), gradient) in trained.into_iter().zip(gradients) {
-            self.cx.optimized = Some((0, self.cx.core.params[index].path.to_string()));
-            let args = vec![(Value::Tensor(val), span), (gradient, span)];
-            let updated = self.cx.apply(optimizer, args, span)?;
-            let updated = self.cx.to_tensor(updated, span)?;
-            let (have, want) = (self.cx.visible(updated).len(), self.cx.visible(val).len());
-            if have != want || self.cx.elem(updated) != self.cx.elem(val) {
-                let (have, want) = (self.cx.show_val(updated), self.cx.show_val(val));
-                return self.cx.fail(errors::optimizer_result(span, &have, &want));
-            }
-            // The result's axes are the parameter's, in its order.
-            let to = self.cx.visible(val).to_vec();
-            let elem = self.cx.elem(val);
-            let renamed = self.cx.emit(Form::Rename { of: updated, to: to.clone() }, elem, to, span);
-            self.cx.core.params[index].written = Some(renamed);
-        }
-        self.cx.optimized = None;
         Ok(())
     }
 }

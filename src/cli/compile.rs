@@ -32,7 +32,7 @@ pub fn compile(global: &Global, arguments: &CompileArguments, console: &mut Cons
     let mut timings = prepared.session.timings;
     let item = &prepared.item;
     let core: &Core = match (&item.plan, &item.core) {
-        (Some(plan), _) => &plan.step,
+        (Some(plan), _) => &plan.steps[0].core,
         (None, Some(core)) if !item.open && !item.when_used => core,
         _ => return Err(stop(&prepared.session, vec![errors::not_compiled_alone(item.span, &item.name)])),
     };

@@ -32,17 +32,19 @@ pub fn train(global: &Global, arguments: &TrainArguments, console: &mut Console)
     let mut timings = session.timings;
     let mut compile =
         |core, part| session::compile(core, part, &settings.dims, &settings, &mut timings).map_err(&fail);
-    let step = compile(&plan.step, Part::Body)?;
+    let mut compile_all =
+        |part| -> Result<Vec<_>, _> { plan.steps.iter().map(|step| compile(&step.core, part)).collect() };
+    let (steps, inits) = (compile_all(Part::Body)?, compile_all(Part::Init)?);
     let evaluate = compile(&plan.evaluate, Part::Body)?;
-    let init = compile(&plan.step, Part::Init)?;
     console.timings(global.timings, &timings);
     let pool = pool(global)?;
     let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(plan.name.as_str()));
     let interrupted = interruption();
     let trainer = Trainer {
         plan,
-        init: &init,
-        step: &step,
+        inits: &inits,
+        steps: &steps,
+        locate: &|path, span| on_disk.path(path, span),
         evaluate: &evaluate,
         data: &data,
         split: &split,

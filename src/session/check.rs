@@ -146,7 +146,7 @@ impl Session {
                 );
                 found.all(diagnostics);
                 if let Some(plan) = plan {
-                    found.all(same_slots(&plan.step, &plan.evaluate, true));
+                    found.all(same_slots(&plan.steps[0].core, &plan.evaluate, true));
                     item.plan = Some(Box::new(plan));
                 }
             }

@@ -124,7 +124,7 @@ pub fn theorem(item: &Checked) -> String {
         return format!("{} : checked where it is used\n", item.name);
     }
     if let Some(plan) = &item.plan {
-        let parameters: usize = plan.step.params.len();
+        let parameters: usize = plan.steps[0].core.params.len();
         let measures: Vec<&str> = plan.measures.iter().map(|(name, _)| name.as_str()).collect();
         let _ = writeln!(
             text,

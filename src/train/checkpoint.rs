@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::check::train::InitPlan;
 use crate::diag::Diagnostic;
 use crate::formats::Problem;
 use crate::formats::safetensors::{self, Archive};
@@ -74,6 +75,13 @@ impl Checkpoint {
 pub fn save_weights(path: &Path, store: &Store) -> Result<(), Box<Diagnostic>> {
     let archive = Archive { tensors: store.export(false), metadata: BTreeMap::new() };
     safetensors::save(path, &archive).map_err(|error| Box::new(errors::bad_file(&error)))
+}
+
+/// Reads what an `init` clause says into a store.
+pub fn load_part(init: &InitPlan, path: &Path, store: &mut Store) -> Result<(), Box<Diagnostic>> {
+    let archive = safetensors::load(path).map_err(|error| Box::new(errors::unreadable(init.span, &error)))?;
+    let taken = store.import_part(&archive.tensors, &init.instance, init.only.as_deref());
+    taken.map_err(|differences| Box::new(errors::weights_differ(path, &differences)))
 }
 
 /// Reads weights into a store.

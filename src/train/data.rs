@@ -48,11 +48,11 @@ impl Dataset {
         for (index, input) in plan.inputs.iter().enumerate() {
             let source = &plan.sources[input.source];
             let file = locate(&source.path, source.span);
-            let (step, evaluate) = (&plan.step.inputs[index], &plan.evaluate.inputs[index]);
+            let (step, evaluate) = (&plan.steps[0].core.inputs[index], &plan.evaluate.inputs[index]);
             let array = npz::load(&file, &input.field)
                 .map_err(|error| Box::new(errors::unreadable(source.span, &error)))?;
             let shape: Option<Vec<i64>> =
-                step.axes[1..].iter().map(|&axis| plan.step.size(axis).as_const()).collect();
+                step.axes[1..].iter().map(|&axis| plan.steps[0].core.size(axis).as_const()).collect();
             let row: Vec<usize> = shape.unwrap_or_default().into_iter().map(|size| size as usize).collect();
             if array.shape().first() != Some(&plan.count) || array.shape()[1..] != row {
                 return Err(Box::new(errors::data_changed(source.span, &file, &input.field)));

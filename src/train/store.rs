@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use crate::axes::DimVar;
 use crate::base::Name;
 use crate::check::core::{Core, Slot};
+use crate::check::train::below;
 use crate::runtime::{Array, OutOfMemory};
 use crate::tensor::{DType, Tensor};
 
@@ -40,20 +41,75 @@ pub struct Store {
 impl Store {
     /// Zeros for every parameter and state of a core; their sizes must be known.
     pub fn of(core: &Core, dims: &BTreeMap<DimVar, i64>) -> Result<Store, OutOfMemory> {
-        let mut tensors = IndexMap::new();
+        Store::of_all([core], dims)
+    }
+
+    /// The same for several cores, which share what they have in common.
+    pub fn of_all<'c>(
+        cores: impl IntoIterator<Item = &'c Core>,
+        dims: &BTreeMap<DimVar, i64>,
+    ) -> Result<Store, OutOfMemory> {
+        let mut store = Store { tensors: IndexMap::new() };
+        for core in cores {
+            store.add(core, dims)?;
+        }
+        Ok(store)
+    }
+
+    fn add(&mut self, core: &Core, dims: &BTreeMap<DimVar, i64>) -> Result<(), OutOfMemory> {
         let shape = |slot: &Slot| -> Vec<usize> {
             let sizes = slot.axes.iter().map(|&axis| core.expand(&core.size(axis)).eval(dims).unwrap_or(0));
             sizes.map(|size| usize::try_from(size).unwrap_or(0)).collect()
         };
         let slots = core.params.iter().map(|slot| (slot, Ownership::Param));
         for (slot, ownership) in slots.chain(core.states.iter().map(|slot| (slot, Ownership::State))) {
+            if self.tensors.contains_key(&slot.path) {
+                continue;
+            }
             let ownership = if slot.is_of_optimizer() { Ownership::Optimizer } else { ownership };
             let (dtype, shape) = (slot.elem.dtype(), shape(slot));
             let len = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
             let array = Array::zeros(dtype, len.ok_or(OutOfMemory(usize::MAX))?)?;
-            tensors.insert(slot.path.clone(), Owned { ownership, dtype, shape, array });
+            self.tensors.insert(slot.path.clone(), Owned { ownership, dtype, shape, array });
         }
-        Ok(Store { tensors })
+        Ok(())
+    }
+
+    /// Takes over the weights of one instance, those `only` below a path in it: names in the file begin inside of the instance.
+    /// On a difference nothing changes, and all are told. What else the file holds is left.
+    pub fn import_part(
+        &mut self,
+        entries: &BTreeMap<String, Tensor>,
+        instance: &str,
+        only: Option<&str>,
+    ) -> Result<(), Vec<String>> {
+        let mut part = BTreeMap::new();
+        let mut differences = Vec::new();
+        for (path, owned) in self.wanted(false) {
+            for (name, _, _, shape) in members(path, &owned.shape) {
+                let Some(inner) = below(instance, &name) else { continue };
+                if only.is_some_and(|only| inner != only && below(only, inner).is_none()) {
+                    continue;
+                }
+                match entries.get(inner) {
+                    Some(entry) => drop(part.insert(name, entry.clone())),
+                    None => {
+                        let known = entries.keys().map(String::as_str);
+                        differences.push(errors::missing_entry(inner, &shape, known));
+                    }
+                }
+            }
+        }
+        if part.is_empty() && differences.is_empty() {
+            differences.push(format!("the program has nothing below `{}`", only.unwrap_or(instance)));
+        }
+        if !differences.is_empty() {
+            return Err(differences);
+        }
+        // The rest stays as it is.
+        let mut all = self.export(false);
+        all.extend(part);
+        self.import(&all, false)
     }
 
     /// Numbers in all trained parameters.

@@ -10,7 +10,7 @@ use crate::formats::Problem;
 use crate::runtime::{Array, Dims, Pool};
 
 use super::batches::shuffled;
-use super::checkpoint::{Checkpoint, save_weights};
+use super::checkpoint::{Checkpoint, load_part, save_weights};
 use super::data::{Dataset, Split};
 use super::errors;
 use super::evaluate::{Measured, evaluate, scalar, sized};
@@ -21,8 +21,11 @@ use super::unit::{Clock, Unit};
 /// Everything that a training needs.
 pub struct Trainer<'a> {
     pub plan: &'a TrainPlan,
-    pub init: &'a Unit,
-    pub step: &'a Unit,
+    /// One for each optimizer, as the plan has them: the first values of what its step owns, and the step.
+    pub inits: &'a [Unit],
+    pub steps: &'a [Unit],
+    /// Finds the file that is written at a place.
+    pub locate: &'a dyn Fn(&str, crate::base::Span) -> PathBuf,
     pub evaluate: &'a Unit,
     pub data: &'a Dataset,
     pub split: &'a Split,
@@ -218,8 +221,11 @@ impl Trainer<'_> {
             epochs: self.plan.epochs as u64,
             ..Checkpoint::default()
         };
-        let mut store = initial(self.plan, self.init, self.seed, self.pool)?;
+        let mut store = initial(self.plan, self.inits, self.seed, self.pool)?;
         if !self.resume {
+            for init in &self.plan.inits {
+                load_part(init, &(self.locate)(&init.path, init.span), &mut store)?;
+            }
             return Ok((store, now));
         }
         let was = Checkpoint::load(&place.checkpoint, &mut store)?;
@@ -238,10 +244,13 @@ impl Trainer<'_> {
 }
 
 /// The first values of everything that a train block owns.
-pub fn initial(plan: &TrainPlan, init: &Unit, seed: u64, pool: &Pool) -> Result<Store, Box<Diagnostic>> {
+pub fn initial(plan: &TrainPlan, inits: &[Unit], seed: u64, pool: &Pool) -> Result<Store, Box<Diagnostic>> {
     let dims = Dims::new();
-    let mut store = Store::of(&plan.step, &dims).map_err(|error| Box::new(errors::not_run(&error.into())))?;
-    fill(&mut store, init, &dims, seed, pool)?;
+    let cores = plan.steps.iter().map(|step| &step.core);
+    let mut store = Store::of_all(cores, &dims).map_err(|error| Box::new(errors::not_run(&error.into())))?;
+    for init in inits {
+        fill(&mut store, init, &dims, seed, pool)?;
+    }
     Ok(store)
 }
 
@@ -267,7 +276,8 @@ struct Feed {
     whole: (Vec<Array>, Dims),
     short: Option<(Vec<Array>, Dims)>,
     batch: usize,
-    loss: Vec<Array>,
+    /// What each step gives back.
+    losses: Vec<Vec<Array>>,
 }
 
 impl Feed {
@@ -279,11 +289,11 @@ impl Feed {
         };
         let rest = trainer.split.train.len() % batch;
         let whole = arrays(batch)?;
-        let loss = trainer.step.outputs(&whole.1)?;
-        Ok(Feed { whole, short: if rest == 0 { None } else { Some(arrays(rest)?) }, batch, loss })
+        let losses = trainer.steps.iter().map(|step| step.outputs(&whole.1)).collect::<Result<_, _>>()?;
+        Ok(Feed { whole, short: if rest == 0 { None } else { Some(arrays(rest)?) }, batch, losses })
     }
 
-    /// One step on these samples; gives its loss.
+    /// One step of each optimizer whose turn it is, on these samples; gives the loss of the first, or one that is not finite.
     fn step(
         &mut self,
         trainer: &Trainer<'_>,
@@ -296,8 +306,18 @@ impl Feed {
             _ => (&mut self.whole.0, &self.whole.1),
         };
         trainer.data.gather(rows, arrays);
-        trainer.step.run_into(dims, arrays, store, clock, trainer.pool, &mut self.loss)?;
-        Ok(self.loss.first().map_or(f64::NAN, scalar))
+        for ((step, plan), loss) in trainer.steps.iter().zip(&trainer.plan.steps).zip(&mut self.losses) {
+            if clock.step % plan.every != 0 {
+                continue;
+            }
+            step.run_into(dims, arrays, store, clock, trainer.pool, loss)?;
+            let loss = loss.first().map_or(f64::NAN, scalar);
+            if !loss.is_finite() {
+                return Ok(loss);
+            }
+        }
+        // Of a step whose turn it was not, the last one.
+        Ok(self.losses.first().and_then(|loss| loss.first()).map_or(f64::NAN, scalar))
     }
 }
 

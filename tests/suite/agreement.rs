@@ -332,10 +332,10 @@ fn step_agrees(source: &str, counts: &[i64]) {
     let plan = check.items.iter().find_map(|item| item.plan.as_ref()).expect("a train block");
     for count in counts {
         let dims = BTreeMap::from([(DimVar::new("B"), *count)]);
-        agree(&plan.step, Part::Body, &dims, "the training step");
+        agree(&plan.steps[0].core, Part::Body, &dims, "the training step");
         agree(&plan.evaluate, Part::Body, &dims, "the evaluation");
     }
-    agree(&plan.step, Part::Init, &BTreeMap::new(), "the initial values");
+    agree(&plan.steps[0].core, Part::Init, &BTreeMap::new(), "the initial values");
 }
 
 #[test]

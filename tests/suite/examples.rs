@@ -33,7 +33,7 @@ fn three_executions_of_every_example_agree() {
             let name = format!("{}:{}", file.display(), item.name);
             match (&item.plan, &item.core) {
                 (Some(plan), _) => {
-                    agree(&format!("{name}, step"), &plan.step);
+                    agree(&format!("{name}, step"), &plan.steps[0].core);
                     agree(&format!("{name}, evaluation"), &plan.evaluate);
                 }
                 (None, Some(core)) if !item.open && !core.outputs.is_empty() => agree(&name, core),

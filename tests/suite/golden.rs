@@ -126,7 +126,7 @@ fn emitted(items: &[Checked], stage: &Stage, settings: &Settings) -> String {
         .rev()
         .find(|item| item.what != What::Test && (item.core.is_some() || item.plan.is_some()));
     let Some(item) = last else { return "nothing to compile".to_owned() };
-    let core = item.plan.as_ref().map_or_else(|| item.core.as_ref().unwrap(), |plan| &plan.step);
+    let core = item.plan.as_ref().map_or_else(|| item.core.as_ref().unwrap(), |plan| &plan.steps[0].core);
     match emit_core(core, Part::Body, stage, settings, &mut Timings::default()) {
         Ok(text) => text,
         Err(failure) => format!("{} {}", failure.code, failure.message),

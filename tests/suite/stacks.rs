@@ -25,7 +25,7 @@ train t {{
     assert!(check.ok(), "{}", nnc::diag::render::render(&session.sources, &check.diagnostics, false));
     let plan = check.items.iter().find_map(|item| item.plan.as_ref()).expect("a train block");
     let mut timings = Default::default();
-    let compiled = compile(&plan.step, Part::Body, &BTreeMap::new(), &settings, &mut timings);
+    let compiled = compile(&plan.steps[0].core, Part::Body, &BTreeMap::new(), &settings, &mut timings);
     let compiled = compiled.unwrap_or_else(|failure| panic!("{}", failure.message));
     (compiled.exec.code().size(), compiled.exec.program().kernels.len())
 }

@@ -127,6 +127,7 @@ train fit {
   data d = npz(\"data.npz\")
   let optim = optim()
   loss cross_entropy(optim(d.x), d.y)
+  metric accuracy(optim(d.x), d.y)
   optim adam(0.05)
   batch 16
   epochs 1
@@ -150,4 +151,98 @@ train fit {
     fs::write(here.join("b.nn"), outside).unwrap();
     let ran = nnc(here, &["check", "b.nn"]);
     assert!(ran.code == 1 && ran.err.contains("E0349"), "{}", ran.err);
+}
+
+/// Two models, two losses, two optimizers; a third model that nothing trains.
+const SEVERAL: &str = "
+model generator(z: f32[2]) -> f32[4] { z |> linear(6) |> relu |> linear(4) }
+model discriminator(x: f32[4]) -> f32 { sum(x |> linear(6) |> relu |> linear(1)) }
+model fixed(x: f32[4]) -> f32[4] { x |> linear(4) }
+optimizer clipped(lr: f32, most: f32 = 0.5)(w: f32[..S], g: f32[..S]) -> f32[..S] = w - lr * g * min(1.0, most / global_norm(g))
+fn is(real: f32)(z: f32) -> f32 = log(1 + exp(if real > 0.5 { -z } else { z }))
+train game {
+  data d = npz(\"data.npz\")
+  let gen = generator()
+  let dis = discriminator()
+  let eye = fixed()
+  let real = eye(d.x)
+  let fake = gen(for b: B => random.normal(2))
+  loss dl = is(1)(dis(real)) + is(0)(dis(stop_gradient(fake)))
+  loss gl = is(1)(dis(fake))
+  optim adam(0.01, minimize: dl, update: dis, every: 2)
+  optim clipped(0.1, minimize: gl, update: gen)
+  batch 16
+  epochs 2
+}
+";
+
+#[test]
+fn several_losses_and_optimizers_take_turns() {
+    let folder = folder(SEVERAL);
+    let here = folder.path();
+    let ran = nnc(here, &["train", "a.nn", "--out", "run", "--json"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let begun = nnc(here, &["train", "a.nn", "--out", "start", "--epochs", "1", "--set", "x=1"]);
+    assert_ne!(begun.code, 0);
+    let saved = |file: &str| nnc::formats::safetensors::load(&here.join("run").join(file)).unwrap();
+    let (weights, all) = (saved("weights.safetensors"), saved("checkpoint.safetensors"));
+    let owners: std::collections::BTreeSet<&str> =
+        weights.tensors.keys().map(|name| name.split('.').next().unwrap()).collect();
+    assert_eq!(owners.into_iter().collect::<Vec<_>>(), ["dis", "eye", "gen"]);
+    let moments: Vec<&String> = all.tensors.keys().filter(|name| name.starts_with("optim:")).collect();
+    assert!(
+        !moments.is_empty()
+            && moments.iter().all(|name| name.starts_with("optim:0.") && name.contains(".dis.")),
+        "{moments:?}"
+    );
+    // What no optimizer names is frozen: one epoch more changes it no more than the first.
+    let longer = nnc(here, &["train", "a.nn", "--out", "longer", "--epochs", "3"]);
+    assert_eq!(longer.code, 0, "{}", longer.err);
+    let later = nnc::formats::safetensors::load(&here.join("longer/weights.safetensors")).unwrap();
+    for (name, tensor) in &weights.tensors {
+        let same = tensor == &later.tensors[name];
+        assert_eq!(same, name.starts_with("eye."), "{name}");
+    }
+    // Interrupted and resumed or not: the same weights.
+    let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let measures = value(&ran.out)["measures"].clone();
+    assert!(measures["dl"].is_number() && measures["gl"].is_number(), "{measures}");
+
+    // The weights of one model begin another training.
+    let other = "
+model generator(z: f32[2]) -> f32[4] { z |> linear(6) |> relu |> linear(4) }
+model eye(x: f32[4]) -> f32[4] { x |> linear(4) }
+train next {
+  data d = npz(\"data.npz\")
+  let gen = generator()
+  let eye = eye()
+  init gen = safetensors(\"gen.safetensors\", only: \"linear_0\")
+  loss mean((gen(for b: B => random.normal(2)) - eye(d.x)) ** 2, over: 4)
+  optim sgd(0.01, update: eye)
+  epochs 1
+}
+";
+    let mut archive = weights;
+    archive.tensors = archive
+        .tensors
+        .into_iter()
+        .filter_map(|(name, tensor)| Some((name.strip_prefix("gen.")?.to_owned(), tensor)))
+        .collect();
+    nnc::formats::safetensors::save(&here.join("gen.safetensors"), &archive).unwrap();
+    fs::write(here.join("b.nn"), other).unwrap();
+    let ran = nnc(here, &["train", "b.nn", "--out", "next"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let next = nnc::formats::safetensors::load(&here.join("next/weights.safetensors")).unwrap();
+    assert_eq!(next.tensors["gen.linear_0.w"], archive.tensors["linear_0.w"]);
+    assert_ne!(next.tensors["gen.linear_1.w"], archive.tensors["linear_1.w"]);
+    fs::write(here.join("c.nn"), other.replace("only: \"linear_0\"", "only: \"linear_7\"")).unwrap();
+    let ran = nnc(here, &["train", "c.nn"]);
+    assert!(ran.code == 3 && ran.err.contains("linear_7"), "{} {}", ran.code, ran.err);
+}
+
+#[test]
+fn an_optimizer_says_what_it_minimizes() {
+    let folder = folder(&SEVERAL.replace("minimize: gl, ", ""));
+    let ran = nnc(folder.path(), &["check", "a.nn"]);
+    assert!(ran.code == 1 && ran.err.contains("E0416"), "{}", ran.err);
 }

@@ -95,3 +95,40 @@ pub fn unknown_setting(name: &str, block: &str, known: &[Name]) -> Diagnostic {
         )),
     }
 }
+
+pub fn two_losses(span: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(Code(414), format!("there are two losses called `{name}`"))
+        .label(span, "the second one")
+        .help("give losses names: loss dl = …, and say who minimizes them: optim adam(lr, minimize: dl, update: dis)")
+}
+
+pub fn unknown_loss(span: Span, known: &[Name]) -> Diagnostic {
+    let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    Diagnostic::error(Code(415), "`minimize:` names a loss")
+        .label(span, "no loss")
+        .help(format!("the losses are {}", known.join(", ")))
+}
+
+pub fn which_loss(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(416), "there are several losses: an optimizer says which one it minimizes")
+        .label(span, "minimizes which?")
+        .help("optim adam(lr, minimize: dl, update: dis)")
+}
+
+pub fn not_an_instance(span: Span, what: &str) -> Diagnostic {
+    Diagnostic::error(Code(417), "this names models of the train block")
+        .label(span, format!("{what}, and no model with parameters"))
+        .help("let dis = discriminator(), then update: dis, or update: (gen, dis)")
+}
+
+pub fn init_form(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(418), "`init` loads weights into a model")
+        .label(span, "in another form")
+        .help("init gen = safetensors(\"g.safetensors\"), or safetensors(\"g.safetensors\", only: \"stem\")")
+}
+
+pub fn gradients_of_an_optimizer(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(419), "`global_norm` is of the gradients that an optimizer is given")
+        .label(span, "no gradient of an optimizer")
+        .help("optimizer clipped(lr: f32)(w: f32[..S], g: f32[..S]) -> f32[..S] = w - lr * g / max(global_norm(g), 1.0)")
+}
