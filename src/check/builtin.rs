@@ -44,7 +44,7 @@ pub enum Builtin {
     GlobalNorm,
 }
 
-const NAMED: [(&str, Builtin); 33] = [
+const NAMED: &[(&str, Builtin)] = &[
     ("abs", Builtin::Scalar(ScalarFn::Abs)),
     ("sign", Builtin::Scalar(ScalarFn::Sign)),
     ("sqrt", Builtin::Scalar(ScalarFn::Sqrt)),
