@@ -16,6 +16,8 @@ mod golden;
 mod imports;
 #[path = "suite/numbers.rs"]
 mod numbers;
+#[path = "suite/objects.rs"]
+mod objects;
 #[path = "suite/pages.rs"]
 mod pages;
 #[path = "suite/reads.rs"]

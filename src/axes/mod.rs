@@ -4,6 +4,7 @@
 
 pub mod dim;
 mod facts;
+mod fold;
 mod poly;
 mod range;
 mod ratio;
@@ -13,4 +14,5 @@ mod tests;
 
 pub use dim::{Dim, DimError, DimVar, solve_one};
 pub use facts::Facts;
+pub use fold::Algebra;
 pub use ratio::Ratio;

@@ -52,7 +52,7 @@ pub enum Float {
 pub enum Command {
     /// Check a program, and say what is proved of it
     Check(CheckArguments),
-    /// Compile a model or a train block; print a stage or a summary
+    /// Compile a model to a library for C; or print a stage or a summary
     Compile(CompileArguments),
     /// Run a model on arrays
     Run(RunArguments),
@@ -89,7 +89,7 @@ pub struct CheckArguments {
 pub struct CompileArguments {
     /// The program; `FILE:NAME` picks a definition or a train block
     #[arg(value_name = "FILE[:NAME]")]
-    pub target: Target,
+    pub source: Target,
     /// Print a stage: tokens, ast, types, graph, after=PASS, kernels, clif, asm
     #[arg(long, value_name = "STAGE")]
     pub emit: Option<Stage>,
@@ -102,6 +102,45 @@ pub struct CompileArguments {
     /// Leave out fusion: one kernel for each node
     #[arg(long)]
     pub plain: bool,
+    #[command(flatten)]
+    pub library: LibraryArguments,
+}
+
+/// What `nnc compile` writes where it prints nothing else.
+#[derive(Args)]
+pub struct LibraryArguments {
+    /// The library: *.a, *.o or *.so; its header PREFIX.h goes beside it [default: PREFIX.a]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["emit", "summary"])]
+    pub output: Option<PathBuf>,
+    /// What its functions' names begin with [default: the model's name]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["emit", "summary"])]
+    pub prefix: Option<String>,
+    /// Put these trained weights into the library
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["emit", "summary"])]
+    pub weights: Option<PathBuf>,
+    /// Write the weights beside the library, not into it
+    #[arg(long, requires = "weights")]
+    pub weights_file: bool,
+    /// Map the model over a first axis of this size, a name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["emit", "summary", "train"])]
+    pub batch: Option<String>,
+    /// The processors that the library is for
+    #[arg(long, value_name = "CPU", value_enum, default_value_t = Cpu::Any, conflicts_with_all = ["emit", "summary"])]
+    pub target: Cpu,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Cpu {
+    /// From x86-64-v3 on, using what the processor has; the kind of this machine where it is no x86-64
+    Any,
+    /// What this machine has
+    Native,
+    /// AVX2 and FMA
+    #[value(name = "x86-64-v3")]
+    V3,
+    /// AVX2, FMA and AVX-512
+    #[value(name = "x86-64-v4")]
+    V4,
 }
 
 #[derive(Args)]

@@ -1,4 +1,4 @@
-//! `nnc compile`: a definition or a training step, to any stage.
+//! `nnc compile`: a definition to a library, or a definition or a training step to any stage.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use crate::session::{self, Stage, What, emit_core, errors};
 
 use super::arguments::{CompileArguments, Global};
 use super::console::{Console, Stop};
+use super::library;
 use super::prepare::{failed, prepare, stop};
 use super::summary::{Summary, summarise};
 
@@ -21,14 +22,14 @@ pub fn compile(global: &Global, arguments: &CompileArguments, console: &mut Cons
         false => &[What::Model, What::Train, What::Layer, What::Fn],
     };
     if let Some(stage @ (Stage::Tokens | Stage::Ast)) = &arguments.emit {
-        let session = session::Session::open(&arguments.target.file);
+        let session = session::Session::open(&arguments.source.file);
         let text = session.user.and_then(|(_, file)| session.emit_syntax(file, stage));
         console.print(&text.unwrap_or_default());
         console.show(&session.sources, &session.diagnostics);
         return Ok(crate::diag::exit_code(&session.diagnostics));
     }
     let called = if arguments.train { "train block" } else { "model" };
-    let mut prepared = prepare(&arguments.target, called, allowed, &settings, console)?;
+    let mut prepared = prepare(&arguments.source, called, allowed, &settings, console)?;
     let mut timings = prepared.session.timings;
     let item = &prepared.item;
     let core: &Core = match (&item.plan, &item.core) {
@@ -43,6 +44,10 @@ pub fn compile(global: &Global, arguments: &CompileArguments, console: &mut Cons
         console.timings(global.timings, &timings);
         return Ok(0);
     }
+    if item.plan.is_none() && !arguments.summary {
+        return library::write(global, &arguments.library, &prepared, &settings, console);
+    }
+    library::refuse(&arguments.library)?;
     let unit = session::compile(core, Part::Body, &settings.dims, &settings, &mut timings).map_err(fail)?;
     prepared.session.timings = timings;
     let dims: BTreeMap<_, _> = match &item.plan {

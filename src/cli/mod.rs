@@ -10,6 +10,7 @@ mod console;
 mod eval;
 mod explain;
 mod fmt;
+mod library;
 mod prepare;
 mod progress;
 mod run;

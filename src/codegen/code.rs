@@ -28,6 +28,12 @@ pub struct CodegenError {
     pub message: String,
 }
 
+impl CodegenError {
+    pub fn new(kernel: &str, message: impl std::fmt::Display) -> CodegenError {
+        CodegenError { kernel: kernel.to_owned(), message: message.to_string() }
+    }
+}
+
 /// The machine code of a program's kernels; it is freed with this value.
 pub struct Code {
     pub(super) kernels: PrimaryMap<KernelId, Entry>,

@@ -5,5 +5,6 @@
 mod code;
 pub mod cranelift;
 mod entry;
+pub mod object;
 
 pub use code::{Code, CodegenError, KernelFn};

@@ -1,6 +1,7 @@
 //! The kernel IR: loops over buffers. It does not know what an operator is, so that a second code generator can start here.
 
 mod build;
+pub mod cost;
 pub mod eval;
 pub mod facts;
 pub mod interpret;

@@ -10,9 +10,8 @@ use super::array::OutOfMemory;
 use super::memory::{self, Life, Plan};
 use crate::axes::{Dim, DimError, DimVar};
 use crate::base::Name;
-use crate::kernel::{
-    Buffer, BufferKind, BufferRef, Contract, Kernel, KernelId, Loop, Program, Range, Step, Stmt,
-};
+use crate::kernel::cost::{Estimate, SERIAL, TASK, cost};
+use crate::kernel::{Buffer, BufferKind, BufferRef, Kernel, KernelId, Program, Size, Step};
 use crate::tensor::{DType, Sorted};
 
 /// Numbers for the dims of a program.
@@ -94,11 +93,6 @@ pub(super) enum Place {
     Output(usize),
     Arena,
 }
-
-/// Nanoseconds of work that one task should have at least: the pool hands out tasks in a fraction of it.
-const TASK: f64 = 4_000.0;
-/// A kernel of less work stays on one thread.
-const SERIAL: f64 = 10_000.0;
 
 /// Evaluates a program at `dims`; `lives` are its buffers' lives.
 pub(super) fn bind(
@@ -226,7 +220,7 @@ fn count_turns(steps: &[Step]) -> usize {
 
 /// Points for one task. The bits of a result do not depend on it, for points are independent.
 fn chunk(kernel: &Kernel, sizes: &[i64], points: i64) -> i64 {
-    let each = cost(&kernel.body, sizes, 1.0).max(1.0);
+    let each = cost(&kernel.body, &mut Numbers(sizes)).max(1.0);
     let total = each * points as f64;
     if total < SERIAL {
         return points.max(1);
@@ -236,38 +230,27 @@ fn chunk(kernel: &Kernel, sizes: &[i64], points: i64) -> i64 {
     points.div_euclid(tasks) + i64::from(points % tasks != 0)
 }
 
-/// A rough estimate, in nanoseconds, of statements that run `times` times.
-fn cost(stmts: &[Stmt], sizes: &[i64], times: f64) -> f64 {
-    // Of a statement on one number, on one lane, and of a multiply-add of a contraction.
-    const SINGLE: f64 = 0.3;
-    const LANE: f64 = 0.03;
-    const MULTIPLY_ADD: f64 = 0.02;
-    stmts
-        .iter()
-        .map(|stmt| match stmt {
-            Stmt::Let(..) | Stmt::Store { .. } => times * SINGLE,
-            Stmt::If { then, .. } => cost(then, sizes, times),
-            Stmt::Loop(Loop { range, lanes, body, .. }) => {
-                let turns = extent(*range, sizes);
-                let factor = if *lanes { LANE / SINGLE } else { 1.0 };
-                cost(body, sizes, times * turns * factor)
-            }
-            Stmt::Contract(contract) => {
-                let Contract { m, n, k, blocks, .. } = &**contract;
-                let blocks: f64 = blocks.iter().map(|block| extent(block.0, sizes)).product();
-                let each = extent(*m, sizes) * extent(*n, sizes) * extent(*k, sizes) * blocks;
-                times * (20.0 + each * MULTIPLY_ADD)
-            }
-        })
-        .sum()
-}
+/// Costs as numbers, under a table of sizes.
+struct Numbers<'a>(&'a [i64]);
 
-fn extent(range: Range, sizes: &[i64]) -> f64 {
-    let turns = match range {
-        Range::Full(n) => n.value(sizes).unwrap_or(0),
-        Range::Chunk { of, by, .. } => of.value(sizes).unwrap_or(0).min(by),
-    };
-    turns.max(0) as f64
+impl Estimate for Numbers<'_> {
+    type Number = f64;
+
+    fn constant(&mut self, value: f64) -> f64 {
+        value
+    }
+
+    fn size(&mut self, size: Size, limit: Option<i64>) -> f64 {
+        size.value(self.0).unwrap_or(0).min(limit.unwrap_or(i64::MAX)).max(0) as f64
+    }
+
+    fn sum(&mut self, a: f64, b: f64) -> f64 {
+        a + b
+    }
+
+    fn product(&mut self, a: f64, b: f64) -> f64 {
+        a * b
+    }
 }
 
 /// The dtype and elements that the caller's buffers must have.

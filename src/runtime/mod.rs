@@ -6,9 +6,12 @@
 mod agreement;
 mod array;
 mod bind;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod detached;
 mod exec;
 pub mod memory;
 pub mod pool;
+pub mod slots;
 
 pub use crate::tensor::random;
 pub use array::{Array, OutOfMemory};

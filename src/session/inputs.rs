@@ -74,7 +74,12 @@ impl Session {
         }
         let core = match extra {
             None => plain.clone(),
-            Some((count, _)) => self.mapped(item, count, &mapped, settings)?,
+            Some((count, _)) => {
+                // No name of a program has such a mark, so that nothing of the definition's own is meant.
+                let over: Vec<Name> =
+                    (0..count).map(|index| Name::new(format!("sample{}", "'".repeat(index + 1)))).collect();
+                self.mapped(item, &over, &|name| mapped.contains(name), settings)?
+            }
         };
         let mut dims = settings.dims.clone();
         for (info, given) in core.inputs.iter().zip(&given) {
@@ -93,12 +98,12 @@ impl Session {
         if found.is_empty() { Ok(Fitted { core, arrays, dims }) } else { Err(found) }
     }
 
-    /// The core of a definition that is mapped over `count` axes of some of its inputs.
-    fn mapped(
+    /// The core of a definition that is mapped over these axes, in front of the inputs that are mapped.
+    pub fn mapped(
         &self,
         item: &Checked,
-        count: usize,
-        mapped: &BTreeSet<Name>,
+        over: &[Name],
+        is_mapped: &dyn Fn(&str) -> bool,
         settings: &Settings,
     ) -> Result<Core, Vec<Diagnostic>> {
         let def = self.program.items(item.scope).iter().find_map(|entry| match entry {
@@ -106,13 +111,10 @@ impl Session {
             _ => None,
         });
         let Some(def) = def else { return Err(vec![errors::not_compiled_alone(item.span, &item.name)]) };
-        // No name of a program has such a mark, so that nothing of the definition's own is meant.
-        let over: Vec<Name> =
-            (0..count).map(|index| Name::new(format!("sample{}", "'".repeat(index + 1)))).collect();
         let mode = self.mode(settings, false);
         let mut checker = Checker::new(&self.program, mode);
         let given = given_dims(&def, settings);
-        match checker.mapped(&def, item.scope, &given, &over, &|name| mapped.contains(name)) {
+        match checker.mapped(&def, item.scope, &given, over, is_mapped) {
             Ok(()) => Ok(checker.core),
             Err(_) => Err(checker.diagnostics),
         }

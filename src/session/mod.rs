@@ -2,6 +2,7 @@
 //!
 //! It reads source files and the headers of data files, and writes nothing. It must never know a terminal: it hands back values.
 
+pub mod artifact;
 mod check;
 mod compile;
 mod costs;
@@ -22,7 +23,7 @@ use crate::check::{Entry, Program, Scope};
 use crate::diag::Diagnostic;
 
 pub use check::{Check, Checked, What, given_dims};
-pub use compile::{Failure, Settings, broken_constraints, compile, graph_of, sizing_dims};
+pub use compile::{Failure, Settings, broken_constraints, compile, graph_of, program_of, sizing_dims};
 pub use costs::{LayerCost, layer_costs};
 pub use emit::{Stage, emit_core, theorem};
 pub use headers::OnDisk;

@@ -1,21 +1,15 @@
-//! Kernels into a module, and a module into memory.
+//! Kernels as code in the memory of this process.
 
 use std::sync::OnceLock;
 
-use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{AbiParam, Function, Signature, UserFuncName};
-use cranelift_codegen::isa::{CallConv, OwnedTargetIsa, TargetIsa};
+use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
-use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, default_libcall_names};
-use rayon::prelude::*;
+use cranelift_module::{FuncId, default_libcall_names};
 
-use super::{emit, tile};
+use super::place;
 use crate::codegen::code::{Code, CodegenError, Door, Entry, KernelFn};
-use crate::codegen::entry;
 use crate::kernel::{Kernel, Program};
 use crate::tiles::Isa;
 
@@ -32,13 +26,6 @@ impl Default for Options {
     fn default() -> Options {
         Options { tiles: Isa::best(), verify: cfg!(test) }
     }
-}
-
-/// A kernel's machine code before it is placed.
-struct Compiled {
-    align: u64,
-    bytes: Vec<u8>,
-    relocs: Vec<ModuleReloc>,
 }
 
 /// Compiles all kernels of a program to code in memory.
@@ -74,89 +61,19 @@ struct Placed {
     size: usize,
 }
 
-/// Puts all kernels of a program into a module, each under `kernel_<number>`, and what they need: contractions, the door.
-fn define(module: &mut impl Module, program: &Program, options: Options) -> Result<Placed, CodegenError> {
-    let failure = |kernel: &str, message: String| CodegenError { kernel: kernel.to_owned(), message };
-    let signature = signature(module.isa());
-    let mut kernels = Vec::new();
-    for id in program.kernels.keys() {
-        let name = format!("kernel_{}", cranelift_entity::EntityRef::index(id));
-        let function = module.declare_function(&name, Linkage::Export, &signature);
-        kernels.push(function.map_err(|e| failure(&name, e.to_string()))?);
-    }
-    let contracts = program.kernels.values().any(|kernel| !kernel.contracts().is_empty());
-    let contraction = if contracts {
-        Some(tile::define(module, options.tiles).map_err(|e| failure("contraction", e.to_string()))?)
-    } else {
-        None
+/// Puts all kernels of a program into a module, and what they need: contractions, the door.
+fn define(module: &mut JITModule, program: &Program, options: Options) -> Result<Placed, CodegenError> {
+    let contraction = match contracts(program) {
+        true => Some(place::contraction(module, options.tiles)?),
+        false => None,
     };
-    let isa = module.isa();
-    let work: Vec<(&Kernel, FuncId)> = program.kernels.values().zip(kernels.iter().copied()).collect();
-    let compiled: Vec<Result<Compiled, CodegenError>> =
-        work.par_iter().map(|&(kernel, id)| compile_kernel(isa, kernel, id, contraction)).collect();
-    let mut size = 0;
-    for (&(kernel, id), compiled) in work.iter().zip(compiled) {
-        let Compiled { align, bytes, relocs } = compiled?;
-        size += bytes.len();
-        let placed = module.define_function_bytes(id, align, &bytes, &relocs);
-        placed.map_err(|e| failure(&kernel.name, e.to_string()))?;
-    }
-    let door = match module.isa().name() {
-        "x64" => {
-            let mut signature = signature.clone();
-            signature.params.insert(0, AbiParam::new(I64));
-            let id = module.declare_function("nnc_enter_flushing", Linkage::Local, &signature);
-            let id = id.map_err(|e| failure("door", e.to_string()))?;
-            let placed = module.define_function_bytes(id, 16, entry::X86_64, &[]);
-            placed.map_err(|e| failure("door", e.to_string()))?;
-            Some(id)
-        }
-        // Elsewhere subnormal numbers keep their values, at some cost in time.
-        _ => None,
-    };
-    Ok(Placed { kernels, door, size })
+    let all: Vec<&Kernel> = program.kernels.values().collect();
+    let (kernels, size) = place::kernels(module, &all, "kernel", contraction)?;
+    Ok(Placed { kernels, door: place::door(module)?, size })
 }
 
-fn signature(isa: &dyn TargetIsa) -> Signature {
-    let convention = if isa.name() == "x64" { CallConv::SystemV } else { isa.default_call_conv() };
-    let mut signature = Signature::new(convention);
-    signature.params.extend([AbiParam::new(I64); 5]);
-    signature
-}
-
-fn compile_kernel(
-    isa: &dyn TargetIsa,
-    kernel: &Kernel,
-    id: FuncId,
-    contraction: Option<FuncId>,
-) -> Result<Compiled, CodegenError> {
-    let failure = |message: String| CodegenError { kernel: kernel.name.to_string(), message };
-    let mut context = function(isa, kernel, id, contraction);
-    let code =
-        context.compile(isa, &mut ControlPlane::default()).map_err(|e| failure(format!("{:?}", e.inner)))?;
-    let align = u64::from(code.buffer.alignment).max(16);
-    let bytes = code.code_buffer().to_vec();
-    let relocs = code.buffer.relocs().to_vec();
-    let relocs = relocs.iter().map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id)).collect();
-    Ok(Compiled { align, bytes, relocs })
-}
-
-/// A kernel's function in Cranelift's IR.
-fn function(isa: &dyn TargetIsa, kernel: &Kernel, id: FuncId, contraction: Option<FuncId>) -> Context {
-    use cranelift_codegen::ir::{ExtFuncData, ExternalName, UserExternalName};
-    let mut context = Context::new();
-    context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature(isa));
-    let contraction = contraction.map(|callee| {
-        let signature = context.func.import_signature(tile::signature(isa));
-        let name = UserExternalName { namespace: 0, index: callee.as_u32() };
-        let name = ExternalName::user(context.func.declare_imported_user_function(name));
-        context.func.import_function(ExtFuncData { name, signature, colocated: true, patchable: false })
-    });
-    let mut scratch = FunctionBuilderContext::new();
-    let mut builder = FunctionBuilder::new(&mut context.func, &mut scratch);
-    emit::emit(&mut builder, kernel, isa.has_native_fma(), contraction);
-    builder.finalize(isa.frontend_config());
-    context
+fn contracts(program: &Program) -> bool {
+    program.kernels.values().any(|kernel| !kernel.contracts().is_empty())
 }
 
 /// The text of a program's kernels: Cranelift's IR (`--emit clif`) or, disassembled, the machine code (`--emit asm`).
@@ -167,7 +84,7 @@ pub fn text(program: &Program, options: Options, machine_code: bool) -> Result<S
     for (i, kernel) in program.kernels.values().enumerate() {
         let (id, contraction) = (FuncId::from_u32(i as u32), FuncId::from_u32(program.kernels.len() as u32));
         let contraction = (!kernel.contracts().is_empty()).then_some(contraction);
-        let mut context = function(&*isa, kernel, id, contraction);
+        let mut context = place::function(&*isa, kernel, id, contraction);
         text += &format!("; kernel_{i}: {}\n", kernel.name);
         if machine_code {
             context.set_disasm(true);

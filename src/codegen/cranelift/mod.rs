@@ -12,6 +12,7 @@ mod lanes;
 mod loops;
 #[cfg(test)]
 mod math_tests;
+pub(in crate::codegen) mod place;
 mod scalar;
 #[cfg(test)]
 mod tests;

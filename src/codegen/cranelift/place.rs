@@ -1,0 +1,119 @@
+//! Kernels as functions of a module, whatever the module is: memory of this process, an object file. All of them are seen only there.
+
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{
+    AbiParam, ExtFuncData, ExternalName, Function, Signature, UserExternalName, UserFuncName,
+};
+use cranelift_codegen::isa::{CallConv, TargetIsa};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_module::{FuncId, Linkage, Module, ModuleReloc};
+use rayon::prelude::*;
+
+use super::{emit, tile};
+use crate::codegen::code::CodegenError;
+use crate::codegen::entry;
+use crate::kernel::Kernel;
+use crate::tiles::Isa;
+
+/// A kernel's machine code before it is placed.
+struct Compiled {
+    align: u64,
+    bytes: Vec<u8>,
+    relocs: Vec<ModuleReloc>,
+}
+
+/// Defines kernels as `<prefix>_<number>`, with `contraction` for those that contract. Also gives the bytes of their code.
+pub(in crate::codegen) fn kernels(
+    module: &mut impl Module,
+    kernels: &[&Kernel],
+    prefix: &str,
+    contraction: Option<FuncId>,
+) -> Result<(Vec<FuncId>, usize), CodegenError> {
+    let signature = signature(module.isa());
+    let mut ids = Vec::new();
+    for (index, kernel) in kernels.iter().enumerate() {
+        let id = module.declare_function(&format!("{prefix}_{index}"), Linkage::Local, &signature);
+        ids.push(id.map_err(|e| CodegenError::new(&kernel.name, e))?);
+    }
+    let isa = module.isa();
+    let work: Vec<(&Kernel, FuncId)> = kernels.iter().copied().zip(ids.iter().copied()).collect();
+    let compiled: Vec<Result<Compiled, CodegenError>> =
+        work.par_iter().map(|&(kernel, id)| compile_kernel(isa, kernel, id, contraction)).collect();
+    let mut size = 0;
+    for ((kernel, id), compiled) in work.into_iter().zip(compiled) {
+        let Compiled { align, bytes, relocs } = compiled?;
+        size += bytes.len();
+        let placed = module.define_function_bytes(id, align, &bytes, &relocs);
+        placed.map_err(|e| CodegenError::new(&kernel.name, e))?;
+    }
+    Ok((ids, size))
+}
+
+/// The code of contractions. A module wants each once.
+pub(in crate::codegen) fn contraction(module: &mut impl Module, tiles: Isa) -> Result<FuncId, CodegenError> {
+    tile::define(module, tiles).map_err(|e| CodegenError::new("contraction", e))
+}
+
+/// The door through which kernels that flush subnormal numbers are entered, where the machine has one. A module wants it once.
+pub(in crate::codegen) fn door(module: &mut impl Module) -> Result<Option<FuncId>, CodegenError> {
+    if module.isa().name() != "x64" {
+        // Elsewhere subnormal numbers keep their values, at some cost in time.
+        return Ok(None);
+    }
+    let mut signature = signature(module.isa());
+    signature.params.insert(0, AbiParam::new(I64));
+    let id = module.declare_function("nnc_enter_flushing", Linkage::Local, &signature);
+    let id = id.map_err(|e| CodegenError::new("door", e))?;
+    let placed = module.define_function_bytes(id, 16, entry::X86_64, &[]);
+    placed.map_err(|e| CodegenError::new("door", e))?;
+    Ok(Some(id))
+}
+
+/// Of every kernel; see [`crate::codegen::KernelFn`].
+pub(in crate::codegen) fn signature(isa: &dyn TargetIsa) -> Signature {
+    let convention = if isa.name() == "x64" { CallConv::SystemV } else { isa.default_call_conv() };
+    let mut signature = Signature::new(convention);
+    signature.params.extend([AbiParam::new(I64); 5]);
+    signature
+}
+
+fn compile_kernel(
+    isa: &dyn TargetIsa,
+    kernel: &Kernel,
+    id: FuncId,
+    contraction: Option<FuncId>,
+) -> Result<Compiled, CodegenError> {
+    let failure = |message: String| CodegenError { kernel: kernel.name.to_string(), message };
+    let mut context = function(isa, kernel, id, contraction);
+    let code =
+        context.compile(isa, &mut ControlPlane::default()).map_err(|e| failure(format!("{:?}", e.inner)))?;
+    let align = u64::from(code.buffer.alignment).max(16);
+    let bytes = code.code_buffer().to_vec();
+    let relocs = code.buffer.relocs().to_vec();
+    let relocs = relocs.iter().map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id)).collect();
+    Ok(Compiled { align, bytes, relocs })
+}
+
+/// A kernel's function in Cranelift's IR.
+pub(super) fn function(
+    isa: &dyn TargetIsa,
+    kernel: &Kernel,
+    id: FuncId,
+    contraction: Option<FuncId>,
+) -> Context {
+    let mut context = Context::new();
+    context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature(isa));
+    let contraction = contraction.map(|callee| {
+        let signature = context.func.import_signature(tile::signature(isa));
+        let name = UserExternalName { namespace: 0, index: callee.as_u32() };
+        let name = ExternalName::user(context.func.declare_imported_user_function(name));
+        context.func.import_function(ExtFuncData { name, signature, colocated: true, patchable: false })
+    });
+    let mut scratch = FunctionBuilderContext::new();
+    let mut builder = FunctionBuilder::new(&mut context.func, &mut scratch);
+    emit::emit(&mut builder, kernel, isa.has_native_fma(), contraction);
+    builder.finalize(isa.frontend_config());
+    context
+}

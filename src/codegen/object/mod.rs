@@ -1,0 +1,254 @@
+//! Programs as object files that need nothing else: kernels, contractions, and as code what the runtime does for programs of this process.
+//!
+//! docs/objects.md has the design. This room knows programs and what is given to them; it must never know a graph, a file or the C language.
+
+mod bind;
+mod cpu;
+mod entry;
+mod function;
+mod launch;
+mod layout;
+mod run;
+#[cfg(test)]
+pub(crate) mod memory;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{AbiParam, InstBuilder};
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, default_libcall_names};
+use cranelift_object::{ObjectBuilder, ObjectModule};
+
+pub use entry::{Comparison, Demand, Entry, Given, Parameter, Refusal, Slots};
+
+use self::bind::Levels;
+use self::function::{Fun, define};
+use self::layout::Layout;
+use self::run::Parts;
+use super::CodegenError;
+use super::cranelift::place;
+use crate::kernel::{Kernel, Program, Step};
+use crate::tiles::Isa;
+
+/// The processors that an object file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// x86-64 with AVX2 and FMA, and faster contractions where AVX-512F is there; elsewhere this machine's kind.
+    Any,
+    /// x86-64-v3 alone.
+    V3,
+    /// x86-64-v4 alone.
+    V4,
+}
+
+impl Target {
+    /// Its contractions, and the levels of `cpu` that they need.
+    fn variants(self) -> (&'static [Isa], &'static [i64]) {
+        match self {
+            _ if !cfg!(target_arch = "x86_64") => (&[Isa::Portable], &[0]),
+            Target::Any => (&[Isa::Avx2, Isa::Avx512], &[1, 2]),
+            Target::V3 => (&[Isa::Avx2], &[1]),
+            Target::V4 => (&[Isa::Avx512], &[2]),
+        }
+    }
+}
+
+/// An object file.
+pub struct Object {
+    pub bytes: Vec<u8>,
+    /// Words of each entry's plan.
+    pub plans: Vec<usize>,
+}
+
+/// Whether every step of a program can be in an object file; names the first that cannot.
+pub fn refused(program: &Program) -> Option<&'static str> {
+    fn sorts(steps: &[Step]) -> bool {
+        steps.iter().any(|step| match step {
+            Step::Sort { .. } => true,
+            Step::Loop { body, .. } => sorts(body),
+            Step::Run { .. } | Step::Copy { .. } => false,
+        })
+    }
+    sorts(&program.steps).then_some("a sort")
+}
+
+/// Compiles programs into one object file. Only the entries' functions are seen outside of it.
+pub fn compile(entries: &[Entry<'_>], target: Target, verify: bool) -> Result<Object, CodegenError> {
+    let failure = |message: String| CodegenError::new("module", message);
+    let isa = isa(verify, true).map_err(failure)?;
+    let builder = ObjectBuilder::new(isa, "nnc", default_libcall_names());
+    let mut module = ObjectModule::new(builder.map_err(|e| failure(e.to_string()))?);
+    let plans = fill(&mut module, entries, target)?;
+    let bytes = module.finish().emit().map_err(|e| failure(e.to_string()))?;
+    Ok(Object { bytes, plans })
+}
+
+/// Defines all functions of the entries; gives the words of their plans.
+fn fill<M: Module>(
+    module: &mut M,
+    entries: &[Entry<'_>],
+    target: Target,
+) -> Result<Vec<usize>, CodegenError> {
+    let (tiles, levels) = target.variants();
+    let contracts =
+        |entry: &Entry<'_>| entry.program.kernels.values().any(|kernel| !kernel.contracts().is_empty());
+    let contractions: Vec<FuncId> = match entries.iter().any(contracts) {
+        true => tiles.iter().map(|&tiles| place::contraction(module, tiles)).collect::<Result<_, _>>()?,
+        false => Vec::new(),
+    };
+    let door = place::door(module)?;
+    let shared = launch::shared(module, door)?;
+    let levels = Levels { ask: processor(module)?, levels };
+    let mut plans = Vec::new();
+    for entry in entries {
+        let layout = Layout::of(entry);
+        add(module, entry, &layout, &contractions, &levels, &shared)?;
+        plans.push(layout.len());
+    }
+    Ok(plans)
+}
+
+fn add<M: Module>(
+    module: &mut M,
+    entry: &Entry<'_>,
+    layout: &Layout,
+    contractions: &[FuncId],
+    levels: &Levels<'_>,
+    shared: &launch::Shared,
+) -> Result<(), CodegenError> {
+    let kernels = kernels(module, entry, contractions, levels.levels.len())?;
+    let owner = owner(entry);
+    let name = &entry.name;
+    let mut embedded = Vec::new();
+    for (index, given) in entry.inputs.iter().enumerate() {
+        embedded.push(match given {
+            Given::Embedded(bytes) => {
+                Some(data(module, &format!("{name}_weight_{index}"), bytes, bind::ALIGN as u64)?)
+            }
+            _ => None,
+        });
+    }
+    let dims = 1 + entry.dims.len();
+    define(module, &format!("{name}_bind"), Linkage::Export, dims, Some(I32), |fun| {
+        bind::emit(fun, entry, layout, levels, owner);
+    })?;
+    let workspace = define(module, &format!("{name}_workspace"), Linkage::Export, 2, Some(I64), |fun| {
+        run::workspace(fun, owner);
+    })?;
+    let parts = Parts { layout, owner, kernels: &kernels, shared, embedded: &embedded, workspace };
+    let parameters = entry.parameters().len();
+    define(module, &format!("{name}_run"), Linkage::Export, parameters, Some(I32), |fun| {
+        run::emit(fun, entry, &parts);
+    })?;
+    let mut texts = Vec::new();
+    for (index, text) in entry.messages().iter().enumerate() {
+        let text = [text.replace('\0', " ").as_bytes(), &[0]].concat();
+        texts.push(data(module, &format!("{name}_text_{index}"), &text, 1)?);
+    }
+    let unknown = data(module, &format!("{name}_text"), b"this is no code of the model\0", 1)?;
+    define(module, &format!("{name}_message"), Linkage::Export, 1, Some(I64), |fun| {
+        message(fun, &texts, unknown);
+    })?;
+    Ok(())
+}
+
+/// The kernels for each variant of the contractions; those without contractions are shared.
+fn kernels<M: Module>(
+    module: &mut M,
+    entry: &Entry<'_>,
+    contractions: &[FuncId],
+    variants: usize,
+) -> Result<Vec<Vec<FuncId>>, CodegenError> {
+    let all: Vec<&Kernel> = entry.program.kernels.values().collect();
+    let name = &entry.name;
+    let (first, _) = place::kernels(module, &all, &format!("{name}_kernel"), contractions.first().copied())?;
+    let mut kernels = vec![first];
+    for variant in 1..variants {
+        let own: Vec<usize> = (0..all.len()).filter(|&index| !all[index].contracts().is_empty()).collect();
+        let chosen: Vec<&Kernel> = own.iter().map(|&index| all[index]).collect();
+        let prefix = format!("{name}_kernel_variant_{variant}");
+        let (ids, _) = place::kernels(module, &chosen, &prefix, contractions.get(variant).copied())?;
+        let mut these = kernels[0].clone();
+        for (index, id) in own.into_iter().zip(ids) {
+            these[index] = id;
+        }
+        kernels.push(these);
+    }
+    Ok(kernels)
+}
+
+/// `(code) -> text`
+fn message<M: Module>(fun: &mut Fun<'_, '_, M>, texts: &[DataId], unknown: DataId) {
+    let code = fun.b.ins().ireduce(I32, fun.params[0]);
+    let mut text = fun.data(unknown);
+    for (index, &own) in texts.iter().enumerate() {
+        let meant = fun.b.ins().icmp_imm_s(IntCC::Equal, code, index as i64);
+        let own = fun.data(own);
+        text = fun.b.ins().select(meant, own, text);
+    }
+    fun.b.ins().return_(&[text]);
+}
+
+fn data(module: &mut impl Module, name: &str, bytes: &[u8], align: u64) -> Result<DataId, CodegenError> {
+    let id = module.declare_data(name, Linkage::Local, false, false);
+    let id = id.map_err(|e| CodegenError::new(name, e))?;
+    let mut description = DataDescription::new();
+    description.define(bytes.into());
+    description.set_align(align);
+    module.define_data(id, &description).map_err(|e| CodegenError::new(name, e))?;
+    Ok(id)
+}
+
+/// The function that asks for the processor's level, where there are several.
+fn processor(module: &mut impl Module) -> Result<Option<FuncId>, CodegenError> {
+    if module.isa().name() != "x64" {
+        return Ok(None);
+    }
+    let mut signature = place::signature(module.isa());
+    signature.params.clear();
+    signature.returns = vec![AbiParam::new(I32)];
+    let id = module.declare_function("nnc_processor", Linkage::Local, &signature);
+    let id = id.map_err(|e| CodegenError::new("nnc_processor", e))?;
+    let placed = module.define_function_bytes(id, 16, cpu::X86_64, &[]);
+    placed.map_err(|e| CodegenError::new("nnc_processor", e))?;
+    Ok(Some(id))
+}
+
+/// A number that another program's plan has by no accident.
+fn owner(entry: &Entry<'_>) -> i64 {
+    let mut hasher = DefaultHasher::new();
+    entry.name.hash(&mut hasher);
+    entry.program.to_string().hash(&mut hasher);
+    // Never 0, and small enough for an instruction's immediate operand.
+    ((hasher.finish() >> 33) | 1) as i64
+}
+
+/// The kind of machine that this is, with the instructions of level 1 and no others: files do not depend on where they were made.
+/// `movable`: the code runs wherever it is loaded.
+fn isa(verify: bool, movable: bool) -> Result<OwnedTargetIsa, String> {
+    let mut flags = settings::builder();
+    let on = |flag| if flag { "true" } else { "false" };
+    let chosen = [
+        ("opt_level", "none"),
+        ("enable_verifier", on(verify)),
+        ("enable_probestack", "false"),
+        ("use_colocated_libcalls", "false"),
+        ("is_pic", on(movable)),
+        ("unwind_info", "false"),
+    ];
+    for (name, value) in chosen {
+        flags.set(name, value).map_err(|e| e.to_string())?;
+    }
+    let host = cranelift_native::builder().map_err(str::to_owned)?;
+    let triple = host.triple().clone();
+    let mut builder = cranelift_codegen::isa::lookup(triple).map_err(|e| e.to_string())?;
+    if cfg!(target_arch = "x86_64") {
+        for flag in cpu::X86_64_FLAGS {
+            builder.enable(flag).map_err(|e| e.to_string())?;
+        }
+    }
+    builder.finish(settings::Flags::new(flags)).map_err(|e| e.to_string())
+}

@@ -1,0 +1,184 @@
+//! A compiled program as files that others link: an object file, and the header that says how it is called.
+//!
+//! docs/objects.md has the interface. Nothing is written here; what is written is handed back.
+
+mod header;
+mod names;
+mod pack;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::axes::{Dim, DimVar};
+use crate::check::core::{ConstraintOp, Core};
+use crate::codegen::object::{self, Comparison, Demand, Entry, Given, Slots, Target};
+use crate::diag::{Code, Diagnostic};
+use crate::graph::{Graph, Role};
+use crate::kernel::{BufferKind, BufferRef, Program, Step};
+use crate::runtime::slots::slots;
+use crate::train::Store;
+
+use super::compile::{Failure, defect};
+
+pub use names::is_prefix;
+pub use pack::{PackError, archive, shared_object};
+
+/// What a command chooses.
+pub struct Wishes<'a> {
+    /// What all exported names begin with.
+    pub prefix: &'a str,
+    pub target: Target,
+    /// Weights that the object file holds.
+    pub weights: Option<&'a Store>,
+    pub verify: bool,
+}
+
+/// An object file and its header.
+pub struct Artifact {
+    pub object: Vec<u8>,
+    pub header: String,
+    /// Of the object file, without weights.
+    pub code: usize,
+}
+
+/// A model as an object file; `dims` are those that were fixed when compiling.
+///
+/// # Errors
+/// What has no code in object files; weights in the object file that a run would write to.
+pub fn artifact(
+    core: &Core,
+    graph: &Graph,
+    program: &Program,
+    dims: &BTreeMap<DimVar, i64>,
+    wishes: &Wishes<'_>,
+) -> Result<Artifact, Failure> {
+    if let Some(what) = object::refused(program) {
+        return Err(refused(
+            &format!("{what} has no code in object files yet"),
+            "`nnc run` runs the program",
+        ));
+    }
+    let mut held = 0;
+    let mut next = 0;
+    let mut inputs = Vec::new();
+    for (input, buffer) in graph.inputs.iter().zip(&program.inputs) {
+        inputs.push(match input.role {
+            Role::Argument => Given::Argument,
+            Role::Seed | Role::Step | Role::Steps => Given::Number,
+            Role::Param | Role::State => match wishes.weights {
+                Some(store) => {
+                    if matches!(program.buffers[*buffer].kind, BufferKind::InOut(..)) {
+                        return Err(refused(
+                            &format!(
+                                "`{}` is written by each run, so it cannot lie in the object file",
+                                input.name
+                            ),
+                            "with --weights-file the weights are the caller's",
+                        ));
+                    }
+                    let owned = store.tensors.get(&input.name);
+                    let owned = owned.ok_or_else(|| defect("artifact", "a parameter has no weights"))?;
+                    held += owned.array.bytes().len();
+                    Given::Embedded(owned.array.bytes())
+                }
+                None => {
+                    next += 1;
+                    Given::Weight(next - 1)
+                }
+            },
+        });
+    }
+    let demands = demands(core, dims);
+    let (of, count) = slots(program);
+    let positions = graph.inputs.iter().enumerate();
+    let positions: Vec<(usize, Dim)> =
+        positions.filter_map(|(index, input)| Some((index, input.bound.clone()?))).collect();
+    let entry = Entry {
+        program,
+        name: wishes.prefix.to_owned(),
+        dims: open_dims(graph, program, &demands, &positions),
+        demands,
+        inputs,
+        positions,
+        slots: Slots { of, count },
+    };
+    let object = object::compile(std::slice::from_ref(&entry), wishes.target, wishes.verify)
+        .map_err(|error| defect("object", &error.to_string()))?;
+    let header = header::header(graph, &entry, wishes, object.plans[0]);
+    Ok(Artifact { code: object.bytes.len().saturating_sub(held), object: object.bytes, header })
+}
+
+fn refused(message: &str, help: &str) -> Failure {
+    Box::new(Diagnostic::error(Code(600), message.to_owned()).help(help.to_owned()))
+}
+
+/// What the program demands of dims that are still open.
+fn demands(core: &Core, dims: &BTreeMap<DimVar, i64>) -> Vec<Demand> {
+    let known: BTreeMap<DimVar, Dim> =
+        dims.iter().map(|(var, value)| (var.clone(), Dim::constant(*value))).collect();
+    let fixed = |dim: &Dim| dim.substitute(&known).unwrap_or_else(|_| dim.clone());
+    let demand = |constraint: &crate::check::core::Constraint| {
+        let (left, right) = (fixed(&constraint.left), fixed(&constraint.right));
+        let op = match constraint.op {
+            ConstraintOp::Eq => Comparison::Equal,
+            ConstraintOp::Le => Comparison::AtMost,
+            ConstraintOp::Lt => Comparison::Less,
+        };
+        let open = left.as_const().is_none() || right.as_const().is_none();
+        open.then(|| Demand { left, op, right, text: constraint.text.clone() })
+    };
+    core.constraints.iter().filter_map(demand).collect()
+}
+
+/// All dims that bind needs: those of the inputs in order of their shapes, then others by name.
+fn open_dims(
+    graph: &Graph,
+    program: &Program,
+    demands: &[Demand],
+    positions: &[(usize, Dim)],
+) -> Vec<DimVar> {
+    let mut order: Vec<DimVar> = Vec::new();
+    let mut push = |dim: &Dim| {
+        for var in dim.vars() {
+            if !order.contains(&var) {
+                order.push(var);
+            }
+        }
+    };
+    let shapes = graph.inputs.iter().flat_map(|input| &input.order);
+    shapes.for_each(|&axis| push(&graph.axes[axis].size));
+    let mut rest: BTreeSet<Dim> = program.buffers.values().map(|buffer| buffer.len.clone()).collect();
+    rest.extend(program.kernels.values().flat_map(|kernel| kernel.sizes.values().cloned()));
+    rest.extend(demands.iter().flat_map(|demand| [demand.left.clone(), demand.right.clone()]));
+    rest.extend(positions.iter().map(|(_, bound)| bound.clone()));
+    of_steps(&program.steps, &mut rest);
+    let mut vars: Vec<DimVar> = rest.iter().flat_map(Dim::vars).collect();
+    vars.sort();
+    vars.into_iter().for_each(|var| push(&Dim::var(var)));
+    order
+}
+
+fn of_steps(steps: &[Step], found: &mut BTreeSet<Dim>) {
+    let reference = |r: &BufferRef, found: &mut BTreeSet<Dim>| {
+        found.insert(r.offset.clone());
+        found.extend(r.turns.iter().map(|(_, stride)| stride.clone()));
+    };
+    for step in steps {
+        match step {
+            Step::Run { args, .. } => args.iter().for_each(|arg| reference(arg, found)),
+            Step::Loop { count, body, .. } => {
+                found.insert(count.clone());
+                of_steps(body, found);
+            }
+            Step::Copy { from, to, len, .. } => {
+                found.insert(len.clone());
+                reference(from, found);
+                reference(to, found);
+            }
+            Step::Sort { from, to, rows, len, .. } => {
+                found.extend([rows.clone(), len.clone()]);
+                reference(from, found);
+                reference(to, found);
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Libraries that `nnc compile` writes: C programs that are linked with them have the numbers of `nnc run`, to the last bit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use nnc::check::Entry;
+use nnc::elaborate::Part;
+use nnc::formats::{npy, safetensors};
+use nnc::runtime::Pool;
+use nnc::session::{Session, Settings, Timings, compile};
+use nnc::tensor::{Tensor, random::Key};
+use nnc::train::{Store, fill};
+
+fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap_or_else(|e| panic!("{program}: {e}"))
+}
+
+/// What a command that must succeed prints.
+#[track_caller]
+fn succeeds(folder: &Path, program: &str, arguments: &[&str]) -> String {
+    let done = run(folder, program, arguments);
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{program} {arguments:?}: {:?}\n{errors}", done.status);
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[track_caller]
+fn nnc(folder: &Path, arguments: &[&str]) -> String {
+    succeeds(folder, env!("CARGO_BIN_EXE_nnc"), arguments)
+}
+
+/// Weights as `nnc run --seed 3` draws them, in a file.
+fn draw(source: &Path, model: &str, to: &Path) {
+    let settings = Settings::default();
+    let mut session = Session::open(source);
+    let check =
+        session.check(&settings, &|entry| matches!(entry, Entry::Def(def) if def.name.name == *model));
+    let core = check.items.iter().find_map(|item| item.core.as_ref()).expect("a model");
+    let (dims, mut timings) = (BTreeMap::new(), Timings::default());
+    let mut store = Store::of(core, &dims).unwrap();
+    let init = compile(core, Part::Init, &dims, &settings, &mut timings).unwrap();
+    fill(&mut store, &init, &dims, 3, &Pool::new(1).unwrap()).unwrap();
+    let tensors = store.export(false);
+    safetensors::save(to, &safetensors::Archive { tensors, ..Default::default() }).unwrap();
+}
+
+/// Numbers in `from .. from + span` that are the same in every run.
+fn numbers(shape: &[usize], from: f32, span: f32) -> Tensor {
+    let len: usize = shape.iter().product();
+    let key = Key::new(5, 0);
+    let elements: Vec<f32> = (0..len).map(|i| from + span * key.uniform(0, i as u64)).collect();
+    Tensor::from_vec(shape, elements).unwrap()
+}
+
+#[test]
+fn the_example_in_c_classifies_as_nnc_run_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = root.join("examples/digits.nn");
+    draw(&source, "classifier", &here.join("w.safetensors"));
+    let images = numbers(&[203, 8, 8, 1], 0.0, 16.0);
+    npy::save(&here.join("x.npy"), &images).unwrap();
+    std::fs::write(here.join("x.f32"), images.to_le_bytes()).unwrap();
+    let source = source.to_str().unwrap();
+    nnc(here, &["run", source, "--weights", "w.safetensors", "--input", "x.npy", "--output", "y.npy"]);
+    let expected = npy::load(&here.join("y.npy")).unwrap();
+    let expected: Vec<u32> = expected.as_slice::<f32>().unwrap().iter().map(|x| x.to_bits()).collect();
+    let example = root.join("examples/c/classify.c");
+    let example = example.to_str().unwrap();
+    let model = ["compile", source, "--weights", "w.safetensors", "--batch", "N", "--prefix", "digits"];
+    for (file, target) in
+        [("digits.a", "any"), ("digits.o", "x86-64-v3"), ("libdigits.so", "any"), ("digits.a", "native")]
+    {
+        if target == "x86-64-v3" && !cfg!(target_arch = "x86_64") {
+            continue;
+        }
+        nnc(here, &[&model[..], &["-o", file, "--target", target]].concat());
+        let linked = [
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-I.",
+            example,
+            file,
+            "-lpthread",
+            "-Wl,-rpath,.",
+            "-o",
+            "classify",
+        ];
+        succeeds(here, "cc", &linked);
+        for threads in ["1", "2", "3", "8"] {
+            let printed = succeeds(here, "./classify", &["x.f32", threads]);
+            let scores: Vec<u32> =
+                printed.split_whitespace().map(|score| score.parse::<f32>().unwrap().to_bits()).collect();
+            assert!(scores == expected, "{file}, {target}, {threads} threads: {printed}");
+        }
+        let exported = if file.ends_with("so") { &["-D", "--defined-only"][..] } else { &["-g"] };
+        let names = succeeds(here, "nm", &[exported, &[file]].concat());
+        let names: Vec<&str> = names.lines().filter_map(|line| line.split(' ').nth(2)).collect();
+        assert_eq!(names, ["digits_bind", "digits_message", "digits_run", "digits_workspace"], "{file}");
+        // Nothing is asked of anyone.
+        let wanted = succeeds(here, "nm", &["-u", file]);
+        assert!(!wanted.contains(" U "), "{wanted}");
+    }
+    nnc(here, &["compile", source, "-o", "bare.a"]);
+    let size = std::fs::metadata(here.join("bare.a")).unwrap().len();
+    assert!(size < 300_000, "{size} bytes");
+    let first = std::fs::read(here.join("bare.a")).unwrap();
+    nnc(here, &["compile", source, "-o", "bare.a"]);
+    assert!(first == std::fs::read(here.join("bare.a")).unwrap(), "files are the same to the byte");
+}
+
+/// What C code must be refused, and by which text.
+#[test]
+fn two_models_in_one_program_and_their_refusals() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    std::fs::write(
+        here.join("a.nn"),
+        "model table(V: dim = 7, D: dim = 3)(t: Idx[V][N]) -> f32[N, D] {\n\
+           param w: f32[V, D] = normal(0.0, 1.0)\n  for n => w[t[n]]\n}\n\
+         model pairs(x: f32[N, M]) -> f32[M] where M < 5 = sum(x * 2, over: N)\n",
+    )
+    .unwrap();
+    for model in ["table", "pairs"] {
+        let done = run(here, env!("CARGO_BIN_EXE_nnc"), &["compile", &format!("a.nn:{model}")]);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    let program = r#"
+        #include "pairs.h"
+        #include "table.h"
+        #include <stdio.h>
+        #include <string.h>
+        static char workspace[1 << 16];
+        static int failures;
+        static void expect(const char *what, int code, const char *message) {
+            if (strcmp(pairs_message(code), message)) { printf("%s: %s\n", what, pairs_message(code)); failures++; }
+        }
+        int main(void) {
+            float x[] = {1, 2, 3, 4, 5, 6}, sums[3], rows[6], w[21];
+            int32_t at[] = {6, 0};
+            for (int i = 0; i < 21; i++) w[i] = (float)i;
+            void *weights[TABLE_WEIGHTS] = {w};
+            pairs_plan p;
+            table_plan t;
+            expect("bind", pairs_bind(&p, 2, 3), "fine");
+            size_t bytes = pairs_workspace(&p, 1);
+            expect("run", pairs_run(&p, x, sums, workspace + 1, bytes, NULL), "fine");
+            if (sums[0] != 10 || sums[1] != 14 || sums[2] != 18) { printf("%g %g %g\n", sums[0], sums[1], sums[2]); failures++; }
+            expect("small", pairs_run(&p, x, sums, workspace, bytes - 1, NULL), "the workspace is too small");
+            expect("null", pairs_run(&p, NULL, sums, workspace, bytes, NULL), "a pointer is null");
+            expect("no plan", pairs_run(NULL, x, sums, workspace, bytes, NULL), "a pointer is null");
+            expect("negative", pairs_bind(&p, -1, 3), "a dim is negative");
+            expect("unbound", pairs_run(&p, x, sums, workspace, bytes, NULL), "the plan was not made by this model's bind, or bind refused");
+            if (pairs_workspace(&p, 1) != SIZE_MAX) { puts("workspace of no plan"); failures++; }
+            expect("demand", pairs_bind(&p, 2, 5), "the dims break `M < 5`");
+            expect("large", pairs_bind(&p, INT64_MAX / 2, 4), "these dims need more memory than can be addressed");
+            expect("code", 77, "this is no code of the model");
+            expect("table", table_bind(&t, 2), "fine");
+            if (table_run(&t, at, rows, weights, workspace, sizeof workspace, NULL)) { puts("table"); failures++; }
+            if (rows[0] != 18 || rows[2] != 20 || rows[3] != 0 || rows[5] != 2) { puts("rows"); failures++; }
+            at[1] = 7;
+            expect("above", table_run(&t, at, rows, weights, workspace, sizeof workspace, NULL), "an entry of an integer input lies outside of its range");
+            at[1] = -1;
+            expect("below", table_run(&t, at, rows, weights, workspace, sizeof workspace, NULL), "an entry of an integer input lies outside of its range");
+            at[1] = 0;
+            weights[0] = NULL;
+            expect("weight", table_run(&t, at, rows, weights, workspace, sizeof workspace, NULL), "a pointer is null");
+            memcpy(&t, &p, sizeof p < sizeof t ? sizeof p : sizeof t);
+            expect("mixed", table_run(&t, at, rows, weights, workspace, sizeof workspace, NULL), "the plan was not made by this model's bind, or bind refused");
+            return failures;
+        }
+    "#;
+    std::fs::write(here.join("main.c"), program).unwrap();
+    succeeds(
+        here,
+        "cc",
+        &["-Wall", "-Wextra", "-Werror", "-I.", "main.c", "table.a", "pairs.a", "-o", "main"],
+    );
+    let done = run(here, "./main", &[]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+}
+
+/// The command refuses what cannot be, and then writes nothing.
+#[test]
+fn wishes_that_cannot_be_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    std::fs::write(here.join("a.nn"), "model m(x: f32[N, 4]) -> f32[N, 2] = linear(2)(x)\nmodel s(x: f32[N]) -> f32[R] = sort(x, into: R)\n").unwrap();
+    std::fs::write(here.join("w.safetensors"), "no weights").unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/digits.nn");
+    let root = root.to_str().unwrap();
+    for (arguments, code, text) in [
+        (&["a.nn:m", "-o", "m.lib"][..], 2, "none of *.a, *.o and *.so"),
+        (&["a.nn:m", "--prefix", "int"], 2, "--prefix NAME"),
+        (&["a.nn:m", "--prefix", "a-b"], 2, "--prefix NAME"),
+        (&["a.nn:m", "--batch", "N"], 2, "--batch wants a new name"),
+        (&["a.nn:m", "--weights-file"], 2, "--weights"),
+        (&["a.nn:m", "--target", "pdp-11"], 2, "x86-64-v3"),
+        (&["a.nn:m", "--summary", "-o", "m.a"], 2, "cannot be used with"),
+        (&["a.nn:m", "--weights", "w.safetensors"], 3, "w.safetensors"),
+        (&["a.nn:m", "-o", "no/m.a"], 3, "no/m.a"),
+        (&["a.nn:s"], 1, "a sort has no code in object files yet"),
+        (&[root, "--train", "-o", "t.a"], 2, "a training step has no library yet"),
+    ] {
+        let done = run(here, env!("CARGO_BIN_EXE_nnc"), &[&["compile"], arguments].concat());
+        let errors = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(code), "{arguments:?}: {errors}");
+        assert!(errors.contains(text), "{arguments:?}: {errors}");
+    }
+    let mut left: Vec<_> = std::fs::read_dir(here).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["a.nn", "w.safetensors"]);
+    let done = Command::new(env!("CARGO_BIN_EXE_nnc"))
+        .args(["compile", "a.nn:m", "-o", "m.so"])
+        .current_dir(here)
+        .env("PATH", here)
+        .env_remove("CC")
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&done.stderr).contains("needs a linker"), "{done:?}");
+    assert!(!here.join("m.so").exists());
+}
