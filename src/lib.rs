@@ -1,4 +1,5 @@
-//! A compiler for neural networks. The rooms, from the cellar up: each imports only those before it.
+//! A compiler for neural networks: [`compile`] gives a program's models, which run. The rooms, from the cellar up: each imports only those
+//! before it.
 
 pub mod base;
 pub mod diag;
@@ -19,6 +20,9 @@ pub mod runtime;
 pub mod formats;
 pub mod train;
 pub mod session;
+pub mod interface;
 pub mod verify;
 pub mod repl;
 pub mod cli;
+
+pub use interface::{Error, Model, Program, compile, compile_file, compile_with};
