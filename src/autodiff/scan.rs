@@ -11,7 +11,7 @@ use super::linearise::{Tangents, between, tangents_of};
 use super::transpose::Transposer;
 use crate::graph::sets::without;
 use crate::graph::walk::{captures, reads};
-use crate::graph::{Axis, AxisSet, Builder, Node, Op, Region, RegionData, Scan};
+use crate::graph::{Axis, AxisSet, Builder, Index, IndexMap, Node, Op, Outside, Region, RegionData, Scan};
 use crate::ops::Jvp;
 use crate::tensor::DType;
 
@@ -75,9 +75,11 @@ pub(super) fn linearise(b: &mut Builder, node: Node, tangents: &Tangents) -> Vec
         let start = tangents.get(first[*k]);
         starts.push(start.unwrap_or_else(|| b.zeros_like(params[*k])));
     }
-    let carries = b.begin_scan_of(scan.axis, &types);
+    let carries = b.begin_scan_like(&scan, &types);
     let body = b.region();
-    let mut residuals = Residuals { primal: node, axis: scan.axis, body: scan.body, found: HashMap::new() };
+    let recompute = scan.recompute;
+    let mut residuals =
+        Residuals { primal: node, axis: scan.axis, body: scan.body, recompute, found: HashMap::new() };
     residuals.found.extend(placeholders.iter().copied().zip(carries.iter().copied()));
     for node in moved {
         residuals.replace(b, node, &linear);
@@ -148,6 +150,8 @@ struct Residuals {
     primal: Node,
     axis: Axis,
     body: Region,
+    /// They are computed again, from the carries.
+    recompute: bool,
     found: HashMap<Node, Node>,
 }
 
@@ -177,7 +181,10 @@ impl Residuals {
         if linear.contains(&node) || b.home(node) != self.body {
             return node;
         }
-        let found = if self.is_cheap(b, node) {
+        let again = self.recompute && !matches!(b.op(node), Op::Carry(_));
+        let found = if again {
+            self.recomputed(b, node, linear)
+        } else if self.is_cheap(b, node) {
             let data = b.graph().nodes[node].clone();
             let args: Vec<Node> = data.args.iter().map(|arg| self.here(b, *arg, linear)).collect();
             b.push(data.op, &args, data.dtype)
@@ -199,6 +206,20 @@ impl Residuals {
         found
     }
 
+    /// A value of the primal body, computed in the linear body.
+    fn recomputed(&mut self, b: &mut Builder, node: Node, linear: &HashSet<Node>) -> Node {
+        let data = b.graph().nodes[node].clone();
+        let args: Vec<Node> = data.args.iter().map(|arg| self.here(b, *arg, linear)).collect();
+        let Op::Scan(inner) = &data.op else { return b.push(data.op, &args, data.dtype) };
+        // What the inner loop reads must stand before it.
+        let mut known = HashMap::new();
+        for x in captures(b.graph(), inner.body) {
+            let here = self.here(b, x, linear);
+            known.insert(x, here);
+        }
+        copy(b, inner, &args, &|x| known.get(&x).copied().unwrap_or(x))
+    }
+
     /// Whether a value is better computed again than stored for every step: it takes no arithmetic, or does not change from step to step.
     fn is_cheap(&self, b: &Builder, node: Node) -> bool {
         let data = &b.graph().nodes[node];
@@ -208,6 +229,29 @@ impl Residuals {
         let outside = |arg: &Node| b.home(*arg) != self.body || self.is_cheap(b, *arg);
         !changes && steady && data.args.iter().all(outside)
     }
+}
+
+/// Appends a copy of a loop that starts with `first` and reads what `outer` gives for the values around.
+fn copy(b: &mut Builder, scan: &Scan, first: &[Node], outer: &dyn Fn(Node) -> Node) -> Node {
+    let RegionData { params, nodes, results } = b.graph().regions[scan.body].clone();
+    let types: Vec<(AxisSet, DType)> =
+        params.iter().map(|param| (b.axes(*param).clone(), b.dtype(*param))).collect();
+    let carries = b.begin_scan_like(scan, &types);
+    let mut known: HashMap<Node, Node> = params.into_iter().zip(carries).collect();
+    for node in nodes {
+        let data = b.graph().nodes[node].clone();
+        let here = |x: Node| known.get(&x).copied().unwrap_or_else(|| outer(x));
+        let args: Vec<Node> = data.args.iter().map(|arg| here(*arg)).collect();
+        let new = match &data.op {
+            Op::Scan(inner) => copy(b, inner, &args, &here),
+            _ => b.push(data.op, &args, data.dtype),
+        };
+        known.insert(node, new);
+    }
+    let results: Vec<Node> =
+        results.iter().map(|x| known.get(x).copied().unwrap_or_else(|| outer(*x))).collect();
+    let (next, yields) = results.split_at(scan.carries);
+    b.end_scan(scan.reverse, first, next, yields).scan
 }
 
 /// Appends the transpose of a linear scan: for the cotangents of its components, those of what it reads.
@@ -222,8 +266,10 @@ pub(super) fn transpose(
     let RegionData { params, nodes, results } = b.graph().regions[scan.body].clone();
     let captured: Vec<Node> =
         captures(b.graph(), scan.body).into_iter().filter(|x| outer.is_linear(*x)).collect();
+    // A loop of one turn has nothing to accumulate.
+    let once = b.axis_size(scan.axis).as_const() == Some(1);
     let (stacked, shared): (Vec<Node>, Vec<Node>) =
-        captured.into_iter().partition(|x| b.axes(*x).contains(&scan.axis));
+        captured.into_iter().partition(|x| once || b.axes(*x).contains(&scan.axis));
 
     let mut starts = Vec::new();
     for (k, param) in params.iter().enumerate() {
@@ -237,7 +283,7 @@ pub(super) fn transpose(
     let bound = b.bound();
     let types: Vec<(AxisSet, DType)> =
         params.iter().chain(&shared).map(|x| (without(b.axes(*x), &bound), b.dtype(*x))).collect();
-    let carries = b.begin_scan_of(scan.axis, &types);
+    let carries = b.begin_scan_like(&scan, &types);
     let (of_params, of_shared) = carries.split_at(params.len());
 
     let mut inner = outer.of_body(b, scan.body);
@@ -245,7 +291,10 @@ pub(super) fn transpose(
         if !inner.is_linear(*node) {
             let data = b.graph().nodes[*node].clone();
             let args: Vec<Node> = data.args.iter().map(|arg| inner.known(*arg)).collect();
-            let here = b.push(data.op, &args, data.dtype);
+            let here = match &data.op {
+                Op::Scan(own) => copy(b, own, &args, &|x| inner.known(x)),
+                _ => b.push(data.op, &args, data.dtype),
+            };
             inner.know(*node, here);
         }
     }
@@ -278,6 +327,11 @@ pub(super) fn transpose(
     let result = b.end_scan(!scan.reverse, &starts, &next, &yields);
     let mut pulled: Vec<(Node, Node)> = first.iter().copied().zip(result.carries.iter().copied()).collect();
     pulled.extend(shared.into_iter().zip(result.carries.into_iter().skip(params.len())));
-    pulled.extend(yielded.into_iter().zip(result.yields));
+    for (x, cotangent) in yielded.into_iter().zip(result.yields) {
+        let own = b.axes(x).contains(&scan.axis);
+        let first = IndexMap::new([(scan.axis, Index::constant(0))], Outside::Never);
+        let cotangent = if own { cotangent } else { b.view(cotangent, first) };
+        pulled.push((x, cotangent));
+    }
     pulled
 }

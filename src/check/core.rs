@@ -276,6 +276,10 @@ pub enum Form {
         inits: Vec<Val>,
         body: BlockId,
     },
+    /// The values of a block, which derivatives compute again instead of storing: a tuple.
+    Checkpoint {
+        body: BlockId,
+    },
     /// The value; what its definition claims about `root` is taken as proved.
     Assume {
         of: Val,

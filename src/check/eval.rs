@@ -83,7 +83,7 @@ impl Checker<'_> {
             ExprKind::Block(block) => self.block(block),
             ExprKind::If(branch) => self.branch(branch, span),
             ExprKind::Scan(scan) => self.scan(scan, span),
-            ExprKind::Checkpoint(_) => self.fail(errors::not_yet(span, "`checkpoint`")),
+            ExprKind::Checkpoint(block) => self.checkpoint(block, span),
             ExprKind::Assume { property, axes, body } => self.assume(property, axes, body, span),
             ExprKind::Error => Err(Reported),
         }

@@ -8,6 +8,7 @@ mod binder;
 mod builtin;
 mod call;
 pub mod certificate;
+mod checkpoint;
 pub mod core;
 mod custom;
 mod derivative;

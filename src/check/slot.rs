@@ -312,6 +312,10 @@ fn free_axes(core: &Core, val: Val) -> BTreeSet<AxisVar> {
             }
             // Of a loop only the result that is read.
             Form::Component { of, index } => {
+                if let Form::Checkpoint { body } = &core.vals[*of].form {
+                    rest.push(core.blocks[*body].results[*index]);
+                    continue;
+                }
                 if let Form::Scan { inits, body, .. } = &core.vals[*of].form {
                     rest.extend(inits.get(*index).into_iter().chain(core.blocks[*body].results.get(*index)));
                     continue;

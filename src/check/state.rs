@@ -141,6 +141,8 @@ pub struct Checker<'p> {
     /// The place that random draws are keyed by.
     pub site: String,
     pub draws: HashMap<String, usize>,
+    /// The blocks among the open ones that are no loops.
+    pub checkpoints: usize,
     /// The optimizer that is applied, by number, and the path of the parameter that it is applied to.
     pub optimized: Option<(usize, String)>,
     /// The gradients of all parameters that are optimized together.
@@ -203,6 +205,7 @@ impl<'p> Checker<'p> {
             expected: None,
             site: String::new(),
             draws: HashMap::new(),
+            checkpoints: 0,
             optimized: None,
             all_gradients: Vec::new(),
             gradient_norm: None,
@@ -287,7 +290,7 @@ impl<'p> Checker<'p> {
 
     /// The loops (scans and stacks) whose bodies are being walked.
     pub fn open_loops(&self) -> usize {
-        self.blocks.len() - 1
+        self.blocks.len() - 1 - self.checkpoints
     }
 
     pub fn body_block(&self) -> BlockId {

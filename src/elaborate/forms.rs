@@ -123,6 +123,7 @@ impl Walk<'_> {
                 let first: Vec<Node> = inits.iter().map(|&init| self.with_visible(init)).collect();
                 Made::Tuple(self.scan(axis, *reverse, &first, *body))
             }
+            Form::Checkpoint { body } => Made::Tuple(self.checkpoint(*body)),
             Form::Assume { of, .. } => Made::One(self.node(*of)),
         };
         for index in before..self.builder.graph().nodes.len() {
@@ -147,6 +148,22 @@ impl Walk<'_> {
         // A yield is an entry at every step, also where it does not depend on it.
         let scan = self.builder.end_scan(reverse, first, next, yields);
         scan.carries.into_iter().chain(scan.yields).collect()
+    }
+
+    /// A loop of one turn, whose body is computed again where a derivative needs it.
+    fn checkpoint(&mut self, body: BlockId) -> Vec<Node> {
+        let block = &self.core.blocks[body];
+        let axis = self.builder.axis("once", 1.into());
+        self.builder.begin_recomputed(axis, &[]);
+        for &val in &block.vals {
+            if self.needed.contains(&val) {
+                self.make(val);
+            }
+        }
+        let results: Vec<Node> = block.results.iter().map(|&val| self.node(val)).collect();
+        let made = self.builder.end_scan(false, &[], &[], &results);
+        let first = IndexMap::new([(axis, Index::Affine(graph::Affine::constant(0)))], graph::Outside::Never);
+        made.yields.into_iter().map(|node| self.builder.view(node, first.clone())).collect()
     }
 
     /// The axes of a value and of the scope in which it stands, but for those that loops around have bound.

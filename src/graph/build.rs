@@ -37,6 +37,8 @@ struct Open {
     region: Region,
     /// The axis that its scan binds.
     bound: Option<Axis>,
+    /// What is appended stays here, but for what reads the whole of an axis that is bound around.
+    kept: bool,
     /// Nothing may be placed further out: the scan stands already, and what follows it comes too late.
     sealed: bool,
 }
@@ -69,7 +71,7 @@ impl Builder {
             inputs: vec![],
             outputs: vec![],
         };
-        let open = vec![Open { region: root, bound: None, sealed: false }];
+        let open = vec![Open { region: root, bound: None, kept: false, sealed: false }];
         Builder { graph, open, home: SecondaryMap::new(), span: Span::new(FileId(0), 0, 0) }
     }
 
@@ -327,7 +329,7 @@ impl Builder {
     /// A group of the nodes that `body` appends; gives the group's results from those of `body`.
     pub fn fused(&mut self, body: impl FnOnce(&mut Builder) -> Vec<Node>) -> Vec<Node> {
         let region = self.graph.regions.push(RegionData::default());
-        self.open.push(Open { region, bound: None, sealed: true });
+        self.open.push(Open { region, bound: None, kept: false, sealed: true });
         let results = body(self);
         let count = results.len();
         self.graph.regions[region].results = results;
@@ -362,8 +364,23 @@ impl Builder {
             params.push(node);
         }
         self.graph.regions[region].params = params.clone();
-        self.open.push(Open { region, bound: Some(axis), sealed: false });
+        self.open.push(Open { region, bound: Some(axis), kept: false, sealed: false });
         params
+    }
+
+    /// As `begin_scan_of`, for a body that derivatives compute again.
+    pub fn begin_recomputed(&mut self, axis: Axis, types: &[(AxisSet, DType)]) -> Vec<Node> {
+        let carries = self.begin_scan_of(axis, types);
+        self.open.last_mut().expect("opened just now").kept = true;
+        carries
+    }
+
+    /// Opens the body of a loop that runs like another one.
+    pub fn begin_scan_like(&mut self, scan: &Scan, types: &[(AxisSet, DType)]) -> Vec<Node> {
+        match scan.recompute {
+            true => self.begin_recomputed(scan.axis, types),
+            false => self.begin_scan_of(scan.axis, types),
+        }
     }
 
     /// Closes the body that `begin_scan` opened and appends the scan: `first` are the carries' first values, `next` their next ones.
@@ -380,7 +397,7 @@ impl Builder {
         }
         results.extend_from_slice(yields);
         self.graph.regions[body].results = results;
-        self.open.pop();
+        let recompute = self.open.pop().is_some_and(|open| open.kept);
 
         let first: Vec<Node> = (first.iter().zip(&params))
             .map(|(first, param)| {
@@ -388,7 +405,7 @@ impl Builder {
                 self.broadcast_here(*first, &axes)
             })
             .collect();
-        let op = Op::Scan(Scan { axis, reverse, body, carries: params.len() });
+        let op = Op::Scan(Scan { axis, reverse, recompute, body, carries: params.len() });
         let scan = self.push(op, &first, DType::Bool);
         let carries = (0..params.len()).map(|k| self.project(scan, k)).collect();
         let yields = (0..yields.len()).map(|k| self.project(scan, params.len() + k)).collect();
@@ -478,7 +495,7 @@ impl Builder {
 
     /// Opens the body of a scan that stands already. Nothing that is appended until `close` leaves it.
     pub fn open_again(&mut self, body: Region, axis: Axis) {
-        self.open.push(Open { region: body, bound: Some(axis), sealed: true });
+        self.open.push(Open { region: body, bound: Some(axis), kept: false, sealed: true });
     }
 
     /// Closes what `open_again` opened.
@@ -534,7 +551,8 @@ impl Builder {
                 let of_args = args.iter().map(|arg| self.level(*arg)).max().unwrap_or(0);
                 let free = matches!(op, Op::View(_) | Op::Broadcast(_) | Op::Project(_));
                 let of_axes = if free { None } else { of_axes.into_iter().max() };
-                of_args.max(of_axes.unwrap_or(0)).max(sealed)
+                let kept = self.open.iter().rposition(|open| open.kept).unwrap_or(0);
+                of_args.max(of_axes.unwrap_or(0)).max(sealed).max(kept)
             }
         };
         self.append(level, NodeData { op, args, dtype: shape.dtype, axes: shape.axes, span: self.span })

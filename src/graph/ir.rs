@@ -228,6 +228,9 @@ pub struct Scan {
     pub axis: Axis,
     /// From the last index to the first.
     pub reverse: bool,
+    /// A derivative computes again what it needs of the body, from the carries and what comes from outside, instead of storing it.
+    /// So the body holds all that was computed in it, also what does not change from step to step.
+    pub recompute: bool,
     pub body: Region,
     pub carries: usize,
 }

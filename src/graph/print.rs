@@ -230,6 +230,9 @@ impl<'a> Names<'a> {
                 if scan.reverse {
                     write!(line, " reverse")?;
                 }
+                if scan.recompute {
+                    write!(line, " recomputed")?;
+                }
                 let params = &self.graph.regions[scan.body].params;
                 let carries = params.iter().zip(&data.args).map(|(param, first)| {
                     let carry = self.shape(&self.graph.nodes[*param]);

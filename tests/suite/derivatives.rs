@@ -99,6 +99,80 @@ test \"truncation ends derivatives, and changes no value\" {
 }
 ";
 
+const CHECKPOINTS: &str = "
+fn plain(x: f32[N], w: f32[N]) -> f32 {
+  let h = tanh(x * w)
+  let k = sin(h + x) * h
+  sum(k * w)
+}
+fn kept(x: f32[N], w: f32[N]) -> f32 {
+  let twice = x
+  let k = checkpoint {
+    let h = tanh(x * w)
+    twice = 2 * h
+    sin(h + x) * h
+  }
+  sum(k * w) + 0 * sum(twice)
+}
+fn xs() -> f32[4] = [0.5, -1.0, 2.0, 0.25]
+fn ws() -> f32[4] = [1.5, 0.5, -0.5, 1.0]
+test \"a checkpoint changes no value and no derivative\" {
+  assert kept(xs(), ws()) ~= plain(xs(), ws())
+  let (dx, dw) = grad(kept)(xs(), ws())
+  let (ex, ew) = grad(plain)(xs(), ws())
+  assert dx ~= ex
+  assert dw ~= ew
+  assert jvp(kept)(xs(), ws(), ws(), xs()) ~= jvp(plain)(xs(), ws(), ws(), xs())
+  assert jvp(grad(fn(x) => kept(x, ws())))(xs(), ws()) ~= jvp(grad(fn(x) => plain(x, ws())))(xs(), ws())
+}
+fn nested(x: f32[N]) -> f32 = checkpoint {
+  let y = checkpoint { tanh(x) * x }
+  let z = iterate(3, fn(h) => checkpoint { h * sin(y) + y })(y)
+  sum(z * y)
+}
+fn flat(x: f32[N]) -> f32 {
+  let y = tanh(x) * x
+  let z = iterate(3, fn(h) => h * sin(y) + y)(y)
+  sum(z * y)
+}
+test \"checkpoints in checkpoints and loops\" {
+  assert nested(xs()) ~= flat(xs())
+  assert grad(nested)(xs()) ~= grad(flat)(xs())
+  assert jvp(grad(nested))(xs(), ws()) ~= jvp(grad(flat))(xs(), ws())
+}
+fn recur(x: f32[T, D], w: f32[D, D]) -> f32 {
+  sum(scan t (h: f32[D] = 0) {
+    let g = checkpoint { tanh(x[t] + h @ w) }
+    h = g * 0.5 + h
+    yield g
+  })
+}
+fn recur_plain(x: f32[T, D], w: f32[D, D]) -> f32 {
+  sum(scan t (h: f32[D] = 0) {
+    let g = tanh(x[t] + h @ w)
+    h = g * 0.5 + h
+    yield g
+  })
+}
+test \"checkpoints in a recurrence\" {
+  let x = for t: 5, d: 4 => sin(xs()[d] * (position(t) as f32))
+  let w = for d: 4, e: 4 => ws()[d] * xs()[e]
+  let (dx, dw) = grad(recur)(x, w)
+  let (ex, ew) = grad(recur_plain)(x, w)
+  assert dx ~= ex
+  assert dw ~= ew
+  assert grad(fn(x) => sum(for t => kept(x[t], ws())))(x) ~= grad(fn(x) => sum(for t => plain(x[t], ws())))(x)
+}
+";
+
+#[test]
+fn checkpoints_keep_values_and_derivatives() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.nn"), CHECKPOINTS).unwrap();
+    let ran = nnc(folder.path(), &["test", "a.nn"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+}
+
 #[test]
 fn laws_of_derivatives() {
     let folder = tempfile::tempdir().unwrap();

@@ -246,3 +246,37 @@ fn an_optimizer_says_what_it_minimizes() {
     let ran = nnc(folder.path(), &["check", "a.nn"]);
     assert!(ran.code == 1 && ran.err.contains("E0416"), "{}", ran.err);
 }
+
+/// With one step of rate 1 from ones, the weights are one less the gradient, which is the draw; and the loss is the sum of the draw.
+#[test]
+fn a_checkpoint_draws_the_same_numbers_again_and_writes_states_once() {
+    let folder = folder(
+        "
+model drawn(x: f32[set B, 4]) -> f32[B] {
+  param w: f32[4] = ones
+  state uses: f32 = 0
+  checkpoint {
+    uses := uses + 1
+    let r = tanh(random.normal(4))
+    for b => sum i => w[i] * r[i] + 0 * x[b, i]
+  }
+}
+train fit {
+  data d = npz(\"data.npz\")
+  let net = drawn()
+  loss net(d.x)
+  optim sgd(1.0)
+  batch 40
+  epochs 1
+}
+",
+    );
+    let ran = nnc(folder.path(), &["train", "a.nn", "--out", "run"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let weights = nnc::formats::safetensors::load(&folder.path().join("run/weights.safetensors")).unwrap();
+    assert_eq!(weights.tensors["uses"].number(0).unwrap().as_f64(), 1.0);
+    let drawn: f64 = weights.tensors["w"].numbers().map(|w| 1.0 - w.as_f64()).sum();
+    let journal = fs::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
+    assert!((drawn - line["train_loss"].as_f64().unwrap()).abs() < 1e-5, "{drawn} {line}");
+}

@@ -198,3 +198,9 @@ pub fn rule_of_local_function(span: Span, name: &str) -> Diagnostic {
     .label(span, "its derivative by captured values would be lost")
     .help(format!("write `{name}` outside, with all that it needs as arguments"))
 }
+
+pub fn function_leaves_a_checkpoint(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(357), "a function leaves this checkpoint with values that are not stored")
+        .label(span, "made here")
+        .help("give back tensors, or make the function behind the block")
+}

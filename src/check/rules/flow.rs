@@ -186,6 +186,16 @@ impl Walk<'_> {
                 self.tuples.insert(val, components);
                 return;
             }
+            // A block keeps nothing from elsewhere: its values are those that they would be outside.
+            Form::Checkpoint { body } => {
+                let block = &core.blocks[*body];
+                for &inner in &block.vals {
+                    self.value(inner);
+                }
+                let flows = block.results.iter().map(|&result| self.of(result)).collect();
+                self.tuples.insert(val, flows);
+                return;
+            }
             Form::Component { of, index } => {
                 self.tuples.get(of).and_then(|flows| flows.get(*index)).cloned().unwrap_or_default()
             }

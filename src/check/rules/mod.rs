@@ -79,6 +79,7 @@ pub fn arguments(core: &Core, val: Val) -> Vec<Val> {
         Form::Concat { parts, .. } => parts.clone(),
         Form::Reduce { guard, body, .. } => guard.iter().copied().chain([*body]).collect(),
         Form::Gradients { of, wrt } => std::iter::once(*of).chain(wrt.iter().copied()).collect(),
+        Form::Checkpoint { body } => core.blocks[*body].results.clone(),
         Form::Cotangent { like, .. } => vec![*like],
         Form::Custom { of, cotangent, wrt, pulled, .. } => {
             [*of, *cotangent].into_iter().chain(wrt.iter().chain(pulled).copied()).collect()
