@@ -1,5 +1,6 @@
 //! Passes from graph to graph.
 
+mod accumulators;
 mod contraction;
 mod cse;
 mod dce;
@@ -18,6 +19,7 @@ mod windows;
 #[cfg(test)]
 mod bench;
 
+pub use accumulators::accumulators;
 pub use contraction::{Roles, roles};
 pub use cse::cse;
 pub use dce::dce;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::{cse, dce, distribute, fuse, guards, simplify, unfold, unify, windows};
+use super::{accumulators, cse, dce, distribute, fuse, guards, simplify, unfold, unify, windows};
 use crate::graph::{Defect, Graph, verify};
 
 /// A step from graph to graph. The name is that of `--emit after=NAME`, of golden files and of timings.
@@ -36,7 +36,7 @@ pub struct Broken {
 
 /// In order of execution.
 pub static PIPELINE: &[Pass] =
-    &[simplify::SIMPLIFY, UNFOLD, UNIFY, cse::CSE, GUARDS, DISTRIBUTE, dce::DCE, WINDOWS, FUSE];
+    &[simplify::SIMPLIFY, UNFOLD, UNIFY, cse::CSE, GUARDS, ACCUMULATORS, DISTRIBUTE, dce::DCE, WINDOWS, FUSE];
 
 const UNIFY: Pass = Pass {
     name: "unify",
@@ -47,6 +47,11 @@ const UNFOLD: Pass = Pass {
     name: "unfold",
     summary: "write transposed views as sums over views",
     run: |graph, _| unfold(graph),
+};
+const ACCUMULATORS: Pass = Pass {
+    name: "accumulators",
+    summary: "sums of products that a loop adds up are one behind it",
+    run: |graph, _| accumulators(graph),
 };
 const GUARDS: Pass = Pass {
     name: "guards",

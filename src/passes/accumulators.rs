@@ -1,0 +1,210 @@
+//! `accumulators`: a carry that only adds up a sum of products is one sum of products behind the loop.
+//!
+//! The gradient of a weight that a loop uses at every step is carried backwards through it: `dw' = dw + Σ_b x_t[b, i] g_t[b, o]`. Step by
+//! step that is a small contraction, which reads and writes all of `dw`. Behind the loop it is `Σ_tb x[t, b, i] g[t, b, o]`, over what the
+//! loop has read and yielded.
+
+use cranelift_entity::{EntitySet, SecondaryMap};
+
+use super::contraction::roles;
+use crate::graph::sets::union;
+use crate::graph::{Axis, AxisSet, Graph, Node, NodeData, Op, Reducer, Region, Scan};
+use crate::ops::ScalarFn;
+
+/// Moves accumulated sums of products behind their loops.
+pub fn accumulators(mut graph: Graph) -> Graph {
+    let mut uses: SecondaryMap<Node, u32> = SecondaryMap::new();
+    for region in graph.regions.values() {
+        region.results.iter().for_each(|result| uses[*result] += 1);
+        for node in &region.nodes {
+            graph.nodes[*node].args.iter().for_each(|arg| uses[*arg] += 1);
+        }
+    }
+    let root = graph.root;
+    let mut moving = Moving { graph, uses, new: SecondaryMap::new() };
+    moving.region(root, &mut Vec::new());
+    let Moving { mut graph, new, .. } = moving;
+    let resolve = |node: &mut Node| *node = new[*node].unwrap_or(*node);
+    graph.nodes.values_mut().for_each(|data| data.args.iter_mut().for_each(resolve));
+    graph.regions.values_mut().for_each(|region| region.results.iter_mut().for_each(resolve));
+    graph
+}
+
+struct Moving {
+    graph: Graph,
+    uses: SecondaryMap<Node, u32>,
+    /// What is read instead of the last value of a carry.
+    new: SecondaryMap<Node, Option<Node>>,
+}
+
+/// `next = carry + Σ_over x * g`, where nobody else reads the carry or what is added to it.
+struct Accumulator {
+    carry: usize,
+    factors: [Node; 2],
+    over: AxisSet,
+}
+
+impl Moving {
+    fn region(&mut self, region: Region, bound: &mut Vec<Axis>) {
+        let mut at = 0;
+        while let Some(&node) = self.graph.regions[region].nodes.get(at) {
+            if let Op::Scan(scan) = self.graph.nodes[node].op.clone() {
+                bound.push(scan.axis);
+                self.region(scan.body, bound);
+                let found: Vec<Accumulator> =
+                    (0..scan.carries).filter_map(|carry| self.find(&scan, carry, bound)).collect();
+                bound.pop();
+                for found in found {
+                    at += self.write(region, node, &scan, found, at);
+                }
+            }
+            at += 1;
+        }
+    }
+
+    fn find(&self, scan: &Scan, carry: usize, bound: &[Axis]) -> Option<Accumulator> {
+        let graph = &self.graph;
+        let body = &graph.regions[scan.body];
+        let (param, next) = (body.params[carry], body.results[carry]);
+        let own = |node: Node| body.nodes.contains(&node) && self.uses[node] == 1;
+        if !own(next) || self.uses[param] != 1 || graph.nodes[next].op != Op::Map(ScalarFn::Add) {
+            return None;
+        }
+        let args = &graph.nodes[next].args;
+        let added = args.iter().copied().find(|arg| *arg != param && args.contains(&param) && own(*arg))?;
+        let Op::Reduce { op: Reducer::Sum, over } = &graph.nodes[added].op else { return None };
+        let roles = roles(graph, added, &|axis| bound.contains(&axis))?;
+        if !own(roles.product) || !roles.batch.is_empty() {
+            return None;
+        }
+        let [x, g] = graph.nodes[roles.product].args[..] else { return None };
+        // Without the step's axis in one of them, the loop would add the same again and again.
+        let varies = |node: Node| {
+            body.nodes.contains(&node)
+                || body.params.contains(&node)
+                || graph.nodes[node].axes.contains(&scan.axis)
+        };
+        (varies(x) && varies(g)).then(|| Accumulator { carry, factors: [x, g], over: over.clone() })
+    }
+
+    /// Appends the sum behind the loop, whose carry stays what it was. Returns the number of new nodes.
+    fn write(&mut self, region: Region, node: Node, scan: &Scan, found: Accumulator, at: usize) -> usize {
+        let Accumulator { carry, factors, over } = found;
+        let mut after = Vec::new();
+        let first = self.graph.nodes[node].args[carry];
+        let next = self.graph.regions[scan.body].results[carry];
+        let data = self.graph.nodes[next].clone();
+        let mut args = Vec::new();
+        for factor in factors {
+            args.push(self.outside(node, scan, factor, &mut after));
+        }
+        let axes = args.iter().fold(AxisSet::new(), |all, arg| union(&all, &self.graph.nodes[*arg].axes));
+        let op = Op::Map(ScalarFn::Mul);
+        let product = NodeData { op, args: args.into_iter().collect(), axes, ..data.clone() };
+        let product = self.graph.nodes.push(product);
+        let over = union(&over, &[scan.axis]);
+        let axes = crate::graph::sets::without(&self.graph.nodes[product].axes, &over);
+        let op = Op::Reduce { op: Reducer::Sum, over };
+        let sum = NodeData { op, args: [product].into_iter().collect(), axes, ..data.clone() };
+        let sum = self.graph.nodes.push(sum);
+        let op = Op::Map(ScalarFn::Add);
+        let axes = union(&self.graph.nodes[sum].axes, &self.graph.nodes[first].axes);
+        let total = NodeData { op, args: [first, sum].into_iter().collect(), axes, ..data };
+        let total = self.graph.nodes.push(total);
+        after.extend([product, sum, total]);
+        let param = self.graph.regions[scan.body].params[carry];
+        self.graph.regions[scan.body].results[carry] = param;
+        let mut last = EntitySet::new();
+        for (other, data) in &self.graph.nodes {
+            if data.op == Op::Project(carry as u32) && data.args[0] == node {
+                last.insert(other);
+            }
+        }
+        last.iter().for_each(|other| self.new[other] = Some(total));
+        let count = after.len();
+        self.graph.regions[region].nodes.splice(at + 1..at + 1, after);
+        count
+    }
+
+    /// A value of the body behind the loop, for all steps; a yield is added if there is none.
+    fn outside(&mut self, node: Node, scan: &Scan, value: Node, after: &mut Vec<Node>) -> Node {
+        let body = &mut self.graph.regions[scan.body];
+        if !body.nodes.contains(&value) && !body.params.contains(&value) {
+            return value;
+        }
+        let known = body.results[scan.carries..].iter().position(|result| *result == value);
+        let index = known.map_or(body.results.len(), |at| at + scan.carries);
+        if known.is_none() {
+            body.results.push(value);
+        }
+        let data = self.graph.nodes[value].clone();
+        let axes = union(&data.axes, &[scan.axis]);
+        let op = Op::Project(index as u32);
+        let component = NodeData { op, args: [node].into_iter().collect(), axes, ..data };
+        let component = self.graph.nodes.push(component);
+        after.push(component);
+        component
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::axes::Dim;
+    use crate::graph::tests::argument;
+    use crate::graph::{Builder, Graph, Op, Output};
+    use crate::lower::tests::{agree, fused};
+    use crate::ops::ScalarFn;
+    use crate::tensor::DType::F32;
+
+    /// h' = tanh(x w + h u) over five steps, in either direction; the gradients of w, u and the first h.
+    fn recurrent(reverse: bool) -> Graph {
+        let mut b = Builder::new();
+        let batch = b.axis("B", Dim::var("B"));
+        let [t, i, h] = [("t", 5), ("i", 3), ("h", 4)].map(|(name, size)| b.axis(name, Dim::constant(size)));
+        let from = b.fresh(h);
+        let x = argument(&mut b, "x", &[batch, t, i], F32);
+        let w = argument(&mut b, "w", &[i, h], F32);
+        let u = argument(&mut b, "u", &[from, h], F32);
+        let first = argument(&mut b, "first", &[batch, h], F32);
+        let given = [w, u, first].map(|x| b.alias(x));
+        let carries = b.begin_scan(t, &[given[2]]);
+        let product = b.mul(x, given[0]);
+        let input = b.sum(product, &[i]);
+        let old = b.rename(carries[0], &[(h, from)]);
+        let product = b.mul(old, given[1]);
+        let inner = b.sum(product, &[from]);
+        let z = b.add(input, inner);
+        let next = b.map1(ScalarFn::Tanh, z);
+        let scan = b.end_scan(reverse, &[given[2]], &[next], &[next]);
+        let square = b.mul(scan.yields[0], scan.yields[0]);
+        let loss = b.sum(square, &[batch, t, h]);
+        let one = b.constant(1.0, F32);
+        let gradients = crate::autodiff::vjp(&mut b, loss, &given, one);
+        let orders = [vec![i, h], vec![from, h], vec![batch, h]];
+        let results = gradients.into_iter().zip(orders).enumerate().map(|(k, (gradient, order))| {
+            (Output { name: format!("g{k}").into(), order, updates: None }, gradient)
+        });
+        let results: Vec<_> = results.collect();
+        b.finish(results)
+    }
+
+    #[test]
+    fn gradients_of_weights_are_summed_behind_the_loop() {
+        for reverse in [false, true] {
+            let graph = recurrent(reverse);
+            for size in [1, 3] {
+                agree(&graph, &[("B", size)], 5);
+            }
+            let graph = fused(&graph);
+            let carries: Vec<usize> = graph.regions[graph.root]
+                .nodes
+                .iter()
+                .filter_map(|node| match &graph.nodes[*node].op {
+                    Op::Scan(scan) => Some(scan.carries),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(carries, [1, 1], "{graph}");
+        }
+    }
+}
