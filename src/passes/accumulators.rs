@@ -12,7 +12,7 @@ use crate::graph::{Axis, AxisSet, Graph, Node, NodeData, Op, Reducer, Region, Sc
 use crate::ops::ScalarFn;
 
 /// Moves accumulated sums of products behind their loops.
-pub fn accumulators(mut graph: Graph) -> Graph {
+pub fn accumulators(graph: Graph) -> Graph {
     let mut uses: SecondaryMap<Node, u32> = SecondaryMap::new();
     for region in graph.regions.values() {
         region.results.iter().for_each(|result| uses[*result] += 1);
