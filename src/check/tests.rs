@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use crate::base::{Name, Sources, Span};
+use crate::base::{Name, Sources};
 use crate::diag::Diagnostic;
 use crate::syntax;
 use crate::tensor::DType;
 
 use super::certificate::{Property, certify};
 use super::core::Core;
-use super::train::{Header, Headers, Overrides, TrainPlan, check_train};
+use super::train::{DataSource, Header, Headers, Overrides, TrainPlan, check_train};
 use super::{Alone, Checker, Entry, Mode, Program, can_be_checked_alone, show_type, show_val};
 
 const LIBRARY: [(&str, &str); 6] = [
@@ -24,8 +24,9 @@ const LIBRARY: [(&str, &str); 6] = [
 struct Digits;
 
 impl Headers for Digits {
-    fn header(&self, _: &str, _: &str, _: Span) -> Result<Header, Box<Diagnostic>> {
-        Ok(vec![(Name::new("x"), DType::F32, vec![1797, 8, 8, 1]), (Name::new("y"), DType::I64, vec![1797])])
+    fn header(&self, _: &DataSource) -> Result<Header, Box<Diagnostic>> {
+        let x = (Name::new("x"), DType::F32, vec![1797, 8, 8, 1]);
+        Ok(Header { arrays: vec![x, (Name::new("y"), DType::I64, vec![1797])], symbols: None })
     }
 }
 

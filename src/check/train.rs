@@ -17,12 +17,18 @@ use super::program::{Named, Program, Scope};
 use super::state::{Checker, Checking, Frame, Mode, Owner, Reported};
 use super::value::{Field, Num, Value};
 
-/// What a data file holds, read from its header: name, element type and shape of each array.
-pub type Header = Vec<(Name, DType, Vec<usize>)>;
+/// What a data file holds, read from its header.
+#[derive(Clone, Debug, Default)]
+pub struct Header {
+    /// Name, element type and shape of each array.
+    pub arrays: Vec<(Name, DType, Vec<usize>)>,
+    /// How many different characters a text has.
+    pub symbols: Option<usize>,
+}
 
-/// Reads the header of a data file: its format (`npz`), its path as written, the place of the path.
+/// Reads the headers of data files.
 pub trait Headers {
-    fn header(&self, format: &str, path: &str, span: Span) -> Result<Header, Box<Diagnostic>>;
+    fn header(&self, source: &DataSource) -> Result<Header, Box<Diagnostic>>;
 }
 
 /// What the command line sets.
@@ -38,8 +44,12 @@ pub struct Overrides {
 #[derive(Clone, Debug)]
 pub struct DataSource {
     pub binding: Name,
+    /// `npz` or `text`
     pub format: Name,
     pub path: Name,
+    /// The characters of a text's sample.
+    pub window: Option<usize>,
+    /// The path.
     pub span: Span,
 }
 
@@ -393,27 +403,43 @@ impl<'a> TrainWalk<'a> {
         }
     }
 
-    /// `data d = npz("digits.npz")`: a record of arrays whose first axis is the samples.
+    /// `data d = npz("digits.npz")`: a record of arrays whose first axis is the samples. `text("plays.txt", window: 64)` has `x`, the
+    /// characters of each window, `y`, those that follow each of them, and the number of `symbols`.
     fn data(&mut self, name: Option<&ast::Ident>, value: &ast::Expr) -> Checking<()> {
-        let call = match &value.kind {
-            ExprKind::Call { callee, args } => match (callee.as_name(), args.as_slice()) {
-                (Some(format), [ast::Arg { label: None, value, .. }]) => match &value.kind {
-                    ExprKind::Str(path) => Some((format.clone(), path.clone(), value.span)),
-                    _ => None,
-                },
-                _ => None,
-            },
-            _ => None,
-        };
-        let (Some((format, path, place)), Some(name)) = (call, name) else {
+        let (Some(name), ExprKind::Call { callee, args }) = (name, &value.kind) else {
             return self.cx.fail(errors::data_form(value.span));
         };
-        let header = match self.headers.header(&format.name, &path, place) {
+        let (Some(format), [ast::Arg { label: None, value: path, .. }, options @ ..]) =
+            (callee.as_name(), args.as_slice())
+        else {
+            return self.cx.fail(errors::data_form(value.span));
+        };
+        let (ExprKind::Str(written), place) = (&path.kind, path.span) else {
+            return self.cx.fail(errors::data_form(value.span));
+        };
+        let window = match options {
+            [] if format.name == "text" => return self.cx.fail(errors::text_without_window(value.span)),
+            [] => None,
+            [ast::Arg { label: Some(label), value, .. }]
+                if format.name == "text" && label.name == "window" =>
+            {
+                Some(self.count_of(value)?)
+            }
+            [option, ..] => return self.cx.fail(errors::unknown_data_option(option.span, &format.name)),
+        };
+        let source = DataSource {
+            binding: name.name.clone(),
+            format: format.name.clone(),
+            path: written.clone(),
+            window,
+            span: place,
+        };
+        let header = match self.headers.header(&source) {
             Ok(header) => header,
             Err(diagnostic) => return self.cx.fail(*diagnostic),
         };
-        let Some(count) = header.iter().find_map(|(_, _, shape)| shape.first().copied()) else {
-            return self.cx.fail(errors::data_without_samples(place, &path));
+        let Some(count) = header.arrays.iter().find_map(|(_, _, shape)| shape.first().copied()) else {
+            return self.cx.fail(errors::data_without_samples(place, written));
         };
         if let Some(before) = self.count
             && before != count
@@ -430,15 +456,14 @@ impl<'a> TrainWalk<'a> {
                 *self.samples.insert(axis)
             }
         };
-        let source = self.sources.len();
-        self.sources.push(DataSource {
-            binding: name.name.clone(),
-            format: format.name.clone(),
-            path,
-            span: place,
-        });
+        self.sources.push(source);
+        let source = self.sources.len() - 1;
         let mut fields = Vec::new();
-        for (field, dtype, shape) in header {
+        if let Some(symbols) = header.symbols {
+            let value = Value::Num(Num::constant(symbols as i64));
+            fields.push(Field { label: Some(Name::new("symbols")), value });
+        }
+        for (field, dtype, shape) in header.arrays {
             if shape.first() != Some(&count) {
                 continue;
             }

@@ -56,6 +56,8 @@ pub enum Command {
     Compile(CompileArguments),
     /// Run a model on arrays
     Run(RunArguments),
+    /// Write on a text with a model of characters
+    Sample(SampleArguments),
     /// Train a model as its file says
     Train(TrainArguments),
     /// Measure trained weights on the samples that a train block holds out
@@ -160,6 +162,34 @@ pub struct RunArguments {
     /// Where an output goes; without it outputs are printed
     #[arg(long = "output", value_name = "NAME=FILE.npy", value_parser = assignment)]
     pub outputs: Vec<(Option<String>, PathBuf)>,
+}
+
+#[derive(Args)]
+pub struct SampleArguments {
+    /// The program; `FILE:NAME` picks a model of type Idx[V][T] -> f32[T, V]
+    #[arg(value_name = "FILE[:NAME]")]
+    pub target: Target,
+    /// The file of weights that training wrote
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    /// The text that it was trained on, for its characters
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// How the text begins
+    #[arg(long, value_name = "TEXT", default_value = "\n")]
+    pub prompt: String,
+    /// How many characters are written
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    pub length: u32,
+    /// How many characters the model is shown at most
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub context: u16,
+    /// Scores are divided by it: below 1 the likely becomes more likely
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = positive)]
+    pub temperature: f32,
+    /// The seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
 }
 
 #[derive(Args)]
@@ -323,5 +353,12 @@ fn assignment(text: &str) -> Result<(Option<String>, PathBuf), String> {
         }
         None if !text.is_empty() => Ok((None, text.into())),
         _ => Err("write a name and a file: x=a.npy".to_owned()),
+    }
+}
+
+fn positive(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("a number above 0 is wanted".to_owned()),
     }
 }

@@ -14,6 +14,7 @@ mod library;
 mod prepare;
 mod progress;
 mod run;
+mod sample;
 mod summary;
 mod target;
 mod test;
@@ -62,6 +63,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Check(arguments) => check::check(&cli.global, arguments, &mut console),
         Command::Compile(arguments) => compile::compile(&cli.global, arguments, &mut console),
         Command::Run(arguments) => run::run(&cli.global, arguments, &mut console),
+        Command::Sample(arguments) => sample::sample(&cli.global, arguments, &mut console),
         Command::Train(arguments) => train::train(&cli.global, arguments, &mut console),
         Command::Eval(arguments) => eval::eval(&cli.global, arguments, &mut console),
         Command::Test(arguments) => test::test(&cli.global, arguments, &mut console),

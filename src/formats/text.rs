@@ -1,5 +1,6 @@
 //! Plain text as numbers: bytes, or characters by their place in a sorted vocabulary.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -14,10 +15,7 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     pub fn of(text: &str) -> Vocabulary {
-        let mut characters: Vec<char> = text.chars().collect();
-        characters.sort_unstable();
-        characters.dedup();
-        Vocabulary { characters }
+        Vocabulary { characters: text.chars().collect::<BTreeSet<char>>().into_iter().collect() }
     }
 
     pub fn characters(&self) -> &[char] {
@@ -61,6 +59,32 @@ pub fn load_characters(path: &Path) -> Result<(Vocabulary, Tensor), FormatError>
     load().map_err(|problem| problem.in_file(path))
 }
 
+/// A text cut into windows of as many characters each.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    pub vocabulary: Vocabulary,
+    /// i32[windows, length]: ids, window after window; characters that fill no window are left out.
+    pub characters: Tensor,
+    /// i32[windows, length]: the id that follows each of them.
+    pub following: Tensor,
+}
+
+/// The windows of a UTF-8 file; none where it has no more characters than a window.
+pub fn load_windows(path: &Path, length: usize) -> Result<Windows, FormatError> {
+    let load = || {
+        let text = read(path)?;
+        let vocabulary = Vocabulary::of(&text);
+        let ids = vocabulary.encode(&text).map_err(|c| Problem::malformed(format!("{c:?} has no id")))?;
+        let count = ids.len().saturating_sub(1) / length.max(1);
+        let part = |from: usize| {
+            let part = ids.get(from..from + count * length).unwrap_or_default();
+            Tensor::from_vec(&[count, length], part.to_vec())
+        };
+        Ok::<_, Problem>(Windows { characters: part(0)?, following: part(1)?, vocabulary })
+    };
+    load().map_err(|problem| problem.in_file(path))
+}
+
 /// The bytes of a file as u8.
 pub fn load_bytes(path: &Path) -> Result<Tensor, FormatError> {
     let load = || {
@@ -96,6 +120,11 @@ mod tests {
         assert_eq!(vocabulary.decode(&[0, 5]), Err(5));
         assert_eq!(vocabulary.decode(&[-1]), Err(-1));
         assert_eq!(load_bytes(&path).unwrap().len(), 9);
+        let windows = load_windows(&path, 3).unwrap();
+        assert_eq!(windows.characters.shape(), [2, 3]);
+        assert_eq!(windows.characters.as_slice::<i32>().unwrap(), [2, 1, 3, 4, 3, 4]);
+        assert_eq!(windows.following.as_slice::<i32>().unwrap(), [1, 3, 4, 3, 4, 0]);
+        assert_eq!(load_windows(&path, 7).unwrap().characters.shape(), [0, 7]);
         fs::write(&path, [b'a', 0xff]).unwrap();
         let error = load_characters(&path).unwrap_err().to_string();
         assert!(error.ends_with("it is not UTF-8 text: byte 1 begins no character"), "{error}");

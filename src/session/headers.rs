@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::base::{FileId, Name, Span};
-use crate::check::train::{Header, Headers};
+use crate::check::train::{DataSource, Header, Headers};
 use crate::diag::Diagnostic;
-use crate::formats::npz;
+use crate::formats::{npz, text};
 
 use super::errors;
 
@@ -26,12 +26,24 @@ impl OnDisk<'_> {
 }
 
 impl Headers for OnDisk<'_> {
-    fn header(&self, format: &str, path: &str, span: Span) -> Result<Header, Box<Diagnostic>> {
-        if format != "npz" {
-            return Err(Box::new(errors::unknown_data_format(span, format)));
+    fn header(&self, source: &DataSource) -> Result<Header, Box<Diagnostic>> {
+        let (path, span) = (self.path(&source.path, source.span), source.span);
+        let unreadable = |error| Box::new(errors::unreadable_data(span, &error));
+        match (&*source.format, source.window) {
+            ("npz", _) => {
+                let arrays = npz::header(&path).map_err(unreadable)?.into_iter();
+                let arrays = arrays.map(|array| (Name::new(array.name), array.dtype, array.shape)).collect();
+                Ok(Header { arrays, symbols: None })
+            }
+            ("text", Some(window)) => {
+                let text = text::load_windows(&path, window).map_err(unreadable)?;
+                let arrays = [("x", &text.characters), ("y", &text.following)];
+                let arrays = arrays
+                    .map(|(name, array)| (Name::new(name), array.dtype(), array.shape().to_vec()))
+                    .to_vec();
+                Ok(Header { arrays, symbols: Some(text.vocabulary.len()) })
+            }
+            _ => Err(Box::new(errors::unknown_data_format(span, &source.format))),
         }
-        let arrays = npz::header(&self.path(path, span))
-            .map_err(|error| Box::new(errors::unreadable_data(span, &error)))?;
-        Ok(arrays.into_iter().map(|array| (Name::new(array.name), array.dtype, array.shape)).collect())
     }
 }

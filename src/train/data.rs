@@ -6,7 +6,7 @@ use crate::base::Span;
 use crate::check::core::InputInfo;
 use crate::check::train::{self as plan, TrainPlan};
 use crate::diag::Diagnostic;
-use crate::formats::npz;
+use crate::formats::{npz, text};
 use crate::runtime::{Array, OutOfMemory};
 use crate::tensor::random::{Key, site};
 use crate::tensor::{DType, Number, Tensor};
@@ -49,8 +49,14 @@ impl Dataset {
             let source = &plan.sources[input.source];
             let file = locate(&source.path, source.span);
             let (step, evaluate) = (&plan.steps[0].core.inputs[index], &plan.evaluate.inputs[index]);
-            let array = npz::load(&file, &input.field)
-                .map_err(|error| Box::new(errors::unreadable(source.span, &error)))?;
+            let array = match source.window {
+                None => npz::load(&file, &input.field),
+                Some(window) => text::load_windows(&file, window).map(|text| match &*input.field {
+                    "y" => text.following,
+                    _ => text.characters,
+                }),
+            };
+            let array = array.map_err(|error| Box::new(errors::unreadable(source.span, &error)))?;
             let shape: Option<Vec<i64>> =
                 step.axes[1..].iter().map(|&axis| plan.steps[0].core.size(axis).as_const()).collect();
             let row: Vec<usize> = shape.unwrap_or_default().into_iter().map(|size| size as usize).collect();

@@ -32,6 +32,22 @@ pub fn data_form(span: Span) -> Diagnostic {
         .help("write: data d = npz(\"data/digits.npz\"); its arrays are then d.x, d.y, …")
 }
 
+pub fn text_without_window(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(440), "how many characters a sample has is not said")
+        .label(span, "a text without a window")
+        .help("write: data d = text(\"plays.txt\", window: 64)")
+}
+
+pub fn unknown_data_option(span: Span, format: &str) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code(441), format!("`{format}` does not take this argument"))
+        .label(span, "not taken");
+    if format == "text" {
+        diagnostic.help("besides the path it takes `window`: text(\"plays.txt\", window: 64)")
+    } else {
+        diagnostic.help("it takes the path alone")
+    }
+}
+
 pub fn data_without_samples(span: Span, path: &str) -> Diagnostic {
     Diagnostic::error(Code(404), format!("`{path}` holds no array with an axis of samples"))
         .label(span, "no samples")
