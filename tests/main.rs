@@ -12,6 +12,8 @@ mod evidence;
 mod examples;
 #[path = "suite/golden.rs"]
 mod golden;
+#[path = "suite/hostile.rs"]
+mod hostile;
 #[path = "suite/imports.rs"]
 mod imports;
 #[path = "suite/numbers.rs"]

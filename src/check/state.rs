@@ -26,6 +26,8 @@ pub type Checking<T> = Result<T, Reported>;
 /// beyond it lies a program that unrolls without end.
 const CALLS: usize = 200;
 const VALUES: usize = 400_000;
+/// What a call counts for, among values: its frame is made anew.
+const CALL: usize = 8;
 
 /// How deep a definition may call itself where the condition that ends it is not decided.
 const UNDECIDED_CALLS: usize = 8;
@@ -126,6 +128,7 @@ pub struct Checker<'p> {
     pub stacks: Vec<AxisVar>,
     pub path: Option<Rc<CallPath>>,
     depth: usize,
+    calls_made: usize,
     pub facts: Facts,
     pub slots: HashMap<Name, (SlotKind, usize)>,
     /// The value of each state as last written.
@@ -195,6 +198,7 @@ impl<'p> Checker<'p> {
             stacks: Vec::new(),
             path: None,
             depth: 0,
+            calls_made: 0,
             facts: Facts::new(),
             slots: HashMap::new(),
             written: HashMap::new(),
@@ -268,7 +272,7 @@ impl<'p> Checker<'p> {
 
     /// Refuses a program whose static loops or calls make too many values.
     pub fn check_work(&mut self, span: Span) -> Checking<()> {
-        if self.core.vals.len() > VALUES {
+        if self.core.vals.len() + CALL * self.calls_made > VALUES {
             return self.fail(errors::too_much_unrolling(span, VALUES));
         }
         Ok(())
@@ -415,6 +419,7 @@ impl<'p> Checker<'p> {
         if self.depth >= CALLS {
             return self.fail(errors::calls_too_deep(span, &callee, CALLS));
         }
+        self.calls_made += 1;
         self.check_work(span)?;
         if self.open && callee != "fn" && self.calls_of(&callee) >= UNDECIDED_CALLS {
             self.recursive = true;

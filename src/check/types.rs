@@ -61,6 +61,9 @@ fn declare_kind(locals: &mut [(Name, Value)], axis: &ast::Axis) {
     }
 }
 
+/// Most axes that a signature names: what is proved of each is looked for in every value.
+const ROOTS: usize = 256;
+
 impl Checker<'_> {
     /// Splits off the axes that a parameter does not name: how many there are in front.
     pub fn extra_axes(&mut self, ty: &ast::Type, actual: &[AxisVar], span: Span) -> Checking<usize> {
@@ -322,6 +325,9 @@ impl Checker<'_> {
     pub fn introduce_roots(&mut self, params: &[ast::Param]) -> Checking<()> {
         for param in params {
             self.introduce_type(&param.ty)?;
+            if self.core.roots.len() > ROOTS {
+                return self.fail(errors::too_many_axes(param.ty.span, ROOTS));
+            }
         }
         Ok(())
     }

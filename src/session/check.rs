@@ -13,7 +13,7 @@ use crate::check::train::{TrainPlan, check_train};
 use crate::check::{
     Alone, Checker, Entry, Mode, Num, Scope, Value, can_be_checked_alone, errors as check_errors,
 };
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Fault};
 
 use super::compile::Settings;
 use super::{Session, errors, name_of};
@@ -101,7 +101,13 @@ impl Session {
             }
             if wanted(&entry) {
                 items.push(self.item(scope, &entry, settings, &mut found));
+                if found.is_enough() {
+                    break;
+                }
             }
+        }
+        if found.is_enough() {
+            found.all(vec![errors::checking_stopped()]);
         }
         let mut diagnostics = found.diagnostics;
         diagnostics.sort_by_key(Diagnostic::primary);
@@ -242,7 +248,16 @@ struct Found {
     diagnostics: Vec<Diagnostic>,
 }
 
+/// Most errors that anybody reads.
+const ERRORS: usize = 100;
+
 impl Found {
+    /// Nothing more is looked for: there are many errors, or a limit was met, which others would meet again and again.
+    fn is_enough(&self) -> bool {
+        let errors = self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
+        self.diagnostics.iter().any(|diagnostic| diagnostic.fault == Fault::Limit) || errors.count() >= ERRORS
+    }
+
     fn all(&mut self, diagnostics: Vec<Diagnostic>) {
         for diagnostic in diagnostics {
             let place = diagnostic.primary();

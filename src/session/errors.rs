@@ -131,6 +131,11 @@ pub fn not_compiled_alone(span: Span, name: &str) -> Diagnostic {
         .help("give the parameter a default, or compile a model that uses it")
 }
 
+/// There is more to check, and nobody would read it.
+pub fn checking_stopped() -> Diagnostic {
+    Diagnostic::note(Code(536), "what follows was not checked: there are errors enough, or a limit was met")
+}
+
 /// The two compilations of a model disagree about what it owns.
 pub fn modes_differ(span: Span, path: &str, in_training: bool) -> Diagnostic {
     let (here, there) = if in_training { ("training", "inference") } else { ("inference", "training") };

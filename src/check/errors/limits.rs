@@ -24,6 +24,12 @@ pub fn dim_arithmetic(span: Span, error: &DimError) -> Diagnostic {
         .fault(fault)
 }
 
+pub fn too_many_axes(span: Span, limit: usize) -> Diagnostic {
+    Diagnostic::error(Code(606), format!("the signature names more than {limit} axes"))
+        .label(span, "one too many")
+        .fault(Fault::Limit)
+}
+
 pub fn number_too_large(span: Span) -> Diagnostic {
     Diagnostic::error(Code(604), "this whole number is too large")
         .label(span, "beyond 64 bits")

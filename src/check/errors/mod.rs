@@ -29,8 +29,14 @@ pub struct AxisAt {
 
 /// The known name that a misspelt one probably means.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    // Names of very different lengths are never near; so a name of megabytes is compared with nothing.
+    let similar = |name: &&str| {
+        let (short, long) = (word.len().min(name.len()), word.len().max(name.len()));
+        long - short <= 4 * 1.max(short / 3)
+    };
     known
         .into_iter()
+        .filter(similar)
         .map(|name| (strsim::damerau_levenshtein(word, name), name))
         .filter(|(distance, name)| *distance <= 1.max(word.len().min(name.len()) / 3))
         .min()
