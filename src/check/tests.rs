@@ -135,8 +135,16 @@ fn pick(x: f32[N, 2 * E]) -> f32[N, E] { let (a, b) = split(x, 2)
 
 #[test]
 fn the_digits_train_block_is_a_plan() {
-    let plan =
-        load(include_str!("../../examples/digits.nn")).train().unwrap_or_else(|shown| panic!("{shown}"));
+    let source = "model classifier(H: dim = 128)(x: f32[8, 8, 1]) -> f32[10] { flatten(x) |> linear(H) |> relu |> linear(10) }
+train digits(lr: f32 = 1e-3) {
+  data   d = npz(\"data/digits.npz\")
+  split  (test: fn(i) => i % 5 == 0)
+  let    net = classifier()
+  loss   cross_entropy(net(d.x), d.y)
+  metric accuracy(net(d.x), d.y)
+  optim  adam(lr)
+}";
+    let plan = load(source).train().unwrap_or_else(|shown| panic!("{shown}"));
     let paths: Vec<_> = plan.steps[0].core.params.iter().map(|slot| slot.path.to_string()).collect();
     assert_eq!(paths, ["linear_0.w", "linear_0.b", "linear_1.w", "linear_1.b"]);
     let states: Vec<_> = plan.steps[0].core.states.iter().map(|slot| slot.path.to_string()).collect();
