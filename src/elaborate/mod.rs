@@ -6,6 +6,7 @@
 
 mod forms;
 mod index;
+mod prefix;
 mod reduce;
 mod reshape;
 

@@ -10,8 +10,13 @@ use super::Walk;
 impl Walk<'_> {
     /// Over nothing sum is 0, prod 1, max −∞, min +∞, softmax 0, logsumexp −∞, mean NaN.
     pub(super) fn reduce(&mut self, op: Reducer, over: &[AxisVar], guard: Option<Val>, body: Val) -> Node {
-        let over: Vec<Axis> = over.iter().map(|&axis| self.axis(axis)).collect();
         let body = self.node(body);
+        if let (Reducer::Sum, [s], Some(guard)) = (op, over, guard)
+            && let Some(sum) = self.running_sum(*s, guard, body)
+        {
+            return sum;
+        }
+        let over: Vec<Axis> = over.iter().map(|&axis| self.axis(axis)).collect();
         let guard = guard.map(|guard| self.node(guard));
         let wide = self.builder.broadcast(body, &over);
         match op {

@@ -271,6 +271,26 @@ fn running(x: f32[T, D]) -> f32[T] = scan t (h: f32[D] = 0) {
 }
 
 #[test]
+fn running_sums_agree() {
+    source_agrees(
+        "fn until(x: f32[T, D]) -> f32[T, D] = for t, d => sum s where s <= t => x[s, d]
+fn before(x: f32[T, D]) -> f32[T, D] = for t => sum s where s < t => x[s]
+fn earlier(x: f32[T, D]) -> f32[T, D] = for t, d => sum s where s + 2 <= t => x[s, d] * x[s, d]
+fn from(x: f32[T, D]) -> f32[T, D] = for t, d => sum s where s >= t => x[s, d]
+fn behind(x: f32[T, D]) -> f32[T, D] = for t, d => sum s where t < s => x[s, d]
+fn mixed(x: f32[T, D]) -> f32[T, D] = for t, d => sum s where s <= t => x[s, d] * x[t, d]
+fn total(x: f32[T, D]) -> f32 = sum(tanh(until(x)) * before(x) + from(x) * sin(behind(x)))
+fn back(x: f32[T, D]) -> f32[T, D] = grad(total)(x)
+fn nested(x: f32[T, D]) -> f32[T, D] = scan r (h: f32[D] = 0) {
+  let c = for t, d => sum s where s <= t => x[s, d] * h[d]
+  h = tanh(c[r] + x[r])
+  yield h
+}",
+        &[&[("T", 5), ("D", 3)], &[("T", 1), ("D", 17)], &[("T", 0), ("D", 2)], &[("T", 40), ("D", 1)]],
+    );
+}
+
+#[test]
 fn literals_agree() {
     source_agrees(
         "fn scores(q: f32[T, D], k: f32[S, D]) -> f32[T, S] = for t, s => sum d => q[t, d] * k[s, d]

@@ -87,6 +87,17 @@ test \"custom derivatives in loops\" {
   assert grad(fn(k) => sum(for i: 3 => smooth(rows[i], k)))(ys()) ~= grad(fn(k) => sum(for i: 3 => plain(rows[i], k)))(ys())
 }
 
+fn slow(x: f32[T]) -> f32[T] = for t => sum s where s <= t => x[s]
+test \"running sums\" {
+  let x = for t: 4, d: 3 => sin(xs()[t] * (position(d) as f32))
+  let sums = for t, d => sum s where s <= t => x[s, d]
+  assert (for d, t => sums[t, d]) ~= (for d => slow(for t => x[t, d]))
+  let rest = for t, d => sum s where s > t => x[s, d]
+  assert (for t, d => sums[t, d] + rest[t, d]) ~= (for t: 4 => for d => sum s => x[s, d])
+  let loss = fn(x) => sum((for t, d => sum s where s <= t => x[s, d]) ** 2)
+  assert grad(loss)(x) ~= 2 * (for t, d => sum s where s >= t => sums[s, d])
+}
+
 fn recur(x: f32[T]) -> f32 = scan t (h: f32 = 0) { h = 0.5 * h + x[t] }
 fn cut(x: f32[T]) -> f32 = scan t (h: f32 = 0) truncate 3 { h = 0.5 * h + x[t] }
 fn cut_back(x: f32[T]) -> f32 = scan reverse t: T (h: f32 = 0) truncate 3 { h = 0.5 * h + x[t] }
