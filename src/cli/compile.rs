@@ -44,7 +44,7 @@ pub fn compile(global: &Global, arguments: &CompileArguments, console: &mut Cons
         console.timings(global.timings, &timings);
         return Ok(0);
     }
-    if item.plan.is_none() && !arguments.summary {
+    if !arguments.summary && (item.plan.is_none() || arguments.train) {
         return library::write(global, &arguments.library, &prepared, &settings, console);
     }
     library::refuse(&arguments.library)?;

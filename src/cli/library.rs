@@ -7,11 +7,12 @@ use serde_json::json;
 
 use crate::base::Name;
 use crate::check::core::Core;
+use crate::check::train::TrainPlan;
 use crate::codegen::object::Target;
 use crate::elaborate::Part;
 use crate::formats::safetensors::{self, Archive};
 use crate::formats::write_atomic;
-use crate::session::artifact::{Wishes, archive, artifact, is_prefix, shared_object};
+use crate::session::artifact::{Piece, Wishes, archive, artifact, is_prefix, shared_object};
 use crate::session::{self, Settings};
 use crate::tiles::Isa;
 use crate::train::{Store, errors, load_weights};
@@ -30,10 +31,10 @@ enum Kind {
 
 /// Refuses wishes for a library where none is written.
 pub fn refuse(arguments: &LibraryArguments) -> Result<(), Stop> {
-    let LibraryArguments { output, prefix, weights, .. } = arguments;
-    if output.is_some() || prefix.is_some() || weights.is_some() {
+    let LibraryArguments { output, prefix, weights, batch, .. } = arguments;
+    if output.is_some() || prefix.is_some() || weights.is_some() || batch.is_some() {
         return Err(Stop::Usage(
-            "a training step has no library yet: `nnc compile` writes one for a model, a layer or a fn; `nnc train` trains".into(),
+            "the library of a train block is its training step: --train writes it".into(),
         ));
     }
     Ok(())
@@ -75,17 +76,38 @@ pub fn write(
             Some(core.map_err(|found| stop(session, found))?)
         }
     };
-    let Some(core) = batched.as_ref().or(item.core.as_ref()) else {
-        return Err(stop(session, vec![session::errors::not_compiled_alone(item.span, &item.name)]));
+    let core = match &item.plan {
+        Some(plan) => trained(plan, arguments)?,
+        None => match batched.as_ref().or(item.core.as_ref()) {
+            Some(core) => core,
+            None => {
+                return Err(stop(session, vec![session::errors::not_compiled_alone(item.span, &item.name)]));
+            }
+        },
     };
     let mut timings = session.timings;
     let broken = session::broken_constraints(core, &settings.dims);
     if !broken.is_empty() {
         return Err(stop(session, broken));
     }
-    let graph =
-        session::graph_of(core, Part::Body, &settings.dims, settings, None, &mut timings).map_err(&fail)?;
-    let program = session::program_of(&graph, settings, &mut timings).map_err(&fail)?;
+    let parts: &[(Part, &str, &str)] = match item.plan {
+        None => &[(Part::Body, "", "Runs it.")],
+        Some(_) => &[
+            (Part::Init, "_init", "Draws the first values of all weights."),
+            (
+                Part::Body,
+                "_step",
+                "Does one training step on a batch: gives the loss, and updates the weights.",
+            ),
+        ],
+    };
+    let mut pieces = Vec::new();
+    for &(part, suffix, does) in parts {
+        let graph =
+            session::graph_of(core, part, &settings.dims, settings, None, &mut timings).map_err(&fail)?;
+        let program = session::program_of(&graph, settings, &mut timings).map_err(&fail)?;
+        pieces.push(Piece { suffix, does, graph, program });
+    }
     let store = match &arguments.weights {
         None => None,
         Some(file) => {
@@ -98,8 +120,7 @@ pub fn write(
     let embedded = store.as_ref().filter(|_| !arguments.weights_file);
     let target = target(arguments.target)?;
     let wishes = Wishes { prefix: &prefix, target, weights: embedded, verify: settings.verify };
-    let made =
-        timings.codegen(|| artifact(core, &graph, &program, &settings.dims, &wishes)).map_err(&fail)?;
+    let made = timings.codegen(|| artifact(core, &pieces, &settings.dims, &wishes)).map_err(&fail)?;
     let unpacked = |error: session::artifact::PackError| Stop::Usage(error.to_string());
     let name = output.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let bytes = match kind {
@@ -125,7 +146,7 @@ pub fn write(
         console.say(format!(
             "{}: {} kernels, {} bytes without weights, compiled in {:.1} ms: {}",
             item.name,
-            program.kernels.len(),
+            pieces.iter().map(|piece| piece.program.kernels.len()).sum::<usize>(),
             made.code,
             timings.total().as_secs_f64() * 1e3,
             shown.join(", ")
@@ -133,6 +154,21 @@ pub fn write(
     }
     console.timings(global.timings, &timings);
     Ok(0)
+}
+
+/// The core of a train block whose step can be a library.
+fn trained<'a>(plan: &'a TrainPlan, arguments: &LibraryArguments) -> Result<&'a Core, Stop> {
+    if arguments.weights.is_some() {
+        return Err(Stop::Usage(
+            "a training step's weights are the caller's: --weights is for models".into(),
+        ));
+    }
+    match plan.steps.as_slice() {
+        [step] if step.every == 1 && plan.inits.is_empty() => Ok(&step.core),
+        _ => Err(Stop::Usage(
+            "a library trains by one optimizer on every batch, from weights that are drawn; `nnc train` does the rest".into(),
+        )),
+    }
 }
 
 fn target(cpu: Cpu) -> Result<Target, Stop> {

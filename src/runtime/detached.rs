@@ -7,7 +7,7 @@ use super::{Array, Executable, Pool, Slot};
 use crate::axes::{Dim, DimVar};
 use crate::codegen::cranelift::{Options, compile};
 use crate::codegen::object::memory::{Loaded, load};
-use crate::codegen::object::{Entry, Given, Parameter, Slots, Target, refused};
+use crate::codegen::object::{Entry, Given, Parameter, Slots, Taken, Target, refused};
 use crate::graph::Graph;
 use crate::kernel::BufferKind;
 use crate::lower::lower;
@@ -80,6 +80,7 @@ fn agrees(graph: &Graph, size: i64, seed: u64, calls: &mut i64) {
         dims: vec![DimVar::new("B")],
         demands: Vec::new(),
         inputs: vec![Given::Argument; program.inputs.len()],
+        outputs: vec![Taken::Argument; program.outputs.len()],
         positions: positions
             .filter_map(|(i, input)| Some((i, input.bound.clone()?)))
             .collect::<Vec<(usize, Dim)>>(),

@@ -7,10 +7,10 @@ use std::process::{Command, Output};
 use nnc::check::Entry;
 use nnc::elaborate::Part;
 use nnc::formats::{npy, safetensors};
-use nnc::runtime::Pool;
+use nnc::runtime::{Array, Pool};
 use nnc::session::{Session, Settings, Timings, compile};
 use nnc::tensor::{Tensor, random::Key};
-use nnc::train::{Store, fill};
+use nnc::train::{Clock, Store, fill};
 
 fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
     Command::new(program)
@@ -208,7 +208,8 @@ fn wishes_that_cannot_be_are_refused() {
         (&["a.nn:m", "--weights", "w.safetensors"], 3, "w.safetensors"),
         (&["a.nn:m", "-o", "no/m.a"], 3, "no/m.a"),
         (&["a.nn:s"], 1, "a sort has no code in object files yet"),
-        (&[root, "--train", "-o", "t.a"], 2, "a training step has no library yet"),
+        (&[&format!("{root}:digits"), "-o", "t.a"], 2, "--train writes it"),
+        (&[root, "--train", "--weights", "w.safetensors"], 2, "--weights is for models"),
     ] {
         let done = run(here, env!("CARGO_BIN_EXE_nnc"), &[&["compile"], arguments].concat());
         let errors = String::from_utf8_lossy(&done.stderr);
@@ -227,4 +228,97 @@ fn wishes_that_cannot_be_are_refused() {
         .unwrap();
     assert!(String::from_utf8_lossy(&done.stderr).contains("needs a linker"), "{done:?}");
     assert!(!here.join("m.so").exists());
+}
+
+/// Steps of training in C: losses and weights have the bits that they have here.
+#[test]
+fn a_training_step_in_c_is_the_one_of_nnc() {
+    const BATCHES: [usize; 3] = [32, 32, 7];
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/digits.nn");
+    nnc(here, &["compile", source.to_str().unwrap(), "--train", "--prefix", "digits"]);
+    let settings = Settings::default();
+    let mut session = Session::open(&source);
+    let check = session.check(&settings, &|entry| matches!(entry, Entry::Train(..)));
+    let plan = check.items[0].plan.as_ref().expect("a train block");
+    let core = &plan.steps[0].core;
+    let (none, mut timings, pool) = (BTreeMap::new(), Timings::default(), Pool::new(2).unwrap());
+    let mut store = Store::of(core, &none).unwrap();
+    let mut compiled = |part| compile(core, part, &none, &settings, &mut timings).unwrap();
+    let (init, step) = (compiled(Part::Init), compiled(Part::Body));
+    fill(&mut store, &init, &none, 7, &pool).unwrap();
+    let types: Vec<_> = core.inputs.iter().map(|input| input.elem.dtype()).collect();
+    let mut expected = Vec::new();
+    for (index, &batch) in BATCHES.iter().enumerate() {
+        let images = numbers(&[batch, 8, 8, 1], index as f32, 16.0).cast(types[0]);
+        let labels: Vec<i32> = (0..batch).map(|i| (i * 7 + index) as i32 % 10).collect();
+        let labels = Tensor::from_vec(&[batch], labels).unwrap().cast(types[1]);
+        std::fs::write(here.join(format!("x{index}")), images.to_le_bytes()).unwrap();
+        std::fs::write(here.join(format!("y{index}")), labels.to_le_bytes()).unwrap();
+        let arrays = [&images, &labels].map(|tensor| Array::from_tensor(tensor).unwrap());
+        let dims = [(plan.samples.clone(), batch as i64)].into();
+        let clock = Clock { seed: 7, step: index as u64, steps: 3 };
+        let loss = step.run(&dims, &arrays, &mut store, clock, &pool).unwrap();
+        expected.extend_from_slice(loss[0].bytes());
+    }
+    store.tensors.values().for_each(|owned| expected.extend_from_slice(owned.array.bytes()));
+    let header = std::fs::read_to_string(here.join("digits.h")).unwrap();
+    // The model draws nothing and its rate may or may not follow a schedule: only what the step reads is an argument.
+    let clock: String = [("seed", "7"), ("step", "index"), ("steps", "3")]
+        .iter()
+        .filter(|(name, _)| {
+            header.split("digits_step_run(").nth(1).unwrap().contains(&format!("int64_t {name},"))
+        })
+        .map(|(_, value)| format!("{value}, "))
+        .collect();
+    let program = r#"
+        #include "digits.h"
+        #include <stdio.h>
+        #include <stdlib.h>
+        static void in_order(void *context, int64_t tasks, void (*task)(void *, int64_t, int64_t), void *state) {
+            for (int64_t i = tasks; i-- > 0;) task(state, i, i % *(int64_t *)context);
+        }
+        static void read(const char *name, int index, void *to, size_t most) {
+            char path[64];
+            snprintf(path, sizeof path, "%s%d", name, index);
+            FILE *file = fopen(path, "rb");
+            if (!file || fread(to, 1, most, file) == 0) exit(3);
+            fclose(file);
+        }
+        #define MAKE(place, name, count, bytes) weights[place] = calloc(count, bytes);
+        #define SAVE(place, name, count, bytes) fwrite(weights[place], bytes, count, out);
+        int main(void) {
+            static double x[32 * 64], y[32];
+            void *weights[DIGITS_WEIGHTS];
+            DIGITS_EACH_WEIGHT(MAKE)
+            int64_t count = 2;
+            digits_threads threads = {count, &count, in_order};
+            digits_init_plan init;
+            digits_step_plan step;
+            size_t most = 1 << 24;
+            void *workspace = malloc(most);
+            FILE *out = fopen("out", "wb");
+            if (!out || digits_init_bind(&init) || digits_init_run(&init, weights, 7, workspace, most, &threads)) return 1;
+            int batches[] = {32, 32, 7};
+            for (int index = 0; index < 3; index++) {
+                float loss;
+                read("x", index, x, sizeof x);
+                read("y", index, y, sizeof y);
+                if (digits_step_bind(&step, batches[index])) return 2;
+                if (digits_step_workspace(&step, count) > most) return 4;
+                int code = digits_step_run(&step, (void *)x, (void *)y, &loss, weights, CLOCK workspace, most, &threads);
+                if (code) { puts(digits_step_message(code)); return 5; }
+                fwrite(&loss, sizeof loss, 1, out);
+            }
+            DIGITS_EACH_WEIGHT(SAVE)
+            return fclose(out);
+        }
+    "#;
+    std::fs::write(here.join("main.c"), program.replace("CLOCK", &clock)).unwrap();
+    succeeds(here, "cc", &["-Wall", "-Werror", "-I.", "main.c", "digits.a", "-o", "main"]);
+    succeeds(here, "./main", &[]);
+    let found = std::fs::read(here.join("out")).unwrap();
+    assert_eq!(found.len(), expected.len());
+    assert!(found == expected, "losses and weights have the same bits");
 }

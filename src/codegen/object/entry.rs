@@ -15,6 +15,8 @@ pub struct Entry<'a> {
     pub demands: Vec<Demand>,
     /// Where each of the program's inputs comes from.
     pub inputs: Vec<Given<'a>>,
+    /// Where each of the program's outputs goes that has an array of its own.
+    pub outputs: Vec<Taken>,
     /// Inputs (by number) of i32 or i64 whose entries must lie in `0..bound`.
     pub positions: Vec<(usize, Dim)>,
     pub slots: Slots,
@@ -31,6 +33,15 @@ pub enum Given<'a> {
     Weight(usize),
     /// The object file itself.
     Embedded(&'a [u8]),
+}
+
+/// Where an output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// To a pointer argument of `run`.
+    Argument,
+    /// To a pointer in the table of weights.
+    Weight(usize),
 }
 
 /// Buffers that are never alive together share a slot of the workspace; a slot is as large as its largest buffer.
@@ -83,8 +94,10 @@ impl Entry<'_> {
         };
         let mut all = vec![Parameter::Plan];
         all.extend(of(Given::Argument, Parameter::Input));
-        all.extend(self.outputs().map(Parameter::Output));
-        if self.inputs.iter().any(|given| matches!(given, Given::Weight(_))) {
+        let outputs = self.own_outputs().filter(|&index| self.outputs[index] == Taken::Argument);
+        all.extend(outputs.map(Parameter::Output));
+        let written = self.own_outputs().any(|index| self.outputs[index] != Taken::Argument);
+        if written || self.inputs.iter().any(|given| matches!(given, Given::Weight(_))) {
             all.push(Parameter::Weights);
         }
         all.extend(of(Given::Number, Parameter::Number));
@@ -93,7 +106,7 @@ impl Entry<'_> {
     }
 
     /// The outputs that have an array of their own: not those that are written over an input.
-    fn outputs(&self) -> impl Iterator<Item = usize> {
+    fn own_outputs(&self) -> impl Iterator<Item = usize> {
         let kind = |buffer: &Buffer| self.program.buffers[*buffer].kind;
         let own = self.program.outputs.iter().enumerate();
         own.filter(move |(_, buffer)| matches!(kind(buffer), BufferKind::Output(_))).map(|(index, _)| index)

@@ -22,7 +22,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, default_libcall_names};
 use cranelift_object::{ObjectBuilder, ObjectModule};
 
-pub use entry::{Comparison, Demand, Entry, Given, Parameter, Refusal, Slots};
+pub use entry::{Comparison, Demand, Entry, Given, Parameter, Refusal, Slots, Taken};
 
 use self::bind::Levels;
 use self::function::{Fun, define};

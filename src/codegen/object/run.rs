@@ -8,7 +8,7 @@ use cranelift_frontend::Variable;
 use cranelift_module::{DataId, FuncId, Module};
 
 use super::bind::ALIGN;
-use super::entry::{Entry, Given, Parameter, Refusal};
+use super::entry::{Entry, Given, Parameter, Refusal, Taken};
 use super::function::{ACCESS, Fun};
 use super::launch::{self, Shared};
 use super::layout::{ARENA, Layout, OWNER, SCRATCH, VARIANT, count_turns, most_arguments, slot_of};
@@ -93,22 +93,21 @@ pub fn emit<M: Module>(fun: &mut Fun<'_, '_, M>, entry: &Entry<'_>, parts: &Part
                 fun.store(number, at, 0);
                 at
             }
-            Given::Weight(place) => {
-                let table = fun.params[of(Parameter::Weights).expect("weights have their table")];
-                let weight = fun.load(table, *place);
-                let null = fun.is_null(weight);
-                fun.refuse_if(null, Refusal::Null);
-                weight
-            }
+            Given::Weight(place) => weight(fun, of(Parameter::Weights), *place),
             Given::Embedded(_) => {
                 let data = parts.embedded[index].expect("embedded inputs have their data");
                 fun.data(data)
             }
         });
     }
-    let outputs = (0..entry.program.outputs.len())
-        .map(|index| of(Parameter::Output(index)).map(|place| fun.params[place]))
-        .collect();
+    let mut outputs = Vec::new();
+    for (index, (buffer, taken)) in entry.program.outputs.iter().zip(&entry.outputs).enumerate() {
+        let own = matches!(entry.program.buffers[*buffer].kind, BufferKind::Output(_));
+        outputs.push(match taken {
+            Taken::Weight(place) if own => Some(weight(fun, of(Parameter::Weights), *place)),
+            _ => of(Parameter::Output(index)).map(|place| fun.params[place]),
+        });
+    }
     let args = stack(fun, most_arguments(&entry.program.steps));
     let record = stack(fun, launch::WORDS);
     let used = fun.load(plan, ARENA);
@@ -129,6 +128,15 @@ pub fn emit<M: Module>(fun: &mut Fun<'_, '_, M>, entry: &Entry<'_>, parts: &Part
     run.positions();
     run.steps(&entry.program.steps);
     fun.return_code(0);
+}
+
+/// A pointer of the table of weights, which must not be null; `table` is its parameter.
+fn weight<M: Module>(fun: &mut Fun<'_, '_, M>, table: Option<usize>, place: usize) -> Value {
+    let table = fun.params[table.expect("weights have their table")];
+    let weight = fun.load(table, place);
+    let null = fun.is_null(weight);
+    fun.refuse_if(null, Refusal::Null);
+    weight
 }
 
 /// The caller's threads, or null where they are one, and their number.

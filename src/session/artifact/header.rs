@@ -2,86 +2,101 @@
 
 use std::fmt::Write;
 
-use super::Wishes;
 use super::names::Identifiers;
-use crate::codegen::object::{Entry, Given, Parameter, Target};
+use super::{Piece, Weight, Wishes};
+use crate::codegen::object::{Entry, Given, Parameter, Taken, Target};
 use crate::graph::{Axis, Graph, Role};
 use crate::kernel::BufferKind;
 use crate::tensor::DType;
 
-/// The header of an entry whose plan has so many words.
-pub fn header(graph: &Graph, entry: &Entry<'_>, wishes: &Wishes<'_>, words: usize) -> String {
-    let mut names = Identifiers::default();
-    let dims: Vec<String> = entry.dims.iter().map(|dim| names.of(dim.as_str())).collect();
-    let p = &entry.name;
+/// The header of entries whose plans have so many words.
+pub fn header(
+    pieces: &[Piece],
+    entries: &[Entry<'_>],
+    weights: &[Weight],
+    wishes: &Wishes<'_>,
+    words: &[usize],
+) -> String {
+    let p = wishes.prefix;
     let guard = format!("{}_H", p.to_uppercase());
-    let mut text = String::new();
-    let mut line = |written: &str| {
-        text.push_str(written);
-        text.push('\n');
-    };
-    line(&format!("/* `{p}`: a model compiled by nnc {}. */", env!("CARGO_PKG_VERSION")));
-    line(&format!("#ifndef {guard}\n#define {guard}\n\n#include <stddef.h>\n#include <stdint.h>\n"));
-    line("#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
-    line("/*");
-    line(
-        " * How it is used: bind once for given dims, take a workspace of as many bytes as it says, then run as often as you like.",
-    );
-    line(
-        " * Nothing here allocates, keeps anything between calls, or has global state. Several threads may run one plan at the same",
-    );
-    line(
-        " * time, each with a workspace and outputs of its own. Arrays are dense and row-major. Results have the same bits with any",
-    );
-    line(
-        " * number of threads, and as `nnc run` has them. Codes are 0 where all is well, else an error; nothing is written then.",
-    );
-    line(" */");
-    line("");
-    line(&format!(
-        "/* All numbers of a run for given dims. Made by {p}_bind; of no use to any other build of the model. */"
-    ));
-    line(&format!("typedef struct {p}_plan {{\n    int64_t words[{words}];\n}} {p}_plan;\n"));
-    line("/*");
-    line(
-        " * Threads that the caller lends to a run. `parallel_for` calls task(state, i, t) once for each i of 0 .. tasks, in any order,",
-    );
-    line(
-        " * and returns when all calls have. t is of 0 .. count and tells threads apart: no two calls with the same t overlap.",
-    );
-    line(" */");
-    line(&format!("typedef struct {p}_threads {{"));
-    line("    int64_t count;");
-    line("    void *context;");
-    line(
-        "    void (*parallel_for)(void *context, int64_t tasks, void (*task)(void *state, int64_t i, int64_t t), void *state);",
-    );
-    line(&format!("}} {p}_threads;\n"));
+    let mut text = format!("/* `{p}`: compiled by nnc {}. */\n", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(text, "#ifndef {guard}\n#define {guard}\n\n#include <stddef.h>\n#include <stdint.h>\n");
+    text += "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
+    text += HOW;
+    let _ = writeln!(text, "typedef struct {p}_threads {{\n{THREADS}}} {p}_threads;\n");
+    text += &table(entries, weights, p);
+    for ((piece, entry), words) in pieces.iter().zip(entries).zip(words) {
+        text += &functions(piece, entry, wishes, *words);
+    }
+    text += "#ifdef __cplusplus\n}\n#endif\n\n#endif\n";
+    text
+}
+
+/// How everything in a header is used.
+const HOW: &str = "\
+/*
+ * How it is used: bind once for given dims, take a workspace of as many bytes as it says, then run as often as you like.
+ * Nothing here allocates, keeps anything between calls, or has global state. Several threads may run one plan at the same
+ * time, each with a workspace and outputs of its own. Arrays are dense and row-major. Results have the same bits with any
+ * number of threads, and as nnc itself has them. Codes are 0 where all is well, else an error; nothing is written then.
+ */
+
+/*
+ * Threads that the caller lends to a run. `parallel_for` calls task(state, i, t) once for each i of 0 .. tasks, in any order,
+ * and returns when all calls have. t is of 0 .. count and tells threads apart: no two calls with the same t overlap.
+ */
+";
+
+const THREADS: &str = "    int64_t count;
+    void *context;
+    void (*parallel_for)(void *context, int64_t tasks, void (*task)(void *state, int64_t i, int64_t t), void *state);
+";
+
+/// The four functions of an entry.
+fn functions(piece: &Piece, entry: &Entry<'_>, wishes: &Wishes<'_>, words: usize) -> String {
+    let (n, prefix) = (&entry.name, wishes.prefix);
+    let mut names = Identifiers::default();
+    let dims: String = entry.dims.iter().map(|dim| format!(", int64_t {}", names.of(dim.as_str()))).collect();
     let needs = match wishes.target {
         _ if !cfg!(target_arch = "x86_64") => "",
         Target::V4 => " The processor must have x86-64-v3's instructions and AVX-512F.",
         Target::Any | Target::V3 => " The processor must have the instructions of x86-64-v3.",
     };
-    line(&format!("/* Makes a plan for these dims.{needs} */"));
-    let given: String = dims.iter().map(|dim| format!(", int64_t {dim}")).collect();
-    line(&format!("int {p}_bind({p}_plan *plan{given});\n"));
-    line(
-        "/* Bytes of workspace for a run on so many threads; SIZE_MAX where that is no number. Any alignment will do. */",
-    );
-    line(&format!("size_t {p}_workspace(const {p}_plan *plan, int64_t threads);\n"));
-    line(&weights(graph, entry));
-    let (comments, arguments) = parameters(graph, entry, &mut names);
-    line(&format!("/*\n * Runs the model.\n{comments} */"));
-    line(&format!("int {p}_run({});\n", arguments.join(", ")));
-    line("/* What a code means. */");
-    line(&format!("const char *{p}_message(int code);\n"));
-    line("#ifdef __cplusplus\n}\n#endif\n\n#endif");
-    text
+    let (comments, arguments) = parameters(&piece.graph, entry, prefix, &mut names);
+    format!(
+        "/* All numbers of a run of {n} for given dims. Made by {n}_bind; of no use to any other build. */
+typedef struct {n}_plan {{
+    int64_t words[{words}];
+}} {n}_plan;
+
+/* Makes a plan for these dims.{needs} */
+int {n}_bind({n}_plan *plan{dims});
+
+/* Bytes of workspace for a run on so many threads; SIZE_MAX where that is no number. Any alignment will do. */
+size_t {n}_workspace(const {n}_plan *plan, int64_t threads);
+
+/*
+ * {}
+{comments} */
+int {n}_run({});
+
+/* What a code means. */
+const char *{n}_message(int code);
+
+",
+        piece.does,
+        arguments.join(", ")
+    )
 }
 
 /// The arguments of `run`, and what is to be said of them.
-fn parameters(graph: &Graph, entry: &Entry<'_>, names: &mut Identifiers) -> (String, Vec<String>) {
-    let p = &entry.name;
+fn parameters(
+    graph: &Graph,
+    entry: &Entry<'_>,
+    prefix: &str,
+    names: &mut Identifiers,
+) -> (String, Vec<String>) {
+    let n = &entry.name;
     let mut comments = String::new();
     let mut say = |name: &str, what: &str| {
         let _ = writeln!(comments, " *   {name}: {what}");
@@ -89,7 +104,7 @@ fn parameters(graph: &Graph, entry: &Entry<'_>, names: &mut Identifiers) -> (Str
     let mut arguments = Vec::new();
     for parameter in entry.parameters() {
         arguments.push(match parameter {
-            Parameter::Plan => format!("const {p}_plan *plan"),
+            Parameter::Plan => format!("const {n}_plan *plan"),
             Parameter::Input(index) => {
                 let input = &graph.inputs[index];
                 let name = names.of(&input.name);
@@ -131,7 +146,7 @@ fn parameters(graph: &Graph, entry: &Entry<'_>, names: &mut Identifiers) -> (Str
             Parameter::WorkspaceBytes => "size_t workspace_bytes".to_owned(),
             Parameter::Threads => {
                 say("threads", "may be null: then the calling thread does all");
-                format!("const {p}_threads *threads")
+                format!("const {prefix}_threads *threads")
             }
         });
     }
@@ -139,40 +154,51 @@ fn parameters(graph: &Graph, entry: &Entry<'_>, names: &mut Identifiers) -> (Str
 }
 
 /// The table of weights.
-fn weights(graph: &Graph, entry: &Entry<'_>) -> String {
-    let (p, upper) = (&entry.name, entry.name.to_uppercase());
+fn table(entries: &[Entry<'_>], weights: &[Weight], prefix: &str) -> String {
+    let upper = prefix.to_uppercase();
+    let embedded = |entry: &Entry<'_>| entry.inputs.iter().any(|given| matches!(given, Given::Embedded(_)));
+    if entries.iter().any(embedded) {
+        return "/* The library holds the weights. */\n\n".to_owned();
+    }
+    if weights.is_empty() {
+        return "/* There are no weights. */\n\n".to_owned();
+    }
+    let written = |place: usize| {
+        entries.iter().any(|entry| {
+            let updated = entry.inputs.iter().zip(&entry.program.inputs).any(|(given, buffer)| {
+                *given == Given::Weight(place)
+                    && matches!(entry.program.buffers[*buffer].kind, BufferKind::InOut(..))
+            });
+            updated || entry.outputs.contains(&Taken::Weight(place))
+        })
+    };
     let mut names = Identifiers::default();
-    let mut text = String::new();
-    let of = |given: &Given<'_>| matches!(given, Given::Weight(_));
-    let count = entry.inputs.iter().filter(|given| of(given)).count();
-    if count == 0 {
-        text += match entry.inputs.iter().any(|given| matches!(given, Given::Embedded(_))) {
-            true => "/* The object file holds the weights. */\n",
-            false => "/* The model has no weights. */\n",
-        };
-        return text;
+    let mut places = String::new();
+    let mut rows = String::new();
+    for (place, Weight { path, dtype, shape }) in weights.iter().enumerate() {
+        let name = format!("{upper}_{}", names.of(path).to_uppercase());
+        let sizes: String = shape.iter().map(|size| format!("[{size}]")).collect();
+        let path = path.replace("*/", "* /");
+        let note = if written(place) { ", written" } else { "" };
+        let _ = writeln!(places, "    {name} = {place}, /* {path}: {}{sizes}{note} */", element(*dtype));
+        let count = shape.iter().fold(1i64, |count, &size| count.saturating_mul(size));
+        let _ = write!(rows, " \\\n    X({name}, \"{path}\", {count}, {})", dtype.size());
     }
-    let _ = writeln!(
-        text,
-        "/* The weights: the places of the pointers that {p}_run takes, by name in files of weights. */\nenum {{"
-    );
-    for (index, input) in graph.inputs.iter().enumerate() {
-        if let Given::Weight(place) = entry.inputs[index] {
-            let written =
-                matches!(entry.program.buffers[entry.program.inputs[index]].kind, BufferKind::InOut(..));
-            let _ = writeln!(
-                text,
-                "    {upper}_{} = {place}, /* `{}`: {}{}{} */",
-                names.of(&input.name).to_uppercase(),
-                input.name.replace("*/", "* /"),
-                element(input.dtype),
-                shape(graph, &input.order),
-                if written { ", written by each run" } else { "" }
-            );
-        }
-    }
-    let _ = writeln!(text, "    {upper}_WEIGHTS = {count}\n}};");
-    text
+    format!(
+        "/*
+ * The weights: the places of their pointers in `weights`. A `*` in a name stands for the members of a stack, which follow one
+ * another in memory and have entries of their own in files: stack_0.0.w, stack_0.1.w …
+ */
+enum {{
+{places}    {upper}_WEIGHTS = {}
+}};
+
+/* X(place, name, number of elements, bytes of an element) for each weight. */
+#define {upper}_EACH_WEIGHT(X){rows}
+
+",
+        weights.len()
+    )
 }
 
 fn shape(graph: &Graph, order: &[Axis]) -> String {

@@ -9,12 +9,14 @@ mod pack;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::axes::{Dim, DimVar};
-use crate::check::core::{ConstraintOp, Core};
-use crate::codegen::object::{self, Comparison, Demand, Entry, Given, Slots, Target};
+use crate::base::Name;
+use crate::check::core::{Constraint, ConstraintOp, Core, Slot};
+use crate::codegen::object::{self, Comparison, Demand, Entry, Given, Slots, Taken, Target};
 use crate::diag::{Code, Diagnostic};
 use crate::graph::{Graph, Role};
 use crate::kernel::{BufferKind, BufferRef, Program, Step};
 use crate::runtime::slots::slots;
+use crate::tensor::DType;
 use crate::train::Store;
 
 use super::compile::{Failure, defect};
@@ -32,6 +34,23 @@ pub struct Wishes<'a> {
     pub verify: bool,
 }
 
+/// One program of an artifact.
+pub struct Piece {
+    /// Behind the prefix: nothing, `_init`, `_step`.
+    pub suffix: &'static str,
+    /// What running it does, for people.
+    pub does: &'static str,
+    pub graph: Graph,
+    pub program: Program,
+}
+
+/// A parameter or state: its place in the table of weights is its number.
+struct Weight {
+    path: Name,
+    dtype: DType,
+    shape: Vec<i64>,
+}
+
 /// An object file and its header.
 pub struct Artifact {
     pub object: Vec<u8>,
@@ -40,71 +59,93 @@ pub struct Artifact {
     pub code: usize,
 }
 
-/// A model as an object file; `dims` are those that were fixed when compiling.
+/// Parts of a core as an object file; `dims` are those that were fixed when compiling.
 ///
 /// # Errors
 /// What has no code in object files; weights in the object file that a run would write to.
 pub fn artifact(
     core: &Core,
-    graph: &Graph,
-    program: &Program,
+    pieces: &[Piece],
     dims: &BTreeMap<DimVar, i64>,
     wishes: &Wishes<'_>,
 ) -> Result<Artifact, Failure> {
+    let slots = core.params.iter().chain(&core.states);
+    let size = |axis| core.size(axis).eval(dims).unwrap_or(0);
+    let weight = |slot: &Slot| Weight {
+        path: slot.path.clone(),
+        dtype: slot.elem.dtype(),
+        shape: slot.axes.iter().map(|&axis| size(axis)).collect(),
+    };
+    let weights: Vec<Weight> = slots.map(weight).collect();
+    let demands = demands(core, dims);
+    let mut entries = Vec::new();
+    for piece in pieces {
+        entries.push(entry(piece, &weights, demands.clone(), wishes)?);
+    }
+    let held = |entry: &Entry<'_>| -> usize {
+        let bytes =
+            entry.inputs.iter().map(|given| if let Given::Embedded(bytes) = given { bytes.len() } else { 0 });
+        bytes.sum()
+    };
+    let held: usize = entries.iter().map(held).sum();
+    let object = object::compile(&entries, wishes.target, wishes.verify)
+        .map_err(|error| defect("object", &error.to_string()))?;
+    let header = header::header(pieces, &entries, &weights, wishes, &object.plans);
+    Ok(Artifact { code: object.bytes.len().saturating_sub(held), object: object.bytes, header })
+}
+
+fn entry<'a>(
+    piece: &'a Piece,
+    weights: &[Weight],
+    demands: Vec<Demand>,
+    wishes: &Wishes<'a>,
+) -> Result<Entry<'a>, Failure> {
+    let Piece { suffix, graph, program, .. } = piece;
     if let Some(what) = object::refused(program) {
         return Err(refused(
             &format!("{what} has no code in object files yet"),
             "`nnc run` runs the program",
         ));
     }
-    let mut held = 0;
-    let mut next = 0;
+    let place = |name: &Name| weights.iter().position(|weight| weight.path == *name);
+    let missing = || defect("artifact", "a parameter has no place");
     let mut inputs = Vec::new();
     for (input, buffer) in graph.inputs.iter().zip(&program.inputs) {
-        inputs.push(match input.role {
-            Role::Argument => Given::Argument,
-            Role::Seed | Role::Step | Role::Steps => Given::Number,
-            Role::Param | Role::State => match wishes.weights {
-                Some(store) => {
-                    if matches!(program.buffers[*buffer].kind, BufferKind::InOut(..)) {
-                        return Err(refused(
-                            &format!(
-                                "`{}` is written by each run, so it cannot lie in the object file",
-                                input.name
-                            ),
-                            "with --weights-file the weights are the caller's",
-                        ));
-                    }
-                    let owned = store.tensors.get(&input.name);
-                    let owned = owned.ok_or_else(|| defect("artifact", "a parameter has no weights"))?;
-                    held += owned.array.bytes().len();
-                    Given::Embedded(owned.array.bytes())
+        inputs.push(match (input.role, wishes.weights) {
+            (Role::Argument, _) => Given::Argument,
+            (Role::Seed | Role::Step | Role::Steps, _) => Given::Number,
+            (Role::Param | Role::State, None) => Given::Weight(place(&input.name).ok_or_else(missing)?),
+            (Role::Param | Role::State, Some(store)) => {
+                if matches!(program.buffers[*buffer].kind, BufferKind::InOut(..)) {
+                    let message =
+                        format!("`{}` is written by each run, so it cannot lie in the library", input.name);
+                    return Err(refused(&message, "with --weights-file the weights are the caller's"));
                 }
-                None => {
-                    next += 1;
-                    Given::Weight(next - 1)
-                }
-            },
+                Given::Embedded(store.tensors.get(&input.name).ok_or_else(missing)?.array.bytes())
+            }
         });
     }
-    let demands = demands(core, dims);
-    let (of, count) = slots(program);
+    // The outputs of an initialisation are named like the weights that they are.
+    let is_init =
+        graph.outputs.iter().all(|output| output.updates.is_none() && place(&output.name).is_some());
+    let outputs = graph.outputs.iter().map(|output| match place(&output.name) {
+        Some(place) if is_init => Taken::Weight(place),
+        _ => Taken::Argument,
+    });
     let positions = graph.inputs.iter().enumerate();
     let positions: Vec<(usize, Dim)> =
         positions.filter_map(|(index, input)| Some((index, input.bound.clone()?))).collect();
-    let entry = Entry {
+    let (of, count) = slots(program);
+    Ok(Entry {
         program,
-        name: wishes.prefix.to_owned(),
+        name: format!("{}{suffix}", wishes.prefix),
         dims: open_dims(graph, program, &demands, &positions),
         demands,
         inputs,
+        outputs: outputs.collect(),
         positions,
         slots: Slots { of, count },
-    };
-    let object = object::compile(std::slice::from_ref(&entry), wishes.target, wishes.verify)
-        .map_err(|error| defect("object", &error.to_string()))?;
-    let header = header::header(graph, &entry, wishes, object.plans[0]);
-    Ok(Artifact { code: object.bytes.len().saturating_sub(held), object: object.bytes, header })
+    })
 }
 
 fn refused(message: &str, help: &str) -> Failure {
@@ -116,7 +157,7 @@ fn demands(core: &Core, dims: &BTreeMap<DimVar, i64>) -> Vec<Demand> {
     let known: BTreeMap<DimVar, Dim> =
         dims.iter().map(|(var, value)| (var.clone(), Dim::constant(*value))).collect();
     let fixed = |dim: &Dim| dim.substitute(&known).unwrap_or_else(|_| dim.clone());
-    let demand = |constraint: &crate::check::core::Constraint| {
+    let demand = |constraint: &Constraint| {
         let (left, right) = (fixed(&constraint.left), fixed(&constraint.right));
         let op = match constraint.op {
             ConstraintOp::Eq => Comparison::Equal,
