@@ -64,7 +64,7 @@ fn sources_that_grow_without_end() {
             let check = session.check(&Settings::default(), &|_| true);
             assert_eq!(i32::from(check.exit_code()), code, "{what}: {:?}", check.diagnostics.first());
             assert!(check.diagnostics.len() <= 300, "{what}: {} messages", check.diagnostics.len());
-            assert!(begun.elapsed() < Duration::from_secs(60), "{what}: {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(120), "{what}: {:?}", begun.elapsed());
             let placed =
                 check.diagnostics.iter().filter(|one| one.is_error()).all(|one| one.primary().is_some());
             assert!(placed, "{what}: an error without a place");
@@ -263,5 +263,5 @@ train fit {
     let begun = Instant::now();
     let ran = nnc(here, &["train", "a.nn"]);
     assert!(matches!(ran.code, 0 | 3), "{}", ran.err);
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", begun.elapsed());
 }
