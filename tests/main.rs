@@ -26,6 +26,8 @@ mod pages;
 mod reads;
 #[path = "suite/repl.rs"]
 mod repl;
+#[path = "suite/random_programs.rs"]
+mod random_programs;
 #[path = "suite/stacks.rs"]
 mod stacks;
 #[path = "suite/training.rs"]

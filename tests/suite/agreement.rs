@@ -14,22 +14,22 @@ use nnc::session::{Session, Settings, compile, graph_of};
 use nnc::tensor::{Tensor, Tolerance};
 
 /// A small generator: the tests must not depend on one another, nor on a library's stream.
-struct Draws(u64);
+pub struct Draws(pub u64);
 
 impl Draws {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         self.0 >> 33
     }
 
     /// In (-1, 1).
-    fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         self.next() as f64 / (1u64 << 30) as f64 - 1.0
     }
 }
 
 /// Inputs for a graph at these sizes: floats in (-1, 1), positions in range.
-fn inputs(graph: &Graph, dims: &BTreeMap<DimVar, i64>, draws: &mut Draws) -> Vec<Tensor> {
+pub fn inputs(graph: &Graph, dims: &BTreeMap<DimVar, i64>, draws: &mut Draws) -> Vec<Tensor> {
     let mut tensors = Vec::new();
     for input in &graph.inputs {
         let shape: Vec<usize> = input
@@ -119,7 +119,7 @@ fn native(
 
 /// Compares the three executions of one part of a core, at one and at two threads.
 #[track_caller]
-fn agree(core: &Core, part: Part, dims: &BTreeMap<DimVar, i64>, what: &str) {
+pub fn agree(core: &Core, part: Part, dims: &BTreeMap<DimVar, i64>, what: &str) {
     let mut timings = Default::default();
     let settings = |fuse| Settings { fuse, verify: true, ..Settings::default() };
     let known = nnc::session::sizing_dims(core);
