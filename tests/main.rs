@@ -6,6 +6,8 @@ mod agreement;
 mod command;
 #[path = "suite/derivatives.rs"]
 mod derivatives;
+#[path = "suite/documents.rs"]
+mod documents;
 #[path = "suite/evidence.rs"]
 mod evidence;
 #[path = "suite/examples.rs"]

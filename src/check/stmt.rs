@@ -136,7 +136,7 @@ impl Checker<'_> {
     }
 
     /// Binds a pattern. After an error its names are bound to nothing, so that they raise no further errors.
-    fn bind_result(&mut self, pat: &ast::Pat, value: Checking<Value>) -> Checking<()> {
+    pub fn bind_result(&mut self, pat: &ast::Pat, value: Checking<Value>) -> Checking<()> {
         match value {
             Ok(value) => self.bind_pattern(pat, value),
             Err(reported) => {

@@ -312,7 +312,11 @@ impl<'a> TrainWalk<'a> {
     fn clause(&mut self, clause: &ast::Clause, one_model: bool) -> Checking<()> {
         match &clause.kind {
             ClauseKind::Let(binding) => {
-                let value = self.cx.eval(&binding.value)?;
+                let value = match self.cx.eval(&binding.value) {
+                    Ok(value) => value,
+                    // Using its name is no second error.
+                    Err(reported) => return self.cx.bind_result(&binding.pat, Err(reported)),
+                };
                 if let (Value::Func(func), true) = (&value, one_model && self.makes_model(clause)) {
                     // The only model's parameters have no prefix.
                     if let Some(instance) = &func.instance {
