@@ -120,6 +120,9 @@ pub struct LibraryArguments {
     /// Put these trained weights into the library
     #[arg(long, value_name = "FILE", conflicts_with_all = ["emit", "summary"])]
     pub weights: Option<PathBuf>,
+    /// Take what the file of weights calls OLD, and what is below it, for NEW; may be given several times
+    #[arg(long = "map", value_name = "OLD=NEW", value_parser = renaming, requires = "weights")]
+    pub renames: Vec<(String, String)>,
     /// Write the weights beside the library, not into it
     #[arg(long, requires = "weights")]
     pub weights_file: bool,
@@ -153,6 +156,9 @@ pub struct RunArguments {
     /// The file of weights that training wrote
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+    /// Take what the file of weights calls OLD, and what is below it, for NEW; may be given several times
+    #[arg(long = "map", value_name = "OLD=NEW", value_parser = renaming, requires = "weights")]
+    pub renames: Vec<(String, String)>,
     /// Draw the weights anew, with this seed
     #[arg(long, value_name = "N", conflicts_with = "weights")]
     pub seed: Option<u64>,
@@ -343,6 +349,14 @@ fn setting(text: &str) -> Result<(String, Setting), String> {
         _ => Setting::Text(value.to_owned()),
     };
     Ok((name.to_owned(), value))
+}
+
+/// `encoder=linear_0`
+fn renaming(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
+        _ => Err("write what the file has and what the program has: --map encoder=linear_0".to_owned()),
+    }
 }
 
 /// `x=a.npy`, or `a.npy` where there is one input only.

@@ -15,7 +15,7 @@ use crate::formats::write_atomic;
 use crate::session::artifact::{Piece, Wishes, archive, artifact, is_prefix, shared_object};
 use crate::session::{self, Settings};
 use crate::tiles::Isa;
-use crate::train::{Store, errors, load_weights};
+use crate::train::{Store, errors, load_renamed};
 
 use super::arguments::{Cpu, Global, LibraryArguments};
 use super::console::{Console, Stop};
@@ -113,7 +113,7 @@ pub fn write(
         Some(file) => {
             let memory = |error: crate::runtime::OutOfMemory| fail(Box::new(errors::not_run(&error.into())));
             let mut store = Store::of(core, &settings.dims).map_err(memory)?;
-            load_weights(file, &mut store).map_err(&fail)?;
+            load_renamed(file, &arguments.renames, &mut store).map_err(&fail)?;
             Some(store)
         }
     };

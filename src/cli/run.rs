@@ -9,7 +9,7 @@ use crate::formats::{self, npy};
 use crate::runtime::Array;
 use crate::session::{self, Given, What, sizing_dims};
 use crate::tensor::{Number, Tensor};
-use crate::train::{Clock, Store, errors, fill, load_weights};
+use crate::train::{Clock, Store, errors, fill, load_renamed};
 
 use super::arguments::{Global, RunArguments};
 use super::console::{Console, Stop};
@@ -41,7 +41,7 @@ pub fn run(global: &Global, arguments: &RunArguments, console: &mut Console) -> 
     let mut store = Store::of(core, &fixed).map_err(memory)?;
     let pool = pool(global)?;
     match (&arguments.weights, arguments.seed) {
-        (Some(file), _) => load_weights(file, &mut store).map_err(&fail)?,
+        (Some(file), _) => load_renamed(file, &arguments.renames, &mut store).map_err(&fail)?,
         (None, Some(seed)) if !store.tensors.is_empty() => {
             let init = session::compile(core, Part::Init, &fixed, &settings, &mut timings).map_err(&fail)?;
             fill(&mut store, &init, &BTreeMap::new(), seed, &pool).map_err(&fail)?;

@@ -12,7 +12,7 @@ mod store;
 mod trainer;
 mod unit;
 
-pub use checkpoint::{Checkpoint, load_weights, save_weights};
+pub use checkpoint::{Checkpoint, load_renamed, load_weights, save_weights};
 pub use data::{Dataset, Split, split};
 pub use evaluate::{Measured, evaluate};
 pub use store::{Owned, Ownership, Store};

@@ -9,7 +9,7 @@ use nnc::elaborate::Part;
 use nnc::formats::{npy, safetensors};
 use nnc::runtime::{Array, Pool};
 use nnc::session::{Session, Settings, Timings, compile};
-use nnc::tensor::{Tensor, random::Key};
+use nnc::tensor::{DType, Tensor, random::Key};
 use nnc::train::{Clock, Store, fill};
 
 fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
@@ -109,6 +109,22 @@ fn the_example_in_c_classifies_as_nnc_run_does() {
         let wanted = succeeds(here, "nm", &["-u", file]);
         assert!(!wanted.contains(" U "), "{wanted}");
     }
+    // Weights under other names and of another type are the same weights.
+    let mut other = safetensors::load(&here.join("w.safetensors")).unwrap();
+    let moved = |name: String| name.replacen("linear_0", "hidden", 1);
+    other.tensors =
+        other.tensors.into_iter().map(|(name, tensor)| (moved(name), tensor.cast(DType::F64))).collect();
+    safetensors::save(&here.join("other.safetensors"), &other).unwrap();
+    let files = ["w.safetensors", "other.safetensors"].map(|file| {
+        let map: &[&str] = if file == "w.safetensors" { &[] } else { &["--map", "hidden=linear_0"] };
+        let wish = ["compile", source, "--weights", file, "-o", "held.o"];
+        nnc(here, &[&wish, map].concat());
+        std::fs::read(here.join("held.o")).unwrap()
+    });
+    assert!(files[0] == files[1]);
+    let wish = ["compile", source, "--weights", "other.safetensors", "--map", "linear_0=hidden"];
+    let refused = String::from_utf8(run(here, env!("CARGO_BIN_EXE_nnc"), &wish).stderr).unwrap();
+    assert!(refused.contains("the file has no `linear_0`"), "{refused}");
     nnc(here, &["compile", source, "-o", "bare.a"]);
     let size = std::fs::metadata(here.join("bare.a")).unwrap().len();
     assert!(size < 300_000, "{size} bytes");
