@@ -64,6 +64,10 @@ impl Moving {
 
     fn find(&self, scan: &Scan, carry: usize, bound: &[Axis]) -> Option<Accumulator> {
         let graph = &self.graph;
+        // A body that is computed again stores nothing, and a loop of one turn gains nothing.
+        if scan.recompute || graph.axes[scan.axis].size.as_const() == Some(1) {
+            return None;
+        }
         let body = &graph.regions[scan.body];
         let (param, next) = (body.params[carry], body.results[carry]);
         let own = |node: Node| body.nodes.contains(&node) && self.uses[node] == 1;

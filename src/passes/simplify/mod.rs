@@ -192,6 +192,10 @@ impl Rewriting {
                 let axis = *axis;
                 self.gather(node, axis)
             }
+            Op::Scatter { op: Reducer::Sum, into, over } if over.is_empty() => {
+                let into = *into;
+                self.one_hot(node, into, region).unwrap_or(Rewrite::Keep)
+            }
             Op::Project(index) => {
                 let index = *index as usize;
                 self.project(node, index)
@@ -220,6 +224,24 @@ impl Rewriting {
             Op::Broadcast(more) => Rewrite::Op(Op::Broadcast(union(axes, more)), inner.args.clone()),
             _ => Rewrite::Keep,
         }
+    }
+
+    /// What is put into one entry each, without a sum, is a choice by position.
+    fn one_hot(&mut self, node: Node, into: crate::graph::Axis, region: Region) -> Option<Rewrite> {
+        let args = self.graph.nodes[node].args.clone();
+        let index = self.graph.nodes[args[1]].dtype;
+        let dtype = self.graph.nodes[node].dtype;
+        if !dtype.is_float() || !matches!(index, DType::I32 | DType::I64) {
+            return None;
+        }
+        let span = self.graph.nodes[node].span;
+        let position = self.insert_of(Op::Position(into), &[], index, span, region)?;
+        let hit = self.insert(Op::Map(ScalarFn::Eq), &[position, args[1]], node, region)?;
+        let zero = self.insert_of(Op::Constant(Literal::Float(0.0)), &[], dtype, span, region)?;
+        let select = Op::Map(ScalarFn::Select);
+        let typing = Typing { graph: &self.graph, op: &select, args: &[hit, args[0], zero], dtype };
+        let same = (select.def().shape)(&typing).is_ok_and(|shape| shape.axes == self.graph.nodes[node].axes);
+        same.then(|| Rewrite::Op(select, [hit, args[0], zero].into_iter().collect()))
     }
 
     /// A reduction of a reduction of the same kind is one; a sum over axes along which nothing changes is a product.
