@@ -237,6 +237,7 @@ fn halves(x: f32[N, 2 * E]) -> f32[N, E] { let (a, b) = split(x, 2)
   a - 2 * b }
 fn gathered(x: f32[N, D], i: Idx[N][E]) -> f32[E, D] = for e => x[i[e]]
 fn scattered(x: f32[E, D], i: Idx[N][E], y: f32[N]) -> f32[N, D] = for n => y[n] * sum e where i[e] == n => x[e]
+fn chosen(x: f32[4, D]) -> f32[3, D] = x[[3, 0, 3] as Idx[4]]
 fn part(x: f32[N, 7]) -> f32[N, 3] = for n => x[n, 2..5]
 fn window(x: f32[10], w: f32[3]) -> f32[8] = for i: 8 => sum j => x[i + j] * w[j]",
         &[&[("N", 3), ("D", 5), ("E", 4)], &[("N", 20), ("D", 1), ("E", 33)], &[("N", 1), ("D", 18), ("E", 1)]],

@@ -144,3 +144,10 @@ pub fn literal_position(span: Span, value: &Dim, size: &Dim) -> Diagnostic {
     Diagnostic::error(Code(248), format!("{value} is not provably a position on an axis of {size} entries"))
         .label(span, format!("must lie in 0..{size}"))
 }
+
+pub fn no_known_positions(span: Span, ty: Span) -> Diagnostic {
+    Diagnostic::error(Code(436), "only whole numbers that are known become positions, on an axis whose size is known")
+        .label(ty, "every position lies in its range, by construction")
+        .label(span, "not known to lie in it")
+        .help("positions come from data (a parameter of type Idx[N]), from argmax, argsort or a binder, or are written: [0, 2, 1] as Idx[3]")
+}

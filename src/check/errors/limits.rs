@@ -4,12 +4,6 @@ use crate::axes::DimError;
 use crate::base::Span;
 use crate::diag::{Code, Diagnostic, Fault};
 
-/// Parsed, but no later stage knows it.
-pub fn not_yet(span: Span, what: &str) -> Diagnostic {
-    Diagnostic::error(Code(600), format!("{what} is not compiled yet"))
-        .label(span, "part of the language, but nnc cannot compile it so far")
-}
-
 pub fn too_much_unrolling(span: Span, limit: usize) -> Diagnostic {
     Diagnostic::error(Code(602), format!("the program unrolls into more than {limit} values"))
         .label(span, "given up here")
