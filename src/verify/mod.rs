@@ -8,6 +8,7 @@ mod draw;
 mod run;
 mod theorem;
 mod transform;
+mod translate;
 mod values;
 mod witness;
 

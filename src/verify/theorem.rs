@@ -8,6 +8,7 @@ use crate::session::{Settings, sizing_dims};
 use super::draw::{self, Draws, Sizes};
 use super::run::{Outputs, Pair, draws_numbers};
 use super::transform::{self, Change, expected};
+use super::translate::translations;
 use super::values::{Values, distance, each_index};
 use super::{Evidence, Subject, Verdict, Witness};
 
@@ -25,6 +26,15 @@ pub fn evidence(subject: &Subject, settings: &Settings, draws: &mut Draws) -> Ve
             continue;
         }
         let mut verdicts: Vec<Option<Verdict>> = claims.iter().map(|_| None).collect();
+        for ((axis, property), verdict) in claims.iter().zip(verdicts.iter_mut()) {
+            if *property == Property::TranslationEquivariant && !draws_numbers(&cores.0) {
+                let grid = subject.axes.iter().find(|other| other.name == *axis);
+                let grid =
+                    grid.and_then(|axis| axis.grid.as_ref()).ok_or("it does not move evenly".to_owned());
+                let tried = grid.and_then(|grid| translations(cores, axis, grid, settings, draws));
+                *verdict = Some(tried.unwrap_or_else(Verdict::Untried));
+            }
+        }
         let reason = try_claims(cores, &claims, &mut verdicts, settings, draws).err();
         for ((axis, property), verdict) in claims.into_iter().zip(verdicts) {
             let untried = || Verdict::Untried(reason.clone().unwrap_or_else(|| "no sizes fit it".to_owned()));
@@ -71,7 +81,8 @@ fn try_claims(
         let Some(inputs) = draw::inputs(core, &sizes, draws) else { continue };
         let outputs = pair.run_with_tolerance(&inputs, &sizes)?;
         for ((axis, property), verdict) in claims.iter().zip(verdicts.iter_mut()) {
-            if matches!(verdict, Some(Verdict::Refuted(_) | Verdict::Untried(_))) {
+            let translation = *property == Property::TranslationEquivariant;
+            if translation || matches!(verdict, Some(Verdict::Refuted(_) | Verdict::Untried(_))) {
                 continue;
             }
             let root = core.roots.iter().find(|(_, info)| info.name == *axis).map(|(root, _)| root);
@@ -83,8 +94,7 @@ fn try_claims(
             let Some(count) = transform::extent(core, root, &sizes) else { continue };
             for _ in 0..CHANGES {
                 let Some(change) = change(*property, count, draws) else {
-                    *verdict =
-                        Some(Verdict::Untried("translations are tried with a bounded field only".to_owned()));
+                    *verdict = Some(Verdict::Untried("how far the outputs see is not bounded".to_owned()));
                     break;
                 };
                 let mut trial = Trial {

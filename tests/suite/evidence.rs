@@ -86,3 +86,29 @@ fn what_breaks_a_property_is_told_with_its_place() {
     let ran = on(program, &["check", "a.nn", "--explain", "smoth"]);
     assert!(ran.code == 2 && ran.err.contains("did you mean `smooth`?"), "{}", ran.err);
 }
+
+#[test]
+fn translations_are_tried_away_from_the_border() {
+    let program = "fn blur(x: f32[grid H]) -> f32[H] = for i => x[i - 1] + 2.0 * x[i] + x[i + 1]
+model down(x: f32[grid H, grid W, 3]) -> f32[(H - 1) / 2 + 1, (W - 1) / 2 + 1, 4] =
+  x |> conv2d(4, 3, stride: 2, padding: 1)
+fn roll(x: f32[ring R]) -> f32[R] = for i => x[i] - x[i - 1]
+";
+    let ran = on(program, &["verify", "a.nn", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    for (item, axis, property) in [
+        ("blur", "H", "translation-equivariant"),
+        ("down", "H", "translation-equivariant"),
+        ("down", "W", "translation-equivariant"),
+        ("roll", "R", "shift-equivariant"),
+    ] {
+        let held = value["theorems"].as_array().unwrap().iter().any(|one| {
+            one["item"] == item
+                && one["axis"] == axis
+                && one["property"] == property
+                && one["verdict"] == "holds"
+        });
+        assert!(held, "{item} {axis} {property}: {}", ran.out);
+    }
+}
