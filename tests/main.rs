@@ -30,6 +30,8 @@ mod reads;
 mod repl;
 #[path = "suite/random_programs.rs"]
 mod random_programs;
+#[path = "suite/soundness.rs"]
+mod soundness;
 #[path = "suite/stacks.rs"]
 mod stacks;
 #[path = "suite/training.rs"]

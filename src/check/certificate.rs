@@ -10,6 +10,7 @@ use crate::ops::ScalarFn;
 
 use super::core::*;
 use super::kind::Kind;
+use super::rules::weaken::{self, Weakening};
 use super::rules::{Demand, Demanded, Facts, Flow, Reach, Roots, Window, analyse};
 use super::show::show_type;
 
@@ -118,6 +119,7 @@ pub fn certify(name: &str, training: &Core, inference: &Core) -> (Certificate, V
                 }
             }
         }
+        diagnostics.extend(diagonal(training, root));
         axes.push(theorem);
     }
     let inputs: Vec<_> =
@@ -152,7 +154,8 @@ fn keeps_to(
     match (places, reach) {
         ([_], None) => true,
         ([axis], Some(Reach::Near(near))) => {
-            roots.is_whole(*axis, root) && near.iter().all(|(other, window)| other == axis && fits(window))
+            let whole = roots.is_whole(*axis, root) || weaken::is(Weakening::AnyRate);
+            whole && near.iter().all(|(other, window)| other == axis && fits(window))
         }
         _ => false,
     }
@@ -377,6 +380,22 @@ fn violations(core: &Core, facts: &Facts, root: Root, kind: Kind, declared: Span
     found
 }
 
+/// A grid that runs along two axes of one input is translated along both at once.
+fn diagonal(core: &Core, root: Root) -> Option<Diagnostic> {
+    let info = &core.roots[root];
+    let (Some((Kind::Grid, place)), name) = (info.kind, &info.name) else { return None };
+    let twice = |input: &&InputInfo| {
+        input.axes.iter().filter(|&&axis| core.axes[axis].root == Some(root)).count() > 1
+    };
+    let input = core.inputs.iter().find(twice)?;
+    let message = format!("`{name}` is two axes of `{}`: only translations along both at once are meant", input.name);
+    Some(
+        Diagnostic::warning(Code(252), message)
+            .label(place, format!("one grid, twice in `{}`", input.name))
+            .help("give height and width names of their own: f32[grid H, grid W, 3]"),
+    )
+}
+
 /// The place in the definition that declared the kind: the operation, or the call that leads to it; and the way down from it.
 fn place(core: &Core, val: Val) -> (Span, Vec<(Span, String)>) {
     let data = &core.vals[val];
@@ -420,8 +439,15 @@ fn demand_refused(core: &Core, demanded: &Demanded, kind: Kind, declared: Span, 
     for (span, message) in way {
         diagnostic = diagnostic.label(span, message);
     }
-    diagnostic.help(match demanded.demand {
-        Demand::Tie => format!("declare `dim {name}` if the place of equal entries may matter"),
+    diagnostic.help(match (demanded.demand, kind) {
+        (Demand::Tie, _) => format!("declare `dim {name}` if the place of equal entries may matter"),
+        (Demand::Border, Kind::Ring) => "a ring has no end: every index lies on it".to_owned(),
+        (Demand::Shift, Kind::Ring) => format!(
+            "a ring wants as many entries as go round: every second one needs `where {name} % 2 == 0`; or declare `grid {name}`"
+        ),
+        (Demand::Order | Demand::FirstEntry | Demand::Position, Kind::Ring | Kind::Grid) => {
+            format!("read neighbours at a fixed distance, bound a sum from both sides, or declare `dim {name}`")
+        }
         _ => format!("reduce over `{name}` first, as in sum(h, over: {name}), or declare `dim {name}`"),
     })
 }

@@ -42,3 +42,5 @@ pub use value::{Num, Value};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traps;

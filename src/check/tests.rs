@@ -30,13 +30,13 @@ impl Headers for Digits {
     }
 }
 
-struct Loaded {
+pub struct Loaded {
     sources: Sources,
     program: Program,
     user: super::Scope,
 }
 
-fn load(source: &str) -> Loaded {
+pub fn load(source: &str) -> Loaded {
     let mut sources = Sources::new();
     let mut program = Program::default();
     for (module, text) in LIBRARY {
@@ -53,7 +53,7 @@ fn load(source: &str) -> Loaded {
 }
 
 impl Loaded {
-    fn item(&self, name: &str) -> Result<Core, String> {
+    pub fn item(&self, name: &str) -> Result<Core, String> {
         for entry in self.program.items(self.user) {
             if let Entry::Def(def) = entry
                 && def.name.name == name
@@ -70,7 +70,7 @@ impl Loaded {
         panic!("no definition {name}")
     }
 
-    fn show(&self, diagnostics: &[Diagnostic]) -> String {
+    pub fn show(&self, diagnostics: &[Diagnostic]) -> String {
         crate::diag::render::render(&self.sources, diagnostics, false)
     }
 

@@ -143,7 +143,13 @@ pub fn theorem(item: &Checked) -> String {
     let every: Vec<&str> = certificate.axes.iter().filter(open).map(|axis| axis.name.as_str()).collect();
     let every =
         if every.is_empty() { String::new() } else { format!("      for every {}", every.join(", ")) };
-    let _ = writeln!(text, "{} : {}{every}", certificate.name, certificate.signature);
+    let assumptions: usize = certificate.axes.iter().map(|axis| axis.assumed.len()).sum();
+    let under = match assumptions {
+        0 => String::new(),
+        1 => "  under 1 assumption".to_owned(),
+        _ => format!("  under {assumptions} assumptions"),
+    };
+    let _ = writeln!(text, "{} : {}{every}{under}", certificate.name, certificate.signature);
     for condition in &certificate.conditions {
         let _ = writeln!(text, "  where {condition}");
     }

@@ -9,6 +9,7 @@ use crate::tensor::Sorted;
 
 use super::super::core::*;
 use super::points::{Roots, Weight, lcm};
+use super::weaken::{self, Weakening};
 use super::{arguments, guard};
 
 /// What a form needs of an axis, from the least to the most.
@@ -61,6 +62,9 @@ pub fn collect(roots: &Roots, outputs: &[Val]) -> Demands {
             continue;
         }
         let next = walk.visit(val);
+        if weaken::drops_demands(&roots.core.vals[val].form) {
+            walk.local.clear();
+        }
         for (root, demand, by) in walk.local.drain(..) {
             if !masked.contains(&root) {
                 all.insert(Demanded { root, demand, by });
@@ -75,10 +79,14 @@ pub fn collect(roots: &Roots, outputs: &[Val]) -> Demands {
         rest.extend(next.into_iter().map(|arg| (arg, masked.clone())));
     }
     for output in &roots.core.outputs {
-        let data = &roots.core.vals[output.val];
-        walk.shaped(output.val, &data.visible);
+        walk.shaped(output.val, &roots.core.vals[output.val].visible);
     }
-    all.extend(walk.local.drain(..).map(|(root, demand, by)| Demanded { root, demand, by }));
+    for (root, demand, by) in walk.local.drain(..) {
+        // An operation that demands as much is the better one to tell.
+        if !all.iter().any(|known: &Demanded| known.root == root && known.demand >= demand) {
+            all.insert(Demanded { root, demand, by });
+        }
+    }
     walk.found.all = all.into_iter().collect();
     walk.found
 }
@@ -243,7 +251,7 @@ impl Walk<'_> {
             let Weight { weight, period } = self.roots.weight(point, root)?;
             let places = weight.mul(self.roots.rate(axis, root)?)?;
             let period = lcm(period, self.roots.rate(axis, root)?.numerator())?;
-            (places == Ratio::ONE).then_some(period)
+            (places == Ratio::ONE || weaken::is(Weakening::AnyWeight)).then_some(period)
         };
         match follows() {
             Some(period) if demand == Demand::Cycle || !self.roots.sizes_in(point).contains(&root) => {
@@ -302,7 +310,8 @@ impl Walk<'_> {
         let (Some((binder, factor)), None) = (over.next(), over.next()) else { return false };
         let turns = self.core.size(*binder).mul(factor);
         let whole = |axis| self.roots.rate(axis, root).is_some_and(|rate| self.whole_ring(axis, root, rate));
-        factor.as_const().is_some_and(|factor| factor > 0)
+        weaken::is(Weakening::AnyRound)
+            || factor.as_const().is_some_and(|factor| factor > 0)
             && whole(axis)
             && turns.is_ok_and(|turns| self.core.facts.same(&turns, &self.core.size(axis)).unwrap_or(false))
     }

@@ -8,6 +8,8 @@ use super::super::core::*;
 use super::demand::changed;
 use super::guard;
 use super::points::{Anchor, Roots};
+use super::weaken::{self, Weakening};
+use super::arguments;
 
 /// The places of a root that an entry depends on, relative to its own index: from `low` (without end: `None`) to `high`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +183,7 @@ impl Walk<'_> {
                     for &axis in &core.vals[arg].visible {
                         self.all(&mut flow, axis);
                     }
-                    components.push(flow);
+                    components.push(if weaken::is(Weakening::Derivative) { self.of(arg) } else { flow });
                 }
                 self.tuples.insert(val, components);
                 return;
@@ -218,6 +220,11 @@ impl Walk<'_> {
                 }
                 flow
             }
+        };
+        let flow = if weaken::drops_flow(&data.form) {
+            arguments(core, val).into_iter().map(|arg| self.of(arg)).fold(Flow::new(), join)
+        } else {
+            flow
         };
         self.flow.insert(val, flow);
     }
@@ -325,6 +332,7 @@ impl Walk<'_> {
     /// The components' flows: final carries, then yields. Carried values are a fixpoint of the body.
     fn scan(&mut self, axis: AxisVar, reverse: bool, inits: &[Val], body: BlockId) -> Vec<Flow> {
         let core = self.roots.core;
+        let reverse = reverse && !weaken::is(Weakening::Reverse);
         let block = &core.blocks[body];
         let carries: Vec<(usize, Val)> = block
             .vals

@@ -6,6 +6,7 @@ use crate::ops::ScalarFn;
 
 use super::super::core::*;
 use super::points::Roots;
+use super::weaken::{self, Weakening};
 
 /// `bounded <= to + high` or `bounded >= to + low`, in places of their root.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +80,11 @@ pub fn bounds(roots: &Roots, guard: Val, over: &[AxisVar]) -> Vec<Bound> {
             let high = own(Some(to)).filter_map(|side| side.high).min();
             let low = own(Some(to)).filter_map(|side| side.low).max();
             // Beyond an open side lies the end of the axis: `i <= j + 1` sees whether there is a last entry.
-            let Some(high) = high.filter(|high| *high <= Ratio::ZERO || low.is_some()) else { continue };
+            let high = match high {
+                Some(high) if high <= Ratio::ZERO || low.is_some() => high,
+                Some(_) if weaken::is(Weakening::OpenBand) => Ratio::ZERO,
+                _ => continue,
+            };
             if best.is_none_or(|best| best.low.is_none() && low.is_some()) {
                 best = Some(Bound { bounded, to, low, high });
             }

@@ -8,6 +8,7 @@ mod demand;
 mod flow;
 mod guard;
 mod points;
+pub mod weaken;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -6,6 +6,7 @@
 use crate::axes::{Dim, DimVar, Ratio};
 
 use super::super::core::*;
+use super::weaken::{self, Weakening};
 
 /// The roots of a core, as the rules look at them.
 pub struct Roots<'a> {
@@ -204,6 +205,7 @@ impl<'a> Roots<'a> {
             Some(low) => Some(low.mul(rate)?),
             None => None,
         };
+        let wraps = wraps && !weaken::is(Weakening::NoWrap);
         Some(Anchor { to, low, high: linear.high?.mul(rate)?, wraps })
     }
 
