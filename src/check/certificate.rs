@@ -388,7 +388,8 @@ fn diagonal(core: &Core, root: Root) -> Option<Diagnostic> {
         input.axes.iter().filter(|&&axis| core.axes[axis].root == Some(root)).count() > 1
     };
     let input = core.inputs.iter().find(twice)?;
-    let message = format!("`{name}` is two axes of `{}`: only translations along both at once are meant", input.name);
+    let message =
+        format!("`{name}` is two axes of `{}`: only translations along both at once are meant", input.name);
     Some(
         Diagnostic::warning(Code(252), message)
             .label(place, format!("one grid, twice in `{}`", input.name))

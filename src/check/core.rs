@@ -187,7 +187,11 @@ pub enum Form {
     /// Entry by entry; arguments have the visible axes of the result or a suffix of them.
     Scalar(ScalarFn, Vec<Val>),
     /// A value of a static condition that is not decided: both arms are possible.
-    Choice(Val, Val),
+    Choice {
+        condition: Val,
+        then: Val,
+        otherwise: Val,
+    },
     /// One `At` for each visible axis.
     Read {
         of: Val,

@@ -319,7 +319,8 @@ impl Checker<'_> {
                 if undecided {
                     let vals = self.align(&[(then, span), (otherwise, span)], span)?;
                     let visible = self.visible(vals[0]).to_vec();
-                    return Ok(Value::Tensor(self.emit(Form::Choice(vals[0], vals[1]), elem, visible, span)));
+                    let form = Form::Choice { condition, then: vals[0], otherwise: vals[1] };
+                    return Ok(Value::Tensor(self.emit(form, elem, visible, span)));
                 }
                 let vals = self.align(&[(condition, span), (then, span), (otherwise, span)], span)?;
                 Ok(Value::Tensor(self.scalar(ScalarFn::Select, &vals, elem, span)))

@@ -45,7 +45,7 @@ impl Walk<'_> {
             Form::Number(point) => Made::One(self.number(point)),
             Form::Inside(point, axis) => Made::One(self.inside(point, *axis)),
             Form::Scalar(function, args) => Made::One(self.scalar(*function, args, &data.elem)),
-            Form::Choice(..) => unreachable!("a core with undecided conditions is not elaborated"),
+            Form::Choice { .. } => unreachable!("a core with undecided conditions is not elaborated"),
             Form::Read { of, at, outside } => Made::One(self.read(*of, at, *outside)),
             Form::Rename { of, to } => {
                 let from = core.vals[*of].visible.clone();

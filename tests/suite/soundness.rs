@@ -112,7 +112,12 @@ impl Programs {
                 self.at(&of, over)
             }
             _ => {
-                let kind = self.draws.pick(&["sort(y)", "softmax(y)", "shift(y, over: N, by: 1)", "shift(y, by: -1)"]);
+                let kind = self.draws.pick(&[
+                    "sort(y)",
+                    "softmax(y)",
+                    "shift(y, over: N, by: 1)",
+                    "shift(y, by: -1)",
+                ]);
                 match (kind, over.is_empty()) {
                     ("sort(y)", _) => "(sum(sort(y) ** 2))".into(),
                     (other, false) => self.at(other, over),
@@ -222,7 +227,10 @@ impl Programs {
             }
             2 => {
                 let body = self.scalar(&["n".to_owned()], depth - 1);
-                ("f32[N / 2]".to_owned(), format!("{{ let v = for n: N => {body}\n  for q: N / 2 => v[2*q] }}"))
+                (
+                    "f32[N / 2]".to_owned(),
+                    format!("{{ let v = for n: N => {body}\n  for q: N / 2 => v[2*q] }}"),
+                )
             }
             3 => {
                 let body = self.scalar(&["n".to_owned()], depth - 1);
@@ -266,7 +274,8 @@ impl Run {
                 Tensor::from_vec(&shape, entries.clone()).expect("as many entries").cast(input.dtype)
             })
             .collect();
-        let outputs = interpret(&self.graph, &given, &self.dims()).unwrap_or_else(|error| panic!("{error:?}"));
+        let outputs =
+            interpret(&self.graph, &given, &self.dims()).unwrap_or_else(|error| panic!("{error:?}"));
         (outputs[0].shape().to_vec(), outputs[0].cast(DType::F64).as_slice::<f64>().expect("f64").to_vec())
     }
 
@@ -307,9 +316,8 @@ fn relabel(entries: &[f64], shape: &[usize], over: &[bool], to: &dyn Fn(usize) -
     for (flat, entry) in entries.iter().enumerate() {
         let at = coordinates(flat, shape);
         let target = at.iter().zip(over).zip(shape);
-        let target = target.fold(0, |flat, ((&place, &over), &size)| {
-            flat * size + if over { to(place) } else { place }
-        });
+        let target = target
+            .fold(0, |flat, ((&place, &over), &size)| flat * size + if over { to(place) } else { place });
         moved[target] = *entry;
     }
     moved

@@ -312,8 +312,9 @@ impl Walk<'_> {
         let whole = |axis| self.roots.rate(axis, root).is_some_and(|rate| self.whole_ring(axis, root, rate));
         weaken::is(Weakening::AnyRound)
             || factor.as_const().is_some_and(|factor| factor > 0)
-            && whole(axis)
-            && turns.is_ok_and(|turns| self.core.facts.same(&turns, &self.core.size(axis)).unwrap_or(false))
+                && whole(axis)
+                && turns
+                    .is_ok_and(|turns| self.core.facts.same(&turns, &self.core.size(axis)).unwrap_or(false))
     }
 
     /// An axis at this rate meets the ring's first place again after its last entry.

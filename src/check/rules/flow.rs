@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::axes::Ratio;
 
 use super::super::core::*;
+use super::arguments;
 use super::demand::changed;
 use super::guard;
 use super::points::{Anchor, Roots};
 use super::weaken::{self, Weakening};
-use super::arguments;
 
 /// The places of a root that an entry depends on, relative to its own index: from `low` (without end: `None`) to `high`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,10 @@ impl Walk<'_> {
             Form::Number(point) => self.point(point),
             Form::Inside(point, axis) => self.inside(point, *axis),
             Form::Scalar(_, args) => args.iter().map(|&arg| self.of(arg)).fold(Flow::new(), join),
-            Form::Choice(then, otherwise) => join(self.of(*then), self.of(*otherwise)),
+            // Which arm it is may depend on sizes.
+            Form::Choice { condition, then, otherwise } => {
+                join(self.of(*condition), join(self.of(*then), self.of(*otherwise)))
+            }
             Form::Read { of, at, .. } => self.read(*of, at),
             Form::Rename { of, to } => {
                 let from = core.vals[*of].visible.clone();

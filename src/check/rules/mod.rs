@@ -60,7 +60,7 @@ pub fn arguments(core: &Core, val: Val) -> Vec<Val> {
         | Form::Inside(..)
         | Form::Random { .. } => Vec::new(),
         Form::Scalar(_, args) => args.clone(),
-        Form::Choice(then, otherwise) => vec![*then, *otherwise],
+        Form::Choice { condition, then, otherwise } => vec![*condition, *then, *otherwise],
         Form::Read { of, at, .. } => {
             let entries = at.iter().filter_map(|at| match at {
                 At::Entry(index) => Some(*index),

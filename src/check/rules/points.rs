@@ -96,14 +96,13 @@ impl<'a> Roots<'a> {
         size.and_then(Dim::as_var) == Some(self.var(root))
     }
 
-    /// Two axes whose entries may be put together, one with one.
+    /// Two axes whose entries may be put together, one with one: of the same roots and the same size. A part of an axis
+    /// does not agree with it, though both begin at the same place.
     pub fn agree(&self, left: AxisVar, right: AxisVar) -> bool {
-        let roots = self.of_axis(left);
-        roots == self.of_axis(right)
-            && (self.core.axes[left].size == self.core.axes[right].size
-                || roots.iter().all(|&root| {
-                    self.rate(left, root).is_some() && self.rate(left, root) == self.rate(right, root)
-                }))
+        let (a, b) = (&self.core.axes[left].size, &self.core.axes[right].size);
+        let same = a == b
+            || a.as_ref().zip(b.as_ref()).is_some_and(|(a, b)| self.core.facts.same(a, b).unwrap_or(false));
+        same && self.of_axis(left) == self.of_axis(right)
     }
 
     // ---- weights -------------------------------------------------------------------------------
