@@ -12,7 +12,7 @@ use super::core::*;
 use super::errors;
 use super::kind::Kind;
 use super::state::{Checker, Checking, Compared};
-use super::value::{Num, Value};
+use super::value::{Num, Placed, Value};
 
 impl Reducer {
     pub const ALL: [(Reducer, &'static str); 11] = [
@@ -210,7 +210,7 @@ impl Checker<'_> {
         &mut self,
         op: Reducer,
         value: Value,
-        over: Option<(Value, Span)>,
+        over: Option<Placed>,
         span: Span,
     ) -> Checking<Value> {
         let val = self.to_tensor(value, span)?;

@@ -14,7 +14,7 @@ use super::call::Args;
 use super::core::*;
 use super::errors;
 use super::state::{Checker, Checking};
-use super::value::{Callable, Func, Instance, Num, Value};
+use super::value::{Callable, Func, Instance, Num, Placed, Value};
 
 /// A function that is not written in nn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Checker<'_> {
         &mut self,
         builtin: Builtin,
         args: &[ast::Arg],
-        first: Option<(Value, Span)>,
+        first: Option<Placed>,
         span: Span,
     ) -> Checking<Value> {
         let mut into = None;
@@ -149,12 +149,7 @@ impl Checker<'_> {
     }
 
     /// A builtin that was passed as a value.
-    pub fn apply_builtin(
-        &mut self,
-        builtin: Builtin,
-        args: Vec<(Value, Span)>,
-        span: Span,
-    ) -> Checking<Value> {
+    pub fn apply_builtin(&mut self, builtin: Builtin, args: Vec<Placed>, span: Span) -> Checking<Value> {
         self.builtin(builtin, Args { positional: args, labelled: Vec::new() }, None, span)
     }
 
@@ -379,7 +374,7 @@ impl Checker<'_> {
     // ---- shapes --------------------------------------------------------------------------------
 
     /// `flatten(x, over: (H, W))`: one axis instead of several that follow each other; without `over`, of all.
-    fn flatten(&mut self, mut args: Args, over: Option<(Value, Span)>, span: Span) -> Checking<Value> {
+    fn flatten(&mut self, mut args: Args, over: Option<Placed>, span: Span) -> Checking<Value> {
         let (value, place) = args.positional.remove(0);
         let val = self.to_tensor(value, place)?;
         let visible = self.visible(val).to_vec();
@@ -411,7 +406,7 @@ impl Checker<'_> {
     }
 
     /// `concat(a, b)`: along the last axis, or along the one that `over` names in the first part.
-    fn concat(&mut self, args: Args, over: Option<(Value, Span)>, span: Span) -> Checking<Value> {
+    fn concat(&mut self, args: Args, over: Option<Placed>, span: Span) -> Checking<Value> {
         let mut parts = Vec::new();
         for (value, place) in args.positional {
             match value {
@@ -466,7 +461,7 @@ impl Checker<'_> {
     }
 
     /// `split(x, 4)`: equal parts of the last axis, or of the one that `over` names.
-    fn split(&mut self, args: Args, over: Option<(Value, Span)>, span: Span) -> Checking<Value> {
+    fn split(&mut self, args: Args, over: Option<Placed>, span: Span) -> Checking<Value> {
         let [(value, place), (count, count_span)] = args.positional.as_slice() else {
             return self.fail(errors::wrong_count(span, "split", 2, args.positional.len()));
         };

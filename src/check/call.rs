@@ -11,12 +11,12 @@ use super::core::*;
 use super::errors;
 use super::state::{Checker, Checking, Frame, Owner};
 use super::types::as_tensor_type;
-use super::value::{Callable, Field, Func, Instance, Num, Value};
+use super::value::{Callable, Field, Func, Instance, Num, Placed, Value};
 
 /// Arguments of one group, evaluated.
 #[derive(Clone, Debug, Default)]
 pub struct Args {
-    pub positional: Vec<(Value, Span)>,
+    pub positional: Vec<Placed>,
     pub labelled: Vec<(ast::Ident, Value)>,
 }
 
@@ -26,7 +26,7 @@ impl Checker<'_> {
         &mut self,
         callee: &ast::Expr,
         args: &[ast::Arg],
-        first: Option<(Value, Span)>,
+        first: Option<Placed>,
         span: Span,
     ) -> Checking<Value> {
         let func = self.eval(callee)?;
@@ -54,7 +54,7 @@ impl Checker<'_> {
         &mut self,
         func: Rc<Func>,
         args: Args,
-        first: Option<(Value, Span)>,
+        first: Option<Placed>,
         span: Span,
     ) -> Checking<Value> {
         let Callable::Def(def, scope) = &func.callable else {
@@ -108,7 +108,7 @@ impl Checker<'_> {
         }
     }
 
-    fn tensors(args: Args, first: Option<(Value, Span)>) -> Vec<(Value, Span)> {
+    fn tensors(args: Args, first: Option<Placed>) -> Vec<Placed> {
         let labelled = args.labelled.into_iter().map(|(label, value)| (value, label.span));
         first.into_iter().chain(args.positional).chain(labelled).collect()
     }
@@ -119,9 +119,9 @@ impl Checker<'_> {
         def: &ast::Def,
         scope: super::program::Scope,
         args: Args,
-        first: Option<(Value, Span)>,
-    ) -> Checking<Vec<(Value, Span)>> {
-        let mut given: Vec<(Value, Span)> = first.into_iter().chain(args.positional).collect();
+        first: Option<Placed>,
+    ) -> Checking<Vec<Placed>> {
+        let mut given: Vec<Placed> = first.into_iter().chain(args.positional).collect();
         let position =
             |label: &ast::Ident| def.tensors.iter().position(|param| param.name.name == label.name);
         let mut last = given.len();
@@ -260,7 +260,7 @@ impl Checker<'_> {
     // ---- application -------------------------------------------------------------------------
 
     /// Applies a function to tensors, mapped over the axes that it does not name.
-    pub fn apply(&mut self, func: &Rc<Func>, args: Vec<(Value, Span)>, span: Span) -> Checking<Value> {
+    pub fn apply(&mut self, func: &Rc<Func>, args: Vec<Placed>, span: Span) -> Checking<Value> {
         match &func.callable {
             Callable::Builtin(builtin) => self.apply_builtin(*builtin, args, span),
             Callable::Stack { count, block } => self.apply_stack(func, count, block, args, span),
@@ -314,7 +314,7 @@ impl Checker<'_> {
         func: &Rc<Func>,
         def: &Rc<ast::Def>,
         scope: super::program::Scope,
-        args: Vec<(Value, Span)>,
+        args: Vec<Placed>,
         span: Span,
     ) -> Checking<Value> {
         if args.len() != def.tensors.len() {
@@ -362,7 +362,7 @@ impl Checker<'_> {
     }
 
     /// The longest list of axes that stand in front of what the parameters name; all others must be its ends.
-    fn mapped_axes(&mut self, def: &ast::Def, given: &[(Value, Span)], span: Span) -> Checking<Vec<AxisVar>> {
+    fn mapped_axes(&mut self, def: &ast::Def, given: &[Placed], span: Span) -> Checking<Vec<AxisVar>> {
         let mut longest: Vec<AxisVar> = Vec::new();
         let mut lists = Vec::new();
         for (param, (value, place)) in def.tensors.iter().zip(given) {
@@ -490,7 +490,7 @@ impl Checker<'_> {
         func: &Rc<Func>,
         def: &Rc<ast::Def>,
         frame: &mut Frame,
-        given: Vec<(Value, Span)>,
+        given: Vec<Placed>,
         span: Span,
     ) -> Checking<Value> {
         let mut owner = None;

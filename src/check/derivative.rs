@@ -8,11 +8,11 @@ use crate::ops::ScalarFn;
 use super::core::*;
 use super::errors;
 use super::state::{Checker, Checking};
-use super::value::{Field, Func, Value};
+use super::value::{Field, Func, Placed, Value};
 
 impl Checker<'_> {
     /// `grad(f)(x, …)`: the derivative of the scalar f by each tensor argument.
-    pub fn apply_grad(&mut self, func: &Rc<Func>, args: Vec<(Value, Span)>, span: Span) -> Checking<Value> {
+    pub fn apply_grad(&mut self, func: &Rc<Func>, args: Vec<Placed>, span: Span) -> Checking<Value> {
         let (given, wrt) = self.told_apart(args)?;
         let result = self.apply(func, given, span)?;
         let of = self.to_tensor(result, span)?;
@@ -25,12 +25,7 @@ impl Checker<'_> {
     }
 
     /// `vjp(f)(x, …, g)`: the derivatives of Σ f(x, …) g by each tensor argument; g has the type of the result.
-    pub fn apply_vjp(
-        &mut self,
-        func: &Rc<Func>,
-        mut args: Vec<(Value, Span)>,
-        span: Span,
-    ) -> Checking<Value> {
+    pub fn apply_vjp(&mut self, func: &Rc<Func>, mut args: Vec<Placed>, span: Span) -> Checking<Value> {
         let Some((cotangent, place)) = args.pop() else {
             return self.fail(errors::wrong_count(span, "vjp(f)", 2, 0));
         };
@@ -53,7 +48,7 @@ impl Checker<'_> {
     }
 
     /// `jvp(f)(x, …, v, …)`: the derivative of f along v, of the result's type. There is a v for each argument of floats.
-    pub fn apply_jvp(&mut self, func: &Rc<Func>, args: Vec<(Value, Span)>, span: Span) -> Checking<Value> {
+    pub fn apply_jvp(&mut self, func: &Rc<Func>, args: Vec<Placed>, span: Span) -> Checking<Value> {
         let is_float = |cx: &Self, value: &Value| match value {
             Value::Tensor(val) => cx.elem(*val).is_float(),
             Value::Num(_) => true,
@@ -90,7 +85,7 @@ impl Checker<'_> {
     }
 
     /// The arguments, those of floats as values that can be differentiated by.
-    fn told_apart(&mut self, args: Vec<(Value, Span)>) -> Checking<(Vec<(Value, Span)>, Vec<Val>)> {
+    fn told_apart(&mut self, args: Vec<Placed>) -> Checking<(Vec<Placed>, Vec<Val>)> {
         let mut given = Vec::new();
         let mut wrt = Vec::new();
         for (value, place) in args {

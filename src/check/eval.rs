@@ -16,7 +16,7 @@ use super::errors;
 use super::program::Named;
 use super::state::{Checker, Checking, Reported};
 use super::types::dtype_of;
-use super::value::{Callable, Field, Func, Instance, Num, Real, Value};
+use super::value::{Callable, Field, Func, Instance, Num, Placed, Real, Value};
 
 /// A list of floats or tensors, or of lists of them: it is meant as a tensor.
 fn holds_numbers(items: &[Value]) -> bool {
@@ -336,12 +336,7 @@ impl Checker<'_> {
     }
 
     /// A scalar function on values of any kind; static numbers stay static.
-    pub fn elementwise(
-        &mut self,
-        function: ScalarFn,
-        args: Vec<(Value, Span)>,
-        span: Span,
-    ) -> Checking<Value> {
+    pub fn elementwise(&mut self, function: ScalarFn, args: Vec<Placed>, span: Span) -> Checking<Value> {
         if let [(Value::Num(num), _)] = args.as_slice()
             && let Some(value) = num.known()
             && let Some(result) = known_value(function, value)
@@ -611,7 +606,7 @@ impl Checker<'_> {
         if let Some(value) = self.compare_positions(op, &a, &b, span)? {
             return Ok(value);
         }
-        let pair = |function, left: (Value, Span), right: (Value, Span)| (function, vec![left, right]);
+        let pair = |function, left: Placed, right: Placed| (function, vec![left, right]);
         let (a, b) = ((a, left.span), (b, right.span));
         let (function, args) = match op {
             CmpOp::Eq => pair(ScalarFn::Eq, a, b),
@@ -627,7 +622,7 @@ impl Checker<'_> {
     }
 
     /// `a ~= b`: |a - b| <= 1e-5 + 1e-4 |b|, in every entry.
-    fn approx(&mut self, a: (Value, Span), b: (Value, Span), span: Span) -> Checking<Value> {
+    fn approx(&mut self, a: Placed, b: Placed, span: Span) -> Checking<Value> {
         let difference = self.elementwise(ScalarFn::Sub, vec![a.clone(), b.clone()], span)?;
         let difference = self.elementwise(ScalarFn::Abs, vec![(difference, span)], span)?;
         let size = self.elementwise(ScalarFn::Abs, vec![b], span)?;

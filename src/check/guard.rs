@@ -8,11 +8,11 @@ use crate::tensor::DType;
 use super::core::*;
 use super::errors;
 use super::state::{Checker, Checking, Guarded};
-use super::value::{Num, Value};
+use super::value::{Num, Placed, Value};
 
 impl Checker<'_> {
     /// `e in A`: whether an index expression lies on an axis.
-    pub fn inside(&mut self, index: (Value, Span), over: (Value, Span), span: Span) -> Checking<Value> {
+    pub fn inside(&mut self, index: Placed, over: Placed, span: Span) -> Checking<Value> {
         let point = match index.0 {
             Value::Index(point) => point,
             Value::Num(Num { dim: Some(dim), .. }) => Point::constant(dim),

@@ -14,7 +14,7 @@ use super::core::*;
 use super::errors;
 use super::kind::Kind;
 use super::state::{Checker, Checking, Waiting};
-use super::value::{Num, Value};
+use super::value::{Num, Placed, Value};
 
 impl Checker<'_> {
     /// `x[i, 0, a..b]`
@@ -309,9 +309,9 @@ impl Checker<'_> {
     pub fn shift(
         &mut self,
         value: Value,
-        over: Option<(Value, Span)>,
-        by: Option<(Value, Span)>,
-        fill: Option<(Value, Span)>,
+        over: Option<Placed>,
+        by: Option<Placed>,
+        fill: Option<Placed>,
         span: Span,
     ) -> Checking<Value> {
         let of = self.to_tensor(value, span)?;

@@ -8,7 +8,7 @@ use crate::base::{Name, Span};
 use super::core::*;
 use super::errors;
 use super::state::{Checker, Checking, Owner};
-use super::value::{Callable, Field, Func, Value};
+use super::value::{Callable, Field, Func, Placed, Value};
 
 impl Checker<'_> {
     /// `stack(count, block)` applied: `count` instances of the block, one after the other, compiled once.
@@ -17,7 +17,7 @@ impl Checker<'_> {
         func: &Rc<Func>,
         count: &Dim,
         block: &Rc<Func>,
-        args: Vec<(Value, Span)>,
+        args: Vec<Placed>,
         span: Span,
     ) -> Checking<Value> {
         let [(value, place)] = args.as_slice() else {
@@ -70,7 +70,7 @@ impl Checker<'_> {
         &mut self,
         count: &Dim,
         step: &Rc<Func>,
-        args: Vec<(Value, Span)>,
+        args: Vec<Placed>,
         span: Span,
     ) -> Checking<Value> {
         let [(value, place)] = args.as_slice() else {

@@ -14,7 +14,7 @@ use super::core::*;
 use super::errors;
 use super::kind::Kind;
 use super::program::{Program, Scope};
-use super::value::{Func, Num, Real, Value};
+use super::value::{Func, Num, Placed, Real, Value};
 
 /// An error that has been reported already.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +59,7 @@ pub struct Frame {
 
 #[derive(Debug, Default)]
 pub struct ScanFrame {
-    pub yields: Vec<(Value, Span)>,
+    pub yields: Vec<Placed>,
 }
 
 /// The path of a layer's parameters and the names given so far.

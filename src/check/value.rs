@@ -218,3 +218,6 @@ impl Func {
         }
     }
 }
+
+/// A value and the place in the source that gave it.
+pub type Placed = (Value, Span);

@@ -18,7 +18,7 @@ pub static OP: OpDef = OpDef {
 };
 
 fn shape(node: &Typing) -> Result<Shape, String> {
-    if node.args.len() < 4 || node.args.len() % 2 != 0 {
+    if node.args.len() < 4 || !node.args.len().is_multiple_of(2) {
         return Err(format!("takes y, g, and an x and a p for each argument, not {}", node.args.len()));
     }
     let [y, g] = [node.args[0], node.args[1]].map(|arg| &node.graph.nodes[arg]);

@@ -41,9 +41,12 @@ enum Form {
     },
 }
 
+/// Which array in which region, with which borders.
+type Padded = (Region, Node, Vec<(Axis, Border)>);
+
 struct Padding {
-    /// The copies that stand already: of which array in which region, with which borders.
-    copies: HashMap<(Region, Node, Vec<(Axis, Border)>), (Node, Vec<Axis>)>,
+    /// The copies that stand already, and their axes.
+    copies: HashMap<Padded, (Node, Vec<Axis>)>,
 }
 
 impl Padding {

@@ -307,7 +307,7 @@ impl Feed {
         };
         trainer.data.gather(rows, arrays);
         for ((step, plan), loss) in trainer.steps.iter().zip(&trainer.plan.steps).zip(&mut self.losses) {
-            if clock.step % plan.every != 0 {
+            if !clock.step.is_multiple_of(plan.every) {
                 continue;
             }
             step.run_into(dims, arrays, store, clock, trainer.pool, loss)?;

@@ -225,8 +225,8 @@ train fit {
     // NaN among the weights.
     let nan = Tensor::from_vec(&[4, 3], vec![f32::NAN; 12]).unwrap();
     let b = Tensor::from_vec(&[3], vec![0f32; 3]).unwrap();
-    let mut archive = safetensors::Archive::default();
-    archive.tensors = [("linear_0.b".to_owned(), b), ("linear_0.w".to_owned(), nan)].into();
+    let tensors = [("linear_0.b".to_owned(), b), ("linear_0.w".to_owned(), nan)].into();
+    let archive = safetensors::Archive { tensors, ..Default::default() };
     safetensors::save(&here.join("w.safetensors"), &archive).unwrap();
     let ran = nnc(here, &["run", "a.nn", "--weights", "w.safetensors", "--input", "x.npy"]);
     assert!(ran.code == 3 && ran.err.contains("not a finite number"), "{}", ran.err);

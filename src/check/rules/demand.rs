@@ -119,12 +119,12 @@ impl Walk<'_> {
             Form::Scalar(ScalarFn::Cast(_), args) => {
                 self.demand(self.positions(args[0]), Demand::Position, val);
             }
-            Form::Scalar(ScalarFn::Lt | ScalarFn::Le | ScalarFn::Eq | ScalarFn::Ne, args) => {
-                if self.compare(val, Demand::Order) {
-                    // Numbers of positions count by what they are compared with.
-                    let number = |arg: &Val| matches!(core.vals[*arg].form, Form::Number(_));
-                    return args.iter().copied().filter(|arg| !number(arg)).collect();
-                }
+            Form::Scalar(ScalarFn::Lt | ScalarFn::Le | ScalarFn::Eq | ScalarFn::Ne, args)
+                if self.compare(val, Demand::Order) =>
+            {
+                // Numbers of positions count by what they are compared with.
+                let number = |arg: &Val| matches!(core.vals[*arg].form, Form::Number(_));
+                return args.iter().copied().filter(|arg| !number(arg)).collect();
             }
             Form::Read { of, at, outside } => self.read(*of, at, *outside, val),
             Form::Rename { of, to } => {
