@@ -362,7 +362,7 @@ impl Checker<'_> {
     }
 
     /// The longest list of axes that stand in front of what the parameters name; all others must be its ends.
-    fn mapped_axes(&mut self, def: &ast::Def, given: &[Placed], span: Span) -> Checking<Vec<AxisVar>> {
+    pub fn mapped_axes(&mut self, def: &ast::Def, given: &[Placed], span: Span) -> Checking<Vec<AxisVar>> {
         let mut longest: Vec<AxisVar> = Vec::new();
         let mut lists = Vec::new();
         for (param, (value, place)) in def.tensors.iter().zip(given) {
@@ -453,8 +453,8 @@ impl Checker<'_> {
                 }
                 Ok(Value::Tuple(shown_fields.into()))
             }
-            Value::Index(point) => {
-                let val = self.index_to_val(&point, span);
+            value @ (Value::Index(_) | Value::List(_)) => {
+                let val = self.to_tensor(value, span)?;
                 self.tabulate_value(Value::Tensor(val), hidden, shown, span)
             }
             other => Ok(other),

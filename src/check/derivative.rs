@@ -5,22 +5,24 @@ use std::rc::Rc;
 use crate::base::Span;
 use crate::ops::ScalarFn;
 
+use super::builtin::Builtin;
 use super::core::*;
 use super::errors;
 use super::state::{Checker, Checking};
-use super::value::{Field, Func, Placed, Value};
+use super::value::{Callable, Field, Func, Placed, Value};
 
 impl Checker<'_> {
     /// `grad(f)(x, …)`: the derivative of the scalar f by each tensor argument.
     pub fn apply_grad(&mut self, func: &Rc<Func>, args: Vec<Placed>, span: Span) -> Checking<Value> {
         let (given, wrt) = self.told_apart(args)?;
+        let mapped = self.mapped_over(func, &given, span)?;
         let result = self.apply(func, given, span)?;
         let of = self.to_tensor(result, span)?;
         if wrt.is_empty() {
             return self.fail(errors::gradient_of_nothing(span));
         }
         // Mapped over further axes, each entry depends on its own part of the arguments: the sum has the same derivative.
-        let of = self.gradient_target(of, &wrt, span)?;
+        let of = self.gradient_target(of, mapped, span)?;
         self.gradients(of, wrt, span)
     }
 
@@ -121,23 +123,37 @@ impl Checker<'_> {
         self.fail(errors::direction_of_other_type(span, &want, &have))
     }
 
-    fn gradient_target(&mut self, of: Val, wrt: &[Val], span: Span) -> Checking<Val> {
+    /// Over how many axes a function is mapped that is applied to these arguments.
+    fn mapped_over(&mut self, func: &Func, given: &[Placed], span: Span) -> Checking<usize> {
+        match &func.callable {
+            Callable::Def(def, _) => self.mapped_axes(def, given, span).map(|axes| axes.len()),
+            Callable::Stack { block: inner, .. }
+            | Callable::Iterate { step: inner, .. }
+            | Callable::Grad(inner)
+            | Callable::Vjp(inner)
+            | Callable::Jvp(inner) => self.mapped_over(&inner.clone(), given, span),
+            // A function without types names all axes of what it is given, and so do reducers.
+            Callable::Lambda(..) => Ok(0),
+            Callable::Builtin(Builtin::Scalar(_)) => {
+                let axes = given.iter().map(|(value, _)| match value {
+                    Value::Tensor(val) => self.visible(*val).len(),
+                    _ => 0,
+                });
+                Ok(axes.max().unwrap_or(0))
+            }
+            Callable::Builtin(_) => Ok(0),
+        }
+    }
+
+    /// What is differentiated: the result, which is a scalar but for the axes that the function is mapped over.
+    fn gradient_target(&mut self, of: Val, mapped: usize, span: Span) -> Checking<Val> {
         let visible = self.visible(of).to_vec();
-        if !self.elem(of).is_float() {
+        if !self.elem(of).is_float() || visible.len() != mapped {
             let shown = self.show_val(of);
             return self.fail(errors::gradient_of_non_scalar(span, &shown));
         }
         if visible.is_empty() {
             return Ok(of);
-        }
-        let mapped = wrt.iter().all(|&arg| {
-            let axes = self.visible(arg);
-            visible.len() <= axes.len()
-                && visible.iter().zip(axes).all(|(left, right)| self.size_of(*left) == self.size_of(*right))
-        });
-        if !mapped {
-            let shown = self.show_val(of);
-            return self.fail(errors::gradient_of_non_scalar(span, &shown));
         }
         self.reduce(Reducer::Sum, visible, None, of, span)
     }

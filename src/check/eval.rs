@@ -73,13 +73,7 @@ impl Checker<'_> {
             ExprKind::Field { base, name } => self.field(base, name),
             ExprKind::Cast { value, ty } => self.convert(value, ty, span),
             ExprKind::Binder(binder) => self.binder(binder, span),
-            ExprKind::Lambda(lambda) => Ok(Value::Func(Rc::new(Func {
-                callable: Callable::Lambda(Rc::new((**lambda).clone()), self.scope()),
-                statics: None,
-                captured: Some(Rc::new(self.frame.locals.clone())),
-                instance: None,
-                span,
-            }))),
+            ExprKind::Lambda(lambda) => self.lambda(lambda, span),
             ExprKind::Block(block) => self.block(block),
             ExprKind::If(branch) => self.branch(branch, span),
             ExprKind::Scan(scan) => self.scan(scan, span),
@@ -87,6 +81,39 @@ impl Checker<'_> {
             ExprKind::Assume { property, axes, body } => self.assume(property, axes, body, span),
             ExprKind::Error => Err(Reported),
         }
+    }
+
+    /// A function as a value. With types it is a local `fn`: they are checked, and further axes mapped over.
+    /// Without, it takes its arguments as they are.
+    fn lambda(&mut self, lambda: &ast::Lambda, span: Span) -> Checking<Value> {
+        let typed = |param: &ast::LambdaParam| {
+            let ty = param.ty.clone()?;
+            Some(ast::Param { name: param.name.clone(), ty, default: None, span: param.span })
+        };
+        let tensors: Vec<ast::Param> = lambda.params.iter().filter_map(typed).collect();
+        let callable = if tensors.is_empty() {
+            Callable::Lambda(Rc::new(lambda.clone()), self.scope())
+        } else if tensors.len() == lambda.params.len() {
+            let def = ast::Def {
+                head: ast::Head::Fn,
+                head_span: span,
+                name: ast::Ident { name: "fn".into(), span },
+                statics: Vec::new(),
+                tensors,
+                result: None,
+                constraint: None,
+                body: lambda.body.clone(),
+                grad: None,
+                doc: None,
+                span,
+            };
+            Callable::Def(Rc::new(def), self.scope())
+        } else {
+            let untyped = lambda.params.iter().find(|param| param.ty.is_none());
+            return self.fail(errors::parameter_without_type(untyped.map_or(span, |param| param.span)));
+        };
+        let captured = Some(Rc::new(self.frame.locals.clone()));
+        Ok(Value::Func(Rc::new(Func { callable, statics: None, captured, instance: None, span })))
     }
 
     // ---- names -------------------------------------------------------------------------------

@@ -17,6 +17,12 @@ pub fn wrong_count(span: Span, callee: &str, wanted: usize, given: usize) -> Dia
         .label(span, "called here")
 }
 
+pub fn parameter_without_type(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(358), "a parameter without a type, beside others that have one")
+        .label(span, "what is this?")
+        .help("give types to all parameters of the function, or to none")
+}
+
 pub fn too_many_statics(span: Span, callee: &str, wanted: usize, given: usize) -> Diagnostic {
     Diagnostic::error(Code(332), format!("the first group of `{callee}` takes {wanted} arguments, and {given} are given"))
         .label(span, "called here")

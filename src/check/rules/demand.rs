@@ -166,7 +166,24 @@ impl Walk<'_> {
                 self.demand(roots.of_axis(*axis), Demand::Tie, val);
             }
             Form::Scan { axis, .. } => self.demand(roots.of_axis(*axis), Demand::Order, val),
-            _ => {}
+            // These do the same at each position, or (a size, a draw, a step's number) know of none.
+            Form::Scalar(..)
+            | Form::Choice { .. }
+            | Form::Tabulate { .. }
+            | Form::Sort { .. }
+            | Form::Random { .. }
+            | Form::Size(_)
+            | Form::Seed
+            | Form::Step
+            | Form::Steps
+            | Form::Carry(..)
+            | Form::Component { .. }
+            | Form::Alias { .. }
+            | Form::StopGradient(_)
+            | Form::Checkpoint { .. }
+            | Form::Assume { .. } => {}
+            // A derivative commutes with what its function commutes with: its arguments are visited.
+            Form::Gradients { .. } | Form::Cotangent { .. } | Form::Tangent { .. } | Form::Custom { .. } => {}
         }
         arguments(core, val)
     }
