@@ -285,6 +285,15 @@ impl Checker<'_> {
             return self.one_axis(&found, &name, val, span);
         }
         let name = self.core.axes[axis].name.clone();
+        // Axes of one literal size are told apart by the name that they were made from.
+        if same.len() > 1 && !named {
+            let family = self.family(axis);
+            let own: Vec<AxisVar> =
+                same.iter().copied().filter(|&other| self.family(other) == family).collect();
+            if own.len() == 1 {
+                return Ok(own[0]);
+            }
+        }
         self.one_axis(&same, &name, val, span)
     }
 
