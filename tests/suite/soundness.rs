@@ -82,7 +82,7 @@ impl Programs {
             }
             8 => {
                 let (b, body) = (self.fresh(), self.names);
-                let inner = self.scalar(&[b.clone()], depth.min(2) - 1);
+                let inner = self.scalar(std::slice::from_ref(&b), depth.min(2) - 1);
                 let reverse = self.draws.pick(&["", "reverse "]);
                 let carry = format!("h{body}");
                 let scan = format!(
@@ -93,12 +93,12 @@ impl Programs {
             9 => {
                 // A value of its own, read like an input.
                 let b = self.fresh();
-                let inner = self.scalar(&[b.clone()], depth - 1);
+                let inner = self.scalar(std::slice::from_ref(&b), depth - 1);
                 self.at(&format!("(for {b}: N => {inner})"), over)
             }
             10 => {
                 let (b, q) = (self.fresh(), self.fresh());
-                let inner = self.scalar(&[b.clone()], depth.min(2) - 1);
+                let inner = self.scalar(std::slice::from_ref(&b), depth.min(2) - 1);
                 let stride = format!("(for {b}: N => {inner})");
                 let half = self.draws.pick(&["N / 2", "(N + 1) / 2"]);
                 let reducer = self.draws.pick(&["sum", "max", "mean"]);
@@ -437,7 +437,7 @@ fn translated(run: &Run, theorem: &AxisTheorem, draws: &mut Draws) -> Option<Str
         let mut target = 0;
         let mut near = false;
         for (&place, &own) in at.iter().zip(&shape) {
-            let Some(step) = moves(size, own, period) else { return None };
+            let step = moves(size, own, period)?;
             let margin = MARGIN.saturating_sub(6) * own / size;
             near |= place < margin || place + step + margin >= own;
             target = target * own + (place + step) % own;

@@ -25,6 +25,30 @@ pub enum Weakening {
 }
 
 #[cfg(test)]
+pub use chosen::{drops_demands, drops_flow, is, with};
+
+#[cfg(not(test))]
+mod never {
+    use super::super::super::core::Form;
+    use super::Weakening;
+
+    pub const fn is(_: Weakening) -> bool {
+        false
+    }
+
+    pub const fn drops_demands(_: &Form) -> bool {
+        false
+    }
+
+    pub const fn drops_flow(_: &Form) -> bool {
+        false
+    }
+}
+
+#[cfg(not(test))]
+pub use never::{drops_demands, drops_flow, is};
+
+#[cfg(test)]
 mod chosen {
     use std::cell::Cell;
 
@@ -77,27 +101,3 @@ mod chosen {
         }
     }
 }
-
-#[cfg(test)]
-pub use chosen::{drops_demands, drops_flow, is, with};
-
-#[cfg(not(test))]
-mod never {
-    use super::super::super::core::Form;
-    use super::Weakening;
-
-    pub const fn is(_: Weakening) -> bool {
-        false
-    }
-
-    pub const fn drops_demands(_: &Form) -> bool {
-        false
-    }
-
-    pub const fn drops_flow(_: &Form) -> bool {
-        false
-    }
-}
-
-#[cfg(not(test))]
-pub use never::{drops_demands, drops_flow, is};
