@@ -10,7 +10,7 @@ pub use lalrpop_util::ParseError;
 pub use smol_str::SmolStr;
 
 lalrpop_util::lalrpop_mod!(
-    #[allow(clippy::all, clippy::pedantic, unused, unreachable_pub)]
+    #[allow(clippy::all, clippy::pedantic, unused, unreachable_pub, reason = "lalrpop writes it")]
     nn
 );
 /// The generated parser of one item; a file's items are parsed one by one.

@@ -102,9 +102,8 @@ impl Checker<'_> {
                     self.core.axes[axis].span = bind.span;
                     axis
                 }
-                Value::Num(num @ Num { dim: Some(_), .. }) => {
-                    let dim = num.dim.clone().expect("just matched");
-                    self.axis_of_num(name.clone(), &num, dim, bind.span)?
+                Value::Num(ref num @ Num { dim: Some(ref dim), .. }) => {
+                    self.axis_of_num(name.clone(), num, dim.clone(), bind.span)?
                 }
                 other => {
                     let what = other.describe();

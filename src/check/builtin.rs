@@ -109,11 +109,6 @@ impl Builtin {
     }
 }
 
-/// The names of all of them, for completion.
-pub fn builtin_names() -> impl Iterator<Item = &'static str> {
-    Builtin::names()
-}
-
 impl Checker<'_> {
     /// A call as it is written: some builtins take static and tensor arguments together.
     pub fn call_builtin(
@@ -127,12 +122,8 @@ impl Checker<'_> {
         if matches!(builtin, Builtin::Sort | Builtin::ArgSort) {
             into = self.into_name(args)?;
         }
-        let named = |arg: &&ast::Arg| arg.label.as_ref().is_some_and(|label| label.name == "into");
-        let rest: Vec<ast::Arg> = match into {
-            Some(_) => args.iter().filter(|arg| !named(arg)).cloned().collect(),
-            None => args.to_vec(),
-        };
-        let mut args = self.args(&rest)?;
+        let is_into = |arg: &ast::Arg| arg.label.as_ref().is_some_and(|label| label.name == "into");
+        let mut args = self.args(args.iter().filter(|arg| into.is_none() || !is_into(arg)))?;
         if let Some(first) = first {
             // These give a function, to which what is piped is the argument.
             if matches!(
@@ -174,13 +165,7 @@ impl Checker<'_> {
             let names: Vec<Name> = allowed.iter().map(Name::new).collect();
             return self.fail(errors::unknown_argument(label, name, names.iter()));
         }
-        let labelled = |args: &Args, word: &str| {
-            args.labelled
-                .iter()
-                .find(|(label, _)| label.name == word)
-                .map(|(label, value)| (value.clone(), label.span))
-        };
-        let over = labelled(&args, "over");
+        let over = args.named("over");
         let wanted = match builtin {
             Builtin::Reduce(Reducer::Max | Reducer::Min) if over.is_none() && args.positional.len() == 2 => 2,
             Builtin::Split | Builtin::Stack | Builtin::Iterate | Builtin::TopK => 2,
@@ -239,7 +224,7 @@ impl Checker<'_> {
             Builtin::Concat => self.concat(args, over, span),
             Builtin::Split => self.split(args, over, span),
             Builtin::Shift => {
-                let (by, fill) = (labelled(&args, "by"), labelled(&args, "fill"));
+                let (by, fill) = (args.named("by"), args.named("fill"));
                 let (value, _) = args.positional.remove(0);
                 self.shift(value, over, by, fill, span)
             }
@@ -286,7 +271,7 @@ impl Checker<'_> {
                 }
             },
             Builtin::Uniform => {
-                let (low, high) = (labelled(&args, "low"), labelled(&args, "high"));
+                let (low, high) = (args.named("low"), args.named("high"));
                 let draw = self.random(Draw::Uniform, args, span)?;
                 let Some((high, high_span)) = high else { return Ok(draw) };
                 let low = low.unwrap_or((Value::Num(Num::constant(0)), high_span));

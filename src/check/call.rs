@@ -20,6 +20,14 @@ pub struct Args {
     pub labelled: Vec<(ast::Ident, Value)>,
 }
 
+impl Args {
+    /// The argument of this label, and where it is written.
+    pub fn named(&self, word: &str) -> Option<Placed> {
+        let found = self.labelled.iter().find(|(label, _)| label.name == word);
+        found.map(|(label, value)| (value.clone(), label.span))
+    }
+}
+
 impl Checker<'_> {
     /// `callee(args)`, or `first |> callee(args)`.
     pub fn call(
@@ -38,7 +46,7 @@ impl Checker<'_> {
         self.call_func(func, args, first, span)
     }
 
-    pub fn args(&mut self, args: &[ast::Arg]) -> Checking<Args> {
+    pub fn args<'a>(&mut self, args: impl IntoIterator<Item = &'a ast::Arg>) -> Checking<Args> {
         let mut evaluated = Args::default();
         for arg in args {
             let value = self.eval(&arg.value)?;

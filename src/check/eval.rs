@@ -790,10 +790,7 @@ impl Checker<'_> {
     /// The same, with the number that it is: it knows the axis that it is made of.
     pub fn dim_num(&mut self, expr: &ast::Expr) -> Checking<(Num, Dim)> {
         match self.eval(expr)? {
-            Value::Num(num @ Num { dim: Some(_), .. }) => {
-                let dim = num.dim.clone().expect("just matched");
-                Ok((num, dim))
-            }
+            Value::Num(ref num @ Num { dim: Some(ref dim), .. }) => Ok((num.clone(), dim.clone())),
             other => {
                 let what = other.describe();
                 self.fail(errors::not_a_dim(expr.span, what))

@@ -23,9 +23,8 @@ impl Checker<'_> {
         };
         let axis = match over.0 {
             Value::Num(Num { axis: Some(axis), .. }) => self.fresh_like(axis),
-            Value::Num(num @ Num { dim: Some(_), .. }) => {
-                let size = num.dim.clone().expect("just matched");
-                self.axis_of_num(size.to_string(), &num, size, over.1)?
+            Value::Num(ref num @ Num { dim: Some(ref size), .. }) => {
+                self.axis_of_num(size.to_string(), num, size.clone(), over.1)?
             }
             other => {
                 let what = other.describe();

@@ -32,7 +32,7 @@ pub mod train;
 mod types;
 mod value;
 
-pub use builtin::builtin_names;
+pub use builtin::Builtin;
 pub use item::{Alone, can_be_checked_alone};
 pub use kind::Kind;
 pub use program::{Entry, Named, Program, Scope};

@@ -33,19 +33,15 @@ impl Checker<'_> {
         into: Option<ast::Ident>,
         span: Span,
     ) -> Checking<Value> {
-        let descending = match args.labelled.iter().find(|(label, _)| label.name == "descending") {
+        let descending = match args.named("descending") {
             None => builtin == Builtin::TopK,
-            Some((_, Value::Bool(descending))) => *descending,
-            Some((label, other)) => {
-                let (place, what) = (label.span, other.describe());
-                return self.fail(errors::wants_a_truth_value(place, &label.name, what));
+            Some((Value::Bool(descending), _)) => descending,
+            Some((other, place)) => {
+                let what = other.describe();
+                return self.fail(errors::wants_a_truth_value(place, "descending", what));
             }
         };
-        let labelled = |args: &Args, word: &str| {
-            let found = args.labelled.iter().find(|(label, _)| label.name == word);
-            found.map(|(label, value)| (value.clone(), label.span))
-        };
-        let (over, by) = (labelled(&args, "over"), labelled(&args, "by"));
+        let (over, by) = (args.named("over"), args.named("by"));
         let (value, place) = args.positional.remove(0);
         let x = self.to_tensor(value, place)?;
         let axis = match &over {
@@ -96,9 +92,7 @@ impl Checker<'_> {
             return self.fail(errors::more_than_there_are(place, count, &shown));
         }
         if !self.facts.at_least(&room, 0) {
-            let text = format!("{count} <= {size}");
-            let (left, op, right) = (count.clone(), ConstraintOp::Le, size);
-            self.core.constraints.push(Constraint { text, left, op, right, span });
+            self.require_at_most(count.clone(), size, span);
         }
         let to = self.places(axis, None, span)?;
         let first = self.fresh_axis(count.to_string(), Some(count.clone()), span);

@@ -47,7 +47,7 @@ impl Lowering<'_> {
 }
 
 impl Emitter<'_, '_> {
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "what is added up, over what, and where it goes")]
     fn accumulate(
         &mut self,
         values: Node,

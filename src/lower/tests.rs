@@ -13,7 +13,7 @@ use crate::graph::interpret;
 use crate::graph::{Graph, verify};
 use crate::kernel::interpret::run_program;
 use crate::kernel::{Buffer, Program, verify_program};
-use crate::passes::{PIPELINE, PassCx};
+use crate::passes::PIPELINE;
 use crate::tensor::{DType, Tensor, Tolerance};
 
 /// A stream of numbers (Knuth's MMIX generator).
@@ -38,7 +38,7 @@ impl Numbers {
 pub fn fused(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
     for pass in PIPELINE {
-        let after = (pass.run)(graph.clone(), &mut PassCx::default());
+        let after = (pass.run)(graph.clone());
         verify(&after).unwrap_or_else(|defect| panic!("{}: {defect}\n{after}\nof\n{graph}", pass.name));
         graph = after;
     }

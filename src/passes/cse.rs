@@ -11,8 +11,7 @@ use crate::ops::ScalarFn;
 use crate::tensor::DType;
 
 /// Merges equal nodes.
-pub const CSE: Pass =
-    Pass { name: "cse", summary: "merge nodes that compute the same", run: |graph, _| cse(graph) };
+pub const CSE: Pass = Pass { name: "cse", summary: "merge nodes that compute the same", run: cse };
 
 pub fn cse(mut graph: Graph) -> Graph {
     let mut merging = Merging { same: SecondaryMap::new(), known: HashMap::new(), log: Vec::new() };

@@ -8,8 +8,7 @@ use super::pipeline::Pass;
 use crate::graph::{Axis, AxisSet, Graph, Node, NodeData, Op, Region, RegionData};
 
 /// Removes what is not needed.
-pub const DCE: Pass =
-    Pass { name: "dce", summary: "remove what no output needs", run: |graph, _| dce(graph) };
+pub const DCE: Pass = Pass { name: "dce", summary: "remove what no output needs", run: dce };
 
 pub fn dce(graph: Graph) -> Graph {
     let live = Live::of(&graph);

@@ -11,7 +11,7 @@ use crate::graph::{Defect, Graph, verify};
 pub struct Pass {
     pub name: &'static str,
     pub summary: &'static str,
-    pub run: fn(Graph, &mut PassCx) -> Graph,
+    pub run: fn(Graph) -> Graph,
 }
 
 /// What is asked of a run, and what is learnt of it.
@@ -38,38 +38,28 @@ pub struct Broken {
 pub static PIPELINE: &[Pass] =
     &[simplify::SIMPLIFY, UNFOLD, UNIFY, cse::CSE, GUARDS, ACCUMULATORS, DISTRIBUTE, dce::DCE, WINDOWS, FUSE];
 
-const UNIFY: Pass = Pass {
-    name: "unify",
-    summary: "make axes one that only have different names",
-    run: |graph, _| unify(graph),
-};
-const UNFOLD: Pass = Pass {
-    name: "unfold",
-    summary: "write transposed views as sums over views",
-    run: |graph, _| unfold(graph),
-};
+const UNIFY: Pass =
+    Pass { name: "unify", summary: "make axes one that only have different names", run: unify };
+const UNFOLD: Pass =
+    Pass { name: "unfold", summary: "write transposed views as sums over views", run: unfold };
 const ACCUMULATORS: Pass = Pass {
     name: "accumulators",
     summary: "sums of products that a loop adds up are one behind it",
-    run: |graph, _| accumulators(graph),
+    run: accumulators,
 };
 const GUARDS: Pass = Pass {
     name: "guards",
     summary: "guards of sums of products move to a factor or behind the sum",
-    run: |graph, _| guards(graph),
+    run: guards,
 };
 const DISTRIBUTE: Pass = Pass {
     name: "distribute",
     summary: "sums over views of sums of products become one sum",
-    run: |graph, _| distribute(graph),
+    run: distribute,
 };
-const WINDOWS: Pass = Pass {
-    name: "windows",
-    summary: "contractions read windows of padded copies",
-    run: |graph, _| windows(graph),
-};
-const FUSE: Pass =
-    Pass { name: "fuse", summary: "group the nodes that become one kernel", run: |graph, _| fuse(graph) };
+const WINDOWS: Pass =
+    Pass { name: "windows", summary: "contractions read windows of padded copies", run: windows };
+const FUSE: Pass = Pass { name: "fuse", summary: "group the nodes that become one kernel", run: fuse };
 
 /// The pass of this name.
 pub fn find(name: &str) -> Option<&'static Pass> {
@@ -87,7 +77,7 @@ pub fn run(mut graph: Graph, cx: &mut PassCx) -> Result<Graph, Broken> {
     let plain = cx.plain;
     for pass in PIPELINE.iter().filter(|pass| !plain || pass.name != FUSE.name) {
         let start = Instant::now();
-        graph = (pass.run)(graph, cx);
+        graph = (pass.run)(graph);
         cx.timings.push((pass.name, start.elapsed()));
         check(&graph, pass.name)?;
         if cx.stop_after == Some(pass.name) {

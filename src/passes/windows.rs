@@ -124,7 +124,7 @@ impl Padding {
 
 /// For each axis that a map names: its border, where it needs one, and the index into the copy (or the array). `None` where an index is of
 /// no form that a copy serves.
-#[allow(clippy::type_complexity)]
+#[allow(clippy::type_complexity, reason = "one row for each axis, read once")]
 fn borders(
     graph: &Graph,
     map: &IndexMap,

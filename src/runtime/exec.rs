@@ -150,7 +150,7 @@ impl Executable {
     }
 
     /// The addresses of the caller's arrays, once they are what the program expects.
-    #[allow(clippy::type_complexity)]
+    #[allow(clippy::type_complexity, reason = "inputs and outputs, taken apart at once")]
     fn places(
         &self,
         bound: &Bound,

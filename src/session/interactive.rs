@@ -220,7 +220,7 @@ impl Interactive {
         let mut names: Vec<String> = self.own_names().iter().map(ToString::to_string).collect();
         let library = load::library_names(&self.library.program);
         names.extend(library.into_iter().map(|name| name.to_string()));
-        names.extend(crate::check::builtin_names().map(str::to_owned));
+        names.extend(crate::check::Builtin::names().map(str::to_owned));
         names.sort();
         names.dedup();
         names

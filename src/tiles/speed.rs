@@ -80,7 +80,7 @@ fn tile(k: i64, (ras, cas): (i64, i64), brs: i64, ldc: i64) -> Tile {
 }
 
 /// What generated code does.
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "the operands of a matrix product, as generated code has them")]
 unsafe fn multiply(
     code: Contraction,
     blocking: Blocking,

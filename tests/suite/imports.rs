@@ -47,7 +47,8 @@ fn no_room_imports_a_higher_one() {
     assert!(broken.is_empty(), "imports that run up a floor:\n{}", broken.join("\n"));
 }
 
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+/// All source files below a folder.
+pub fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

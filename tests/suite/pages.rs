@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nnc::diag::Code;
 use nnc::diag::pages::{Block, Page, groups};
@@ -12,6 +12,7 @@ use nnc::session::{Session, Settings};
 use nnc::tensor::Tensor;
 
 use crate::command::nnc;
+use crate::imports::rust_files;
 
 /// Codes that no small program or command raises: bytes of other tools, sizes of whole machines, files that change while they
 /// are read, defects. Their pages have no programs.
@@ -24,18 +25,8 @@ fn root() -> &'static Path {
 
 /// The numbers of all codes in the sources: `Code(214)`, and the constructors that make one of a number.
 fn codes_of_the_sources() -> BTreeSet<u16> {
-    fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                files(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
-        }
-    }
     let mut found = Vec::new();
-    files(&root().join("src"), &mut found);
+    rust_files(&root().join("src"), &mut found);
     let mut codes = BTreeSet::new();
     for file in found.iter().filter(|file| !file.starts_with(root().join("src/diag"))) {
         let text = fs::read_to_string(file).unwrap();

@@ -5,6 +5,20 @@ use std::path::Path;
 
 use nnc::elaborate::Part;
 use nnc::session::{Session, Settings, compile};
+use nnc::train::Unit;
+
+/// The training step of a program's train block, compiled.
+fn step(source: &str) -> Unit {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut session = Session::of_text("deep.nn", source, &folder);
+    let settings = Settings::default();
+    let check = session.check(&settings, &|_| true);
+    assert!(check.ok(), "{}", nnc::diag::render::render(&session.sources, &check.diagnostics, false));
+    let plan = check.items.iter().find_map(|item| item.plan.as_ref()).expect("a train block");
+    let mut timings = Default::default();
+    let compiled = compile(&plan.steps[0].core, Part::Body, &BTreeMap::new(), &settings, &mut timings);
+    compiled.unwrap_or_else(|failure| panic!("{}", failure.message))
+}
 
 /// Bytes of machine code of a training step, and its number of kernels.
 fn training_step(depth: usize) -> (usize, usize) {
@@ -18,15 +32,7 @@ train t {{
   optim adam(1e-3)
 }}"
     );
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let mut session = Session::of_text("deep.nn", &source, &folder);
-    let settings = Settings::default();
-    let check = session.check(&settings, &|_| true);
-    assert!(check.ok(), "{}", nnc::diag::render::render(&session.sources, &check.diagnostics, false));
-    let plan = check.items.iter().find_map(|item| item.plan.as_ref()).expect("a train block");
-    let mut timings = Default::default();
-    let compiled = compile(&plan.steps[0].core, Part::Body, &BTreeMap::new(), &settings, &mut timings);
-    let compiled = compiled.unwrap_or_else(|failure| panic!("{}", failure.message));
+    let compiled = step(&source);
     (compiled.exec.code().size(), compiled.exec.program().kernels.len())
 }
 
@@ -48,15 +54,7 @@ train t {{
   optim sgd(0.1)
 }}"
     );
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let mut session = Session::of_text("deep.nn", &source, &folder);
-    let settings = Settings::default();
-    let check = session.check(&settings, &|_| true);
-    assert!(check.ok(), "{}", nnc::diag::render::render(&session.sources, &check.diagnostics, false));
-    let plan = check.items.iter().find_map(|item| item.plan.as_ref()).expect("a train block");
-    let mut timings = Default::default();
-    let compiled = compile(&plan.steps[0].core, Part::Body, &BTreeMap::new(), &settings, &mut timings);
-    let compiled = compiled.unwrap_or_else(|failure| panic!("{}", failure.message));
+    let compiled = step(&source);
     compiled.exec.arena(&BTreeMap::from([(nnc::axes::DimVar::new("B"), 512)])).expect("a size")
 }
 

@@ -76,7 +76,7 @@ impl<'a> Emitter<'a, '_> {
     }
 
     /// The turns of whole groups with the accumulators of all lanes in registers.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "the bounds, shapes and accumulators of one loop")]
     fn turns_in_registers(
         &mut self,
         l: &'a Loop,

@@ -20,7 +20,7 @@ use crate::tensor::DType;
 pub const SIMPLIFY: Pass = Pass {
     name: "simplify",
     summary: "fold constants, drop what does nothing, compose views",
-    run: |graph, _| simplify(graph),
+    run: simplify,
 };
 
 pub fn simplify(graph: Graph) -> Graph {

@@ -66,7 +66,7 @@ macro_rules! each {
     (@ $i:ident, $n:expr, $body:block, $($x:literal)*) => {
         {
             $(if $x < $n {
-                #[allow(non_upper_case_globals)]
+                #[allow(non_upper_case_globals, reason = "the caller names the constant as a variable")]
                 const $i: usize = $x;
                 $body
             })*
