@@ -221,7 +221,7 @@ impl Checker<'_> {
             Value::Func(func) => self.parameter_of(&func, name),
             other => {
                 let what = other.describe();
-                self.fail(errors::no_fields(base.span, what))
+                self.fail(errors::no_fields(base.span, what, name))
             }
         }
     }
@@ -579,7 +579,7 @@ impl Checker<'_> {
         if !self.unify(outer, inner) {
             let (left, right) = (self.show_val(left), self.show_val(right));
             let (have, want) = (self.at_axis(outer, span), self.at_axis(inner, span));
-            return self.fail(errors::shapes_differ(span, have, want, &left, &right));
+            return self.fail(errors::matmul_axes_differ(span, have, want, &left, &right));
         }
         let (left_elem, right_elem) = (self.elem(left), self.elem(right));
         if left_elem != right_elem || matches!(left_elem, Elem::Idx(..) | Elem::Of(DType::Bool)) {

@@ -198,7 +198,12 @@ impl Checker<'_> {
             self.require_at_most(least, size, span);
             return Ok(());
         }
-        self.fail(errors::read_not_in_range(span, &shown))
+        match self.bounds(point, span)? {
+            Some((low, high)) if low == high && low.as_const().is_some() => {
+                self.fail(errors::read_outside(span, low.as_const().unwrap_or_default(), &shown))
+            }
+            _ => self.fail(errors::read_not_in_range(span, &shown)),
+        }
     }
 
     /// Proves the reads whose binders have got their ranges by now.

@@ -179,6 +179,15 @@ fn errors_are_in_the_users_terms() {
         ("fn f(a: f32[B]) -> f32[B] = a - (a as f32[B, 1])", "an axis of size 1 is not stretched"),
         ("fn f(a: f32[B]) -> f32[B] = lienar(a)", "did you mean `linear`?"),
         ("fn f(x: f32[N]) -> f32[M] = x", "M"),
+        (
+            "fn f(a: f32[M, K], b: f32[J, N]) -> f32[M, N] = a @ b",
+            "the last axis of f32[M, K] and the first of f32[J, N]",
+        ),
+        ("fn f(x: f32[N]) -> f32 = x[-1]", "from the end it is N - 1"),
+        ("fn f(x: f32[3]) -> f32 = x[-1]", "from the end it is 2"),
+        ("fn f(x: f32[3]) -> f32 = x[3]", "there is no entry 3"),
+        ("fn f(x: f32[N, D]) -> f32[D, N] = transpose(x)", "for j, i => x[i, j]"),
+        ("fn f(x: f32[N, D]) -> f32[D, N] = x.T", "for j, i => x[i, j]"),
     ] {
         let shown = load(source).item("f").err().unwrap_or_else(|| panic!("{source} was accepted"));
         assert!(shown.contains(wanted), "{shown}");

@@ -104,8 +104,11 @@ impl Engine {
     /// The value of an expression; of a binding its type.
     fn statement(&mut self, statement: &Statement) -> Done {
         if statement.is_expression {
-            let (session, core, values) = self.values(statement, Duration::ZERO)?;
-            return Ok(shown(&session, &core, &values));
+            return match self.values(statement, Duration::ZERO) {
+                Ok((session, core, values)) => Ok(shown(&session, &core, &values)),
+                // A function has no value to show: its name shows what it is.
+                Err(failed) => statement.as_name().and_then(|name| self.documentation(name)).ok_or(failed),
+            };
         }
         match self.program.check(statement, &self.settings) {
             Ok((_, item)) => {
@@ -122,6 +125,10 @@ impl Engine {
                 Ok(String::new())
             }
         }
+    }
+
+    fn documentation(&self, name: &str) -> Option<String> {
+        self.program.documentation(name).map(|text| text + "\n")
     }
 
     fn values(&mut self, statement: &Statement, budget: Duration) -> Result<(Session, Core, Values), Failed> {
@@ -186,7 +193,7 @@ impl Engine {
                 let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
                 Ok(if names.is_empty() { String::new() } else { names.join("  ") + "\n" })
             }
-            "doc" => self.program.documentation(argument).map(|text| text + "\n").ok_or_else(|| {
+            "doc" => self.documentation(argument).ok_or_else(|| {
                 Failed::Usage(format!("nothing is called `{argument}`, or the compiler itself provides it"))
             }),
             "seed" => {

@@ -35,6 +35,7 @@ pub fn unexpected(stop: &Stop<'_, '_>) -> Diagnostic {
         .or_else(|| stop.binder())
         .or_else(|| stop.equals())
         .or_else(|| stop.operators())
+        .or_else(|| stop.choice())
         .or_else(|| stop.numbers())
         .or_else(|| stop.brackets())
         .unwrap_or_else(|| stop.plain())
@@ -340,6 +341,18 @@ impl<'s> Stop<'_, 's> {
         None
     }
 
+    /// `if c then a else b`, `if c: a`
+    fn choice(&self) -> Option<Diagnostic> {
+        let then = match self.here()? {
+            Token::Name("then") => "`then`",
+            Token::Colon => "`:`",
+            _ => return None,
+        };
+        let chooses = self.expected.has("{") && self.same_level().any(|token| token == Token::If);
+        chooses
+            .then(|| self.error(format!("a choice has no {then}"), "write `{`").help("if … { … } else { … }"))
+    }
+
     /// `.5` and `1.`
     fn numbers(&self) -> Option<Diagnostic> {
         match (self.before(1), self.here(), self.token(self.at + 1)) {
@@ -371,6 +384,10 @@ impl<'s> Stop<'_, 's> {
             (LeftBrace, Colon | Comma) if value => {
                 let error = self.error("braces hold statements, not a tuple", "");
                 Some(error.help("a tuple is written (a, b) or (mu: a, logvar: b)"))
+            }
+            (LeftBracket, Colon) if self.expected.expression() => {
+                let error = self.error("`:` stands for no whole axis", "name an index for it");
+                Some(error.help("a column is written: for i => x[i, 0]"))
             }
             (LeftBracket, Colon) if self.after_value() => {
                 Some(self.error("a slice is written with `..`", "write `..`").help("x[a..b], x[..b], x[a..]"))

@@ -76,7 +76,7 @@ fn bad_input_does_not_end_it() {
         b"\"open".to_vec(),
         deep.into_bytes(),
         b"99999999999999999999999999".to_vec(),
-        b"zeros".to_vec(),
+        b"conv2d(3)".to_vec(),
         b"random.normal(2000000000, 2000000000)".to_vec(),
         b"stack(1000000, linear(1000000))([1.0])".to_vec(),
         b":emit".to_vec(),

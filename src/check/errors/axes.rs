@@ -147,6 +147,13 @@ pub fn matmul_of_scalars(span: Span, left: &str, right: &str) -> Diagnostic {
         .label(span, "at least one axis each is wanted")
 }
 
+/// The sum of `@` would run over two different axes.
+pub fn matmul_axes_differ(span: Span, have: AxisAt, want: AxisAt, left: &str, right: &str) -> Diagnostic {
+    Diagnostic::error(Code(203), format!("axes `{}` and `{}` differ", want.name, have.name))
+        .label(span, format!("`@` sums over the last axis of {left} and the first of {right}"))
+        .help("by their indices any two axes are multiplied: for i, j => sum k => a[i, k] * b[j, k]")
+}
+
 pub fn matmul_rank(span: Span, right: &str) -> Diagnostic {
     Diagnostic::error(Code(224), format!("the right side of `@` has one or two axes, and this is {right}"))
         .label(span, "too many axes")

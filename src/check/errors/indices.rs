@@ -27,6 +27,17 @@ pub fn read_not_in_range(span: Span, axis: &str) -> Diagnostic {
         .help("or declare the axis: outside of `grid` there are zeros, before the start of `causal` too, and `ring` goes round")
 }
 
+/// One entry that an axis does not have; counting from the end is a habit from elsewhere.
+pub fn read_outside(span: Span, index: i64, axis: &str) -> Diagnostic {
+    let message = format!("there is no entry {index}: the axis has {axis} entries");
+    let diagnostic = Diagnostic::error(Code(232), message).label(span, "outside of the axis");
+    match (index, axis.parse::<i64>()) {
+        (..0, Ok(size)) => diagnostic.help(format!("from the end it is {}", size + index)),
+        (..0, Err(_)) => diagnostic.help(format!("from the end it is {axis} - {}", index.unsigned_abs())),
+        _ => diagnostic.help("entries are counted from 0"),
+    }
+}
+
 pub fn slice_not_in_range(span: Span, value: &str) -> Diagnostic {
     Diagnostic::error(Code(233), format!("the slice does not provably lie inside of {value}"))
         .label(span, "may reach outside")

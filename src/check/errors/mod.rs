@@ -4,6 +4,7 @@
 
 mod axes;
 mod calls;
+mod elsewhere;
 mod indices;
 mod limits;
 mod names;
@@ -12,6 +13,7 @@ mod types;
 
 pub use axes::*;
 pub use calls::*;
+pub use elsewhere::written_here;
 pub use indices::*;
 pub use limits::*;
 pub use names::*;
@@ -29,7 +31,11 @@ pub struct AxisAt {
 
 /// The known name that a misspelt one probably means.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    // Names of very different lengths are never near; so a name of megabytes is compared with nothing.
+    // A letter or two are near to everything; and names of very different lengths are never near, so a name of megabytes
+    // is compared with nothing.
+    if word.chars().count() < 3 {
+        return None;
+    }
     let similar = |name: &&str| {
         let (short, long) = (word.len().min(name.len()), word.len().max(name.len()));
         long - short <= 4 * 1.max(short / 3)

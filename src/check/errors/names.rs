@@ -5,7 +5,7 @@ use nn_grammar::ast;
 use crate::base::{Name, Span};
 use crate::diag::{Code, Diagnostic};
 
-use super::nearest;
+use super::{nearest, written_here};
 use crate::check::kind::Kind;
 
 fn with_nearest(diagnostic: Diagnostic, nearest: Option<String>) -> Diagnostic {
@@ -18,7 +18,11 @@ fn with_nearest(diagnostic: Diagnostic, nearest: Option<String>) -> Diagnostic {
 /// A name that nothing defines.
 pub fn unknown_name(name: &ast::Ident, nearest: Option<String>) -> Diagnostic {
     let message = format!("nothing is called `{name}` here");
-    with_nearest(Diagnostic::error(Code(101), message).label(name.span, "not found"), nearest)
+    let diagnostic = Diagnostic::error(Code(101), message).label(name.span, "not found");
+    match written_here(&name.name) {
+        Some(help) => diagnostic.help(help),
+        None => with_nearest(diagnostic, nearest),
+    }
 }
 
 /// `x.foo` where x has no such part.
@@ -38,8 +42,13 @@ pub fn unknown_field(name: &ast::Ident, fields: &[Name]) -> Diagnostic {
 }
 
 /// `e.foo` on a value without parts.
-pub fn no_fields(span: Span, what: &str) -> Diagnostic {
-    Diagnostic::error(Code(103), format!("{what} has no named parts")).label(span, format!("this is {what}"))
+pub fn no_fields(span: Span, what: &str, name: &ast::Ident) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code(103), format!("{what} has no named parts"))
+        .label(span, format!("this is {what}"));
+    match written_here(&name.name) {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    }
 }
 
 /// `emb.w` before `emb` was applied, or a name that is no parameter.

@@ -1,0 +1,88 @@
+//! What PyTorch, NumPy and JAX call by a name that nn does not have, and how nn says it.
+
+/// How nn writes what other systems call `name`; none for names that they do not have either.
+pub fn written_here(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "transpose" | "permute" | "swapaxes" | "moveaxis" | "rearrange" | "T" | "mT" => {
+            "axes change places by their indices, and nothing is copied: for j, i => x[i, j]"
+        }
+        "reshape" | "view" | "unflatten" => {
+            "a shape is given by `as`: x as f32[T, heads, E]; flatten(x, over: (H, W)) merges"
+        }
+        "squeeze" => "an index takes an axis away: x[0], or for i => x[i, 0]",
+        "unsqueeze" | "expand_dims" | "newaxis" => "an axis of size 1 is written: for i: 1 => x",
+        "expand" | "tile" | "broadcast" | "broadcast_to" => {
+            "what is said of an entry holds of all: for i: N => x repeats x along N"
+        }
+        "repeat" | "repeat_interleave" => {
+            "entries are repeated by their indices: for i: N, r: 2 => x[i], then flatten(…, over: (N, 2))"
+        }
+        "matmul" | "dot" | "bmm" | "mm" | "mv" => {
+            "a matrix product is written a @ b, or sum k => a[i, k] * b[k, j]"
+        }
+        "einsum" | "tensordot" | "einops" => {
+            "a contraction is written by its indices: for i, j => sum k => a[i, k] * b[k, j]"
+        }
+        "cat" | "hstack" | "vstack" => {
+            "values are joined by concat(a, b), over: an axis where it is not the last"
+        }
+        "chunk" => "a value is cut by split(x, n)",
+        "size" | "shape" | "numel" | "len" | "ndim" => {
+            "the sizes of a tensor are the names in its type: x: f32[N, D], and N is a number"
+        }
+        "arange" | "range" | "linspace" => "a tensor of positions is written: for i: N => i",
+        "one_hot" => "one entry of C is 1: for c: C => if c == label { 1.0 } else { 0.0 }",
+        "masked_fill" | "select" => {
+            "a choice is written: if mask { x } else { 0 }, and a guard leaves entries out: sum i where mask[i] => x[i]"
+        }
+        "cumsum" => "a running sum is written: for t => sum s where s <= t => x[s]",
+        "flip" | "fliplr" | "flipud" => "entries are reversed by their indices: for i: N => x[N - 1 - i]",
+        "roll" => {
+            "shift(x, over: T, by: 1, fill: 0), or a read at a distance over a `ring`: for i: R => x[i - 1]"
+        }
+        "triu" | "tril" => {
+            "a triangle is a guard: sum s where s <= t => …, or if s <= t { x[t, s] } else { 0 }"
+        }
+        "bincount" | "scatter_add" | "index_add" | "segment_sum" => {
+            "entries are gathered where they belong: for n => sum e where to[e] == n => x[e]"
+        }
+        "index_select" | "take" => "entries are picked by an Idx: for e => x[i[e]]",
+        "detach" => "derivatives end at stop_gradient(x)",
+        "no_grad" => {
+            "nothing is differentiated unless grad(f) asks for it; derivatives end at stop_gradient(x)"
+        }
+        "backward" | "autograd" => {
+            "derivatives are taken of functions: grad(f)(x); `nnc train` takes those of the loss"
+        }
+        "float" | "double" | "half" | "int" | "long" | "astype" | "to" | "type" => {
+            "a conversion is written: x as f32"
+        }
+        "print" | "println" | "printf" => {
+            "nn computes values and prints none; `nnc repl` and `nnc run` show them"
+        }
+        "randn" | "rand" | "normal_" | "randint" => {
+            "draws are written random.normal(N, D) and random.uniform(N, D)"
+        }
+        "Linear" | "Dense" | "dense" | "fc" => "a dense layer is written linear(H)",
+        "Sequential" | "sequential" => {
+            "layers follow one another by pipes: x |> linear(64) |> relu |> linear(10)"
+        }
+        "nn" | "torch" | "np" | "jnp" | "jax" | "tf" | "keras" => {
+            "the library's names need no prefix: relu(x), linear(10)(x)"
+        }
+        "self" => "a layer's parameters are plain names in its body",
+        "attention" | "scaled_dot_product_attention" => {
+            "attend(q, k, v), attend_causal(q, k, v), and the layer self_attention(heads)"
+        }
+        "MultiheadAttention" | "multi_head_attention" | "multihead_attention" => {
+            "the layer is self_attention(heads), or cross_attention(heads)"
+        }
+        "he" | "kaiming" | "kaiming_normal" => "an initialiser: he_normal(fan_in), he_uniform(fan_in)",
+        "xavier" | "xavier_uniform" | "xavier_normal" | "glorot" => {
+            "an initialiser: glorot_uniform(fan_in, fan_out), glorot_normal(…)"
+        }
+        "True" | "False" => "truth values are written true and false",
+        "None" | "null" | "nil" => "nn has no missing values",
+        _ => return None,
+    })
+}
