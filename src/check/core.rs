@@ -111,6 +111,22 @@ pub struct ValData {
     pub path: Option<Rc<CallPath>>,
 }
 
+impl ValData {
+    /// Its place in the file of the definition that is compiled: of an expression of another file, such as the library's, the call that
+    /// leads to it.
+    pub fn place(&self) -> Span {
+        let mut calls = Vec::new();
+        let mut path = self.path.as_ref();
+        while let Some(call) = path {
+            calls.push(call.span);
+            path = call.outer.as_ref();
+        }
+        let Some(own) = calls.last().map(|outermost| outermost.file) else { return self.span };
+        let places = std::iter::once(self.span).chain(calls);
+        places.into_iter().find(|place| place.file == own).unwrap_or(self.span)
+    }
+}
+
 /// An index into one visible axis of a value that is read.
 #[derive(Clone, Debug)]
 pub enum At {

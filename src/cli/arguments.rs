@@ -62,6 +62,8 @@ pub enum Command {
     Train(TrainArguments),
     /// Measure trained weights on the samples that a train block holds out
     Eval(EvalArguments),
+    /// Measure how long a model or a training step takes, and where
+    Bench(BenchArguments),
     /// Run the test blocks of a file or of the library
     Test(TestArguments),
     /// Try every theorem of a program on random inputs
@@ -231,6 +233,27 @@ pub struct EvalArguments {
     pub overrides: OverrideArguments,
 }
 
+#[derive(Args)]
+pub struct BenchArguments {
+    /// The program; `FILE:NAME` picks a definition or, with --train, a train block
+    #[arg(value_name = "FILE[:NAME]")]
+    pub target: Target,
+    /// The training step of a train block, on its first samples; else a model on random inputs
+    #[arg(long)]
+    pub train: bool,
+    #[command(flatten)]
+    pub overrides: OverrideArguments,
+    /// The seed of weights and inputs
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// How long is measured
+    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = duration)]
+    pub seconds: f64,
+    /// Also show the ten costliest kernels
+    #[arg(long)]
+    pub profile: bool,
+}
+
 /// What a command may change in a train block.
 #[derive(Args)]
 pub struct OverrideArguments {
@@ -367,6 +390,14 @@ fn assignment(text: &str) -> Result<(Option<String>, PathBuf), String> {
         }
         None if !text.is_empty() => Ok((None, text.into())),
         _ => Err("write a name and a file: x=a.npy".to_owned()),
+    }
+}
+
+/// Seconds, at most an hour.
+fn duration(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(seconds),
+        _ => Err("a number of seconds above 0, at most 3600, is wanted".to_owned()),
     }
 }
 

@@ -4,6 +4,7 @@
 //! 130 interrupted, after the checkpoint. Results go to standard output, messages to standard error.
 
 mod arguments;
+mod bench;
 mod check;
 mod compile;
 mod console;
@@ -66,6 +67,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Sample(arguments) => sample::sample(&cli.global, arguments, &mut console),
         Command::Train(arguments) => train::train(&cli.global, arguments, &mut console),
         Command::Eval(arguments) => eval::eval(&cli.global, arguments, &mut console),
+        Command::Bench(arguments) => bench::bench(&cli.global, arguments, &mut console),
         Command::Test(arguments) => test::test(&cli.global, arguments, &mut console),
         Command::Fmt(arguments) => fmt::fmt(&cli.global, arguments, &mut console),
         Command::Verify(arguments) => verify::verify(&cli.global, arguments, &mut console),

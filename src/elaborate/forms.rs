@@ -21,7 +21,7 @@ impl Walk<'_> {
         let core = self.core;
         let data = &core.vals[val];
         let before = self.builder.graph().nodes.len();
-        self.builder.at(data.span);
+        self.builder.at(data.place());
         let made = match &data.form {
             Form::Input(index) => Made::One(self.arguments[index]),
             Form::Param(index) => Made::One(self.params[index]),

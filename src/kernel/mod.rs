@@ -14,8 +14,10 @@ mod prune;
 mod tests;
 mod types;
 mod verify;
+mod work;
 
 pub use build::BodyBuilder;
 pub use ir::*;
 pub use types::computes;
 pub use verify::{Defect, verify, verify_program};
+pub use work::Work;

@@ -81,6 +81,7 @@ pub(super) struct BoundRun {
 /// A place in a buffer, in bytes.
 #[derive(Debug)]
 pub(super) struct BoundRef {
+    pub buffer: Buffer,
     pub at: Place,
     pub offset: i64,
     pub turns: Vec<(usize, i64)>,
@@ -206,7 +207,7 @@ impl Binder<'_> {
             .iter()
             .map(|(turn, stride)| Ok((turn.index(), in_bytes(stride)?)))
             .collect::<Result<_, BindError>>()?;
-        Ok(BoundRef { at, offset, turns })
+        Ok(BoundRef { buffer: r.buffer, at, offset, turns })
     }
 }
 

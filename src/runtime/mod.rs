@@ -12,9 +12,11 @@ mod exec;
 pub mod memory;
 pub mod pool;
 pub mod slots;
+mod work;
 
 pub use crate::tensor::random;
 pub use array::{Array, OutOfMemory};
 pub use bind::{BindError, Bound, Dims};
 pub use exec::{Executable, Observer, RunError, Slot};
 pub use pool::Pool;
+pub use work::KernelWork;

@@ -8,12 +8,14 @@
 
 mod abi;
 mod blocking;
+mod peak;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use abi::{ACCUMULATE, Contraction, RELU, Tile};
 pub use blocking::{Blocking, Extents, PANEL};
+pub use peak::peak;
 
 include!(concat!(env!("OUT_DIR"), "/blobs.rs"));
 

@@ -5,7 +5,7 @@
 use std::ptr;
 use std::time::Instant;
 
-use super::{Blocking, Contraction, Extents, Isa, PANEL, Tile};
+use super::{Blocking, Contraction, Extents, Isa, PANEL, Tile, peak};
 
 /// m, n, k and whether A lies transposed: cubes; the layers of an MLP of 784-256-128-10 at batch 64, their gradients for weights (A transposed)
 /// and for inputs; products with a vector; layers of a transformer.
@@ -47,7 +47,7 @@ pub(crate) unsafe fn report(isa: Isa, code: Contraction) {
     println!("{isa}: an empty call takes {:.1} ns", call * 1e9);
     for (m, n, k, transposed) in SHAPES {
         let blocking = Blocking::choose(Extents { m: Some(m), n: Some(n), k: Some(k), b_pitch: Some(n) });
-        let peak = peak(isa);
+        let peak = peak(isa).unwrap_or(f64::NAN);
         let (a, b) = (vec![0.5f32; (m * k) as usize], vec![0.5f32; (k * n) as usize]);
         let mut c = vec![0f32; (m * n) as usize];
         let mut panels = vec![0f32; ((n + PANEL) * k) as usize];
@@ -134,46 +134,4 @@ fn seconds(mut work: impl FnMut()) -> f64 {
     let times = (2e-4 / once(1)).clamp(1.0, 1e4) as u32;
     let tries = (0.3 / (once(times) * f64::from(times))).clamp(30.0, 1500.0) as u32;
     (0..tries).map(|_| once(times)).fold(f64::INFINITY, f64::min)
-}
-
-/// GFLOP/s of multiply-adds that wait for nothing.
-#[cfg(target_arch = "x86_64")]
-fn peak(isa: Isa) -> f64 {
-    use std::arch::x86_64::*;
-    use std::hint::black_box;
-    macro_rules! burst {
-        ($name:ident, $features:literal, $splat:ident, $fma:ident, $add:ident, $registers:literal, $lanes:literal) => {
-            #[target_feature(enable = $features)]
-            fn $name() -> f64 {
-                let (x, y) = ($splat(black_box(0.5)), $splat(black_box(0.25)));
-                let mut sums = [$splat(0.0); $registers];
-                for _ in 0..1000 {
-                    for sum in &mut sums {
-                        *sum = $fma(*sum, x, y);
-                    }
-                }
-                black_box(sums.into_iter().reduce(|a, b| $add(a, b)));
-                1000.0 * $registers as f64 * $lanes as f64 * 2.0
-            }
-        };
-    }
-    burst!(burst_512, "avx512f", _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps, 24, 16);
-    burst!(burst_256, "avx2,fma", _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps, 12, 8);
-    burst!(burst_128, "fma", _mm_set1_ps, _mm_fmadd_ps, _mm_add_ps, 12, 4);
-    let mut operations = 0.0;
-    // SAFETY: the machine has this instruction set.
-    let time = seconds(|| unsafe {
-        operations = match isa {
-            Isa::Avx512 => burst_512(),
-            Isa::Avx2 => burst_256(),
-            Isa::Portable if Isa::Avx2.is_supported() => burst_128(),
-            Isa::Portable => f64::NAN,
-        }
-    });
-    operations / time / 1e9
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn peak(_: Isa) -> f64 {
-    f64::NAN
 }

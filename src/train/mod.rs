@@ -8,13 +8,15 @@ mod data;
 pub mod errors;
 mod evaluate;
 mod journal;
+mod measure;
 mod store;
 mod trainer;
 mod unit;
 
 pub use checkpoint::{Checkpoint, load_renamed, load_weights, save_weights};
 pub use data::{Dataset, Split, split};
-pub use evaluate::{Measured, evaluate};
+pub use evaluate::{Measured, evaluate, sized as batch_dims};
+pub use measure::{Bench, KernelTime, Spread};
 pub use store::{Owned, Ownership, Store};
 pub use trainer::{Begin, EpochEnd, Outcome, Place, StepEnd, Trainer, Watcher, fill, initial};
 pub use unit::{Clock, Unit, tensors_for};

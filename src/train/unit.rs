@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::diag::Diagnostic;
 use crate::graph::{Graph, Role};
-use crate::runtime::{Array, Dims, Executable, OutOfMemory, Pool, RunError, Slot};
+use crate::runtime::{Array, Dims, Executable, Observer, OutOfMemory, Pool, RunError, Slot};
 use crate::tensor::{DType, Tensor};
 
 use super::errors;
@@ -75,6 +75,21 @@ impl Unit {
         pool: &Pool,
         outputs: &mut [Array],
     ) -> Result<(), Box<Diagnostic>> {
+        self.run_observed(dims, arguments, store, clock, pool, outputs, None)
+    }
+
+    /// [`Unit::run_into`] that tells an observer what each kernel took.
+    #[allow(clippy::too_many_arguments, reason = "those of `run_into`, and one")]
+    pub fn run_observed(
+        &self,
+        dims: &Dims,
+        arguments: &[Array],
+        store: &mut Store,
+        clock: Clock,
+        pool: &Pool,
+        outputs: &mut [Array],
+        observer: Option<Observer<'_>>,
+    ) -> Result<(), Box<Diagnostic>> {
         let bound = self.exec.bind(dims).map_err(|error| Box::new(errors::not_bound(&error)))?;
         let number = |value: u64| Array::from_slice(&[value as i64]);
         let clock = (|| Ok([number(clock.seed)?, number(clock.step)?, number(clock.steps)?]))();
@@ -114,7 +129,7 @@ impl Unit {
             .iter()
             .map(|output| output.updates.is_none().then(|| outputs.next()).flatten())
             .collect();
-        let ran = self.exec.run(&bound, &mut slots, &mut targets, pool);
+        let ran = self.exec.run_observed(&bound, &mut slots, &mut targets, pool, observer);
         ran.map_err(|error| Box::new(errors::not_run(&error)))
     }
 }

@@ -309,3 +309,56 @@ fn scores(q: f32[causal T, D], k: f32[T, D], v: f32[T, E]) -> f32[T, E] {
     // Guards leave nothing out of the count.
     assert_eq!(summary(&["a.nn:scores"])["macs"], "D*T**2 + E*T**2");
 }
+
+/// The numbers differ from machine to machine; that they are there, and that they fit together, does not.
+#[test]
+fn benches() {
+    let folder = folder(PROGRAM);
+    let here = folder.path();
+    let bench = |arguments: &[&str]| {
+        let ran = nnc(here, &[&["bench", "a.nn", "--seconds", "0.02"], arguments].concat());
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        ran.out
+    };
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&bench(&[arguments, &["--json"]].concat())).unwrap()
+    };
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+
+    let text = bench(&["--batch", "8", "--threads", "1", "--profile"]);
+    for word in
+        ["small: a run, batch 8, 1 thread", "GFLOP/s", "samples", "MB moved", "a.nn:", "between kernels"]
+    {
+        assert!(text.contains(word), "no `{word}` in:\n{text}");
+    }
+    let value = json(&["--batch", "8", "--threads", "1"]);
+    assert_eq!((&value["batch"], &value["threads"]), (&8.into(), &1.into()));
+    // Multiply-adds count twice; relu and the bias come on top.
+    let products = 2.0 * 8.0 * (4.0 * 5.0 + 5.0 * 3.0);
+    assert!((products..2.0 * products).contains(&number(&value["flops"])), "{value}");
+    let ms = &value["ms"];
+    assert!(number(&ms["min"]) <= number(&ms["p10"]) && number(&ms["p10"]) <= number(&ms["median"]));
+    assert!(number(&ms["median"]) <= number(&ms["p90"]) && value.get("kernels").is_none());
+    assert!(number(&value["runs"]) >= 5.0 && number(&value["bytes_moved"]) > 4.0 * (8.0 * 7.0 + 43.0));
+
+    let value = json(&["--train", "--profile"]);
+    assert_eq!((&value["what"], &value["batch"]), (&"a training step".into(), &8.into()));
+    let kernels = value["kernels"].as_array().unwrap();
+    let flops: f64 = kernels.iter().map(|kernel| number(&kernel["flops"])).sum();
+    assert!((flops - number(&value["flops"])).abs() < 1.0 && flops > 0.0, "{value}");
+    let times: Vec<f64> = kernels.iter().map(|kernel| number(&kernel["ms"])).collect();
+    assert!(times.is_sorted_by(|a, b| a >= b), "{times:?}");
+    assert!(kernels.iter().all(|kernel| number(&kernel["line"]) >= 1.0 && kernel["file"].is_string()));
+    // A batch larger than the data takes samples twice.
+    assert_eq!(json(&["--train", "--batch", "100"])["batch"], 100);
+
+    fails(&nnc(here, &["bench", "a.nn", "--set", "lr=1"]), 2, &["--train"]);
+    fails(&nnc(here, &["bench", "a.nn", "--seconds", "0"]), 2, &["above 0"]);
+    fails(&nnc(here, &["bench", "a.nn", "--batch", "0"]), 2, &["--batch"]);
+    fails(&nnc(here, &["bench", "a.nn:fit"]), 2, &["no model `fit`"]);
+    fails(&nnc(here, &["bench", "a.nn", "--train", "--set", "rl=1"]), 2, &["no parameter `rl`"]);
+    fs::write(here.join("set.nn"), "fn total(x: f32[N, D]) -> f32[D] = sum(x, over: N)\n").unwrap();
+    fails(&nnc(here, &["bench", "set.nn"]), 2, &["--dim D=… --dim N=…"]);
+    let ran = nnc(here, &["bench", "set.nn", "--dim", "N=3", "--dim", "D=0", "--seconds", "0.01"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}
