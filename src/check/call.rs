@@ -28,6 +28,12 @@ impl Args {
     }
 }
 
+/// `fn windows(n: dim, k: dim) -> dim`: a function of sizes, which types may use.
+pub fn gives_size(def: &ast::Def) -> bool {
+    let of_sizes = |ty: &ast::Type| matches!(&ty.kind, TypeKind::Named { name, axes } if name.name == "dim" && axes.is_empty());
+    def.head == Head::Fn && def.statics.is_empty() && def.result.as_ref().is_some_and(of_sizes)
+}
+
 impl Checker<'_> {
     /// `callee(args)`, or `first |> callee(args)`.
     pub fn call(
@@ -325,6 +331,9 @@ impl Checker<'_> {
         args: Vec<Placed>,
         span: Span,
     ) -> Checking<Value> {
+        if gives_size(def) {
+            return self.apply_to_sizes(func, def, scope, args, span);
+        }
         if args.len() != def.tensors.len() {
             let missing_default = def.tensors.iter().skip(args.len()).any(|param| param.default.is_none());
             if args.len() > def.tensors.len() || missing_default {
@@ -356,6 +365,44 @@ impl Checker<'_> {
         }
         self.layer_applied(func, def, place, &value);
         Ok(value)
+    }
+
+    /// Applies a function of sizes. A size that is made of one axis' name keeps that origin: a grid at another rate.
+    fn apply_to_sizes(
+        &mut self,
+        func: &Func,
+        def: &Rc<ast::Def>,
+        scope: super::program::Scope,
+        args: Vec<Placed>,
+        span: Span,
+    ) -> Checking<Value> {
+        let count = args.len();
+        if count > def.tensors.len() || def.tensors.iter().skip(count).any(|param| param.default.is_none()) {
+            return self.fail(errors::wrong_count(span, &def.name.name, def.tensors.len(), count));
+        }
+        let mut frame = self.frame_of(func, scope);
+        for (param, (value, place)) in def.tensors.iter().zip(args) {
+            self.static_value(param, value.clone(), place)?;
+            let value = match value {
+                Value::Num(num) => Value::Num(Num { declared: None, ..num }),
+                value => value,
+            };
+            frame.locals.push((param.name.name.clone(), value));
+        }
+        let def = def.clone();
+        self.in_call(span, def.name.name.clone(), frame, |cx| {
+            for param in def.tensors.iter().skip(count) {
+                let default = param.default.as_ref().expect("counted above");
+                let value = cx.eval(default)?;
+                let value = cx.static_value(param, value, param.span)?;
+                cx.bind(param.name.name.clone(), value);
+            }
+            if let Some(constraint) = &def.constraint {
+                cx.assume_constraint(constraint)?;
+            }
+            let (num, dim) = cx.dim_num(&def.body)?;
+            Ok(Value::Num(Num { made_of: num.origin(), ..Num::new(Some(dim), num.real) }))
+        })
     }
 
     /// Notes a layer's application before those inside of it, which stand from `place` on.
@@ -539,7 +586,7 @@ impl Checker<'_> {
             for (param, (value, place)) in def.tensors.iter().zip(given.clone()) {
                 let value = match value {
                     Value::Tensor(val) => {
-                        let val = cx.as_positions(param, val, place)?;
+                        let val = cx.labels_as_positions(param, val, place)?;
                         let (visible, elem) = (cx.visible(val).to_vec(), cx.elem(val));
                         cx.match_type(&param.ty, &elem, &visible, place)?;
                         Value::Tensor(val)

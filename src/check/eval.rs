@@ -708,7 +708,7 @@ impl Checker<'_> {
     fn convert(&mut self, value: &ast::Expr, ty: &ast::Type, span: Span) -> Checking<Value> {
         let inner = self.eval(value)?;
         let ast::TypeKind::Named { name, axes } = &ty.kind else {
-            return self.literal_positions(inner, ty, value.span);
+            return self.as_positions(inner, ty, value.span);
         };
         let Some(dtype) = dtype_of(&name.name, self.mode.wide) else {
             return self.fail(errors::unknown_type(name.span, &name.name));
@@ -723,42 +723,6 @@ impl Checker<'_> {
         }
         // The axes of the new shape may introduce one name, solved from the number of entries of the last axes.
         self.reshape(val, ty, axes, span).map(Value::Tensor)
-    }
-
-    /// `[0, 2, 1] as Idx[3]`: numbers that are known, and lie in a range that is known.
-    fn literal_positions(&mut self, value: Value, ty: &ast::Type, span: Span) -> Checking<Value> {
-        let refused = errors::no_known_positions(span, ty.span);
-        let ast::TypeKind::Index { range, axes } = &ty.kind else { return self.fail(refused) };
-        let over = self.read_axes(std::slice::from_ref(range))?;
-        let size = over.first().map(|&axis| self.core.size(axis)).and_then(|size| size.as_const());
-        let (Some(size), true) = (size, axes.is_empty()) else { return self.fail(refused) };
-        let known = |value: &Value| match value {
-            Value::Num(num) => num.dim.as_ref().and_then(Dim::as_const),
-            _ => None,
-        };
-        let items = match &value {
-            Value::List(items) => items.to_vec(),
-            value => vec![value.clone()],
-        };
-        let mut numbers = Vec::new();
-        for item in &items {
-            match known(item) {
-                Some(number) if (0..size).contains(&number) => {
-                    numbers.push((self.constant(Literal::Int(number), DType::I32, span), span));
-                }
-                _ => return self.fail(refused),
-            }
-        }
-        let val = match value {
-            Value::List(_) => {
-                let numbers = numbers.into_iter().map(|(val, _)| Value::Tensor(val)).collect::<Vec<_>>();
-                self.to_tensor(Value::List(numbers.into()), span)?
-            }
-            _ => numbers[0].0,
-        };
-        let visible = self.visible(val).to_vec();
-        let elem = Elem::Idx(Dim::constant(size), None);
-        Ok(Value::Tensor(self.emit(Form::AsIndex(val), elem, visible, span)))
     }
 
     fn reshape(&mut self, val: Val, ty: &ast::Type, axes: &[ast::Axis], span: Span) -> Checking<Val> {

@@ -252,7 +252,7 @@ impl Checker<'_> {
     }
 
     /// Class labels that come as plain integers: positions on the axis that the parameter names, checked where data enters.
-    pub fn as_positions(&mut self, param: &ast::Param, val: Val, span: Span) -> Checking<Val> {
+    pub fn labels_as_positions(&mut self, param: &ast::Param, val: Val, span: Span) -> Checking<Val> {
         let ast::TypeKind::Index { .. } = &param.ty.kind else { return Ok(val) };
         let Elem::Of(DType::I64 | DType::I32 | DType::U8) = self.elem(val) else { return Ok(val) };
         let mut origin = val;

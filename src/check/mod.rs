@@ -19,6 +19,7 @@ mod index;
 mod item;
 mod kind;
 mod optimize;
+mod positions;
 mod program;
 mod read;
 pub mod rules;

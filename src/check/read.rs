@@ -178,7 +178,7 @@ impl Checker<'_> {
 
     /// A read at an expression lies inside the axis for every value of its binders, or it is refused.
     /// Where a later use decides a binder's range, the proof waits until its scope closes.
-    fn prove_in_range(&mut self, point: &Point, axis: AxisVar, span: Span) -> Checking<()> {
+    pub fn prove_in_range(&mut self, point: &Point, axis: AxisVar, span: Span) -> Checking<()> {
         if self.is_open(point, axis) {
             self.waiting.push(Waiting { point: point.clone(), axis, span });
             return Ok(());

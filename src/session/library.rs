@@ -1,16 +1,18 @@
 //! The library that every program sees: its files, as they lie in `stdlib/`, inside the binary.
 
 /// Module and text of each file. A file that is not listed here is no part of the library.
-pub const FILES: [(&str, &str); 12] = [
+pub const FILES: [(&str, &str); 14] = [
     ("activations", include_str!("../../stdlib/activations.nn")),
     ("convolutions", include_str!("../../stdlib/convolutions.nn")),
     ("graphs", include_str!("../../stdlib/graphs.nn")),
+    ("images", include_str!("../../stdlib/images.nn")),
     ("init", include_str!("../../stdlib/init.nn")),
     ("layers", include_str!("../../stdlib/layers.nn")),
     ("losses", include_str!("../../stdlib/losses.nn")),
     ("metrics", include_str!("../../stdlib/metrics.nn")),
     ("norms", include_str!("../../stdlib/norms.nn")),
     ("optim", include_str!("../../stdlib/optim.nn")),
+    ("pooling", include_str!("../../stdlib/pooling.nn")),
     ("recurrent", include_str!("../../stdlib/recurrent.nn")),
     ("schedules", include_str!("../../stdlib/schedules.nn")),
     ("transformers", include_str!("../../stdlib/transformers.nn")),

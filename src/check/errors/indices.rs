@@ -157,8 +157,8 @@ pub fn literal_position(span: Span, value: &Dim, size: &Dim) -> Diagnostic {
 }
 
 pub fn no_known_positions(span: Span, ty: Span) -> Diagnostic {
-    Diagnostic::error(Code(436), "only whole numbers that are known become positions, on an axis whose size is known")
+    Diagnostic::error(Code(436), "no positions on this axis")
         .label(ty, "every position lies in its range, by construction")
         .label(span, "not known to lie in it")
-        .help("positions come from data (a parameter of type Idx[N]), from argmax, argsort or a binder, or are written: [0, 2, 1] as Idx[3]")
+        .help("what is written out, `[0, 2, 1] as Idx[3]`, must be whole numbers inside of a size that is known; computed numbers, `floor(u) as Idx[N]`, are moved to the nearer end")
 }

@@ -361,6 +361,18 @@ impl Walk<'_> {
         if a.is_empty() && b.is_empty() {
             return false;
         }
+        // A number that stays as it is where positions are translated, `i % 2`, may be compared with any other.
+        for (side, other) in [(left, b), (right, a)] {
+            if let Form::Number(point) = &self.core.vals[side].form
+                && other.is_empty()
+                && point.as_axis().is_none()
+            {
+                for root in self.roots.of_axes(&point.axes()) {
+                    self.unmoved(point, root, val);
+                }
+                return true;
+            }
+        }
         let both: BTreeSet<Root> = a.iter().chain(b).copied().collect();
         // Two positions of one axis are equal or not, whatever their order. Against a number, the number counts.
         match a == b && *a_plain && *b_plain {
