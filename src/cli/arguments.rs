@@ -70,6 +70,10 @@ pub enum Command {
     Verify(VerifyArguments),
     /// Try the language line by line
     Repl(ReplArguments),
+    /// Begin a program: a folder with one that trains
+    New(NewArguments),
+    /// Draw a model: its layers, and what flows between them
+    Graph(GraphArguments),
     /// Format files
     Fmt(FmtArguments),
     /// Explain an error code, with a wrong and a right program; without one list them all
@@ -276,6 +280,23 @@ pub struct TestArguments {
     /// Run the tests in the interpreter
     #[arg(long)]
     pub interpret: bool,
+}
+
+#[derive(Args)]
+pub struct NewArguments {
+    /// The folder to make; its last part names the program
+    #[arg(value_name = "NAME")]
+    pub folder: PathBuf,
+}
+
+#[derive(Args)]
+pub struct GraphArguments {
+    /// The program; `FILE:NAME` picks a definition
+    #[arg(value_name = "FILE[:NAME]")]
+    pub target: Target,
+    /// The picture: *.svg, or *.dot for Graphviz [default: NAME.svg]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -11,7 +11,9 @@ mod console;
 mod eval;
 mod explain;
 mod fmt;
+mod graph;
 mod library;
+mod new;
 mod prepare;
 mod progress;
 mod run;
@@ -69,6 +71,8 @@ fn execute(cli: Cli) -> u8 {
         Command::Eval(arguments) => eval::eval(&cli.global, arguments, &mut console),
         Command::Bench(arguments) => bench::bench(&cli.global, arguments, &mut console),
         Command::Test(arguments) => test::test(&cli.global, arguments, &mut console),
+        Command::New(arguments) => new::new(&cli.global, arguments, &mut console),
+        Command::Graph(arguments) => graph::graph(&cli.global, arguments, &mut console),
         Command::Fmt(arguments) => fmt::fmt(&cli.global, arguments, &mut console),
         Command::Verify(arguments) => verify::verify(&cli.global, arguments, &mut console),
         Command::Repl(arguments) => Ok(repl::run(&Options {

@@ -249,6 +249,57 @@ fn an_interrupted_training_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_new_program_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| nnc(folder.path(), arguments);
+    assert_eq!(run(&["new", "pets"]).code, 0);
+    for arguments in [
+        &["check", "pets/pets.nn"][..],
+        &["fmt", "--check", "pets/pets.nn"],
+        &["test", "pets/pets.nn"],
+        &["train", "pets/pets.nn", "--epochs", "1"],
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.code, 0, "{arguments:?}\n{}{}", ran.out, ran.err);
+    }
+    fails(&run(&["new", "pets"]), 3, &["pets"]);
+    fails(&run(&["new", "a b"]), 2, &["letters"]);
+    fails(&run(&["new", "none/of/these"]), 3, &["none/of/these"]);
+}
+
+#[test]
+fn a_model_is_drawn() {
+    let folder = folder(
+        "model m(x: f32[4], y: f32[4]) -> f32[4] {
+  let z = 2 * x + y
+  let h = z |> stack(3, linear(4))
+  relu(h + linear(4)(z))
+}
+",
+    );
+    let run = |arguments: &[&str]| nnc(folder.path(), arguments);
+    let ran = run(&["graph", "a.nn", "-o", "m.dot"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let drawn = fs::read_to_string(folder.path().join("m.dot")).unwrap();
+    // One box for the sum, one for the stack with what it owns, and a way round it.
+    for part in [
+        "2 * x + y",
+        "stack(3, linear(4))\\nf32[4]\\n60 parameters",
+        "n0 -> n2",
+        "n1 -> n2",
+        "n2 -> n3",
+        "n2 -> n4",
+    ] {
+        assert!(drawn.contains(part), "no {part} in {drawn}");
+    }
+    assert_eq!(run(&["graph", "a.nn"]).code, 0);
+    let drawn = fs::read_to_string(folder.path().join("m.svg")).unwrap();
+    assert!(drawn.starts_with("<?xml") && drawn.ends_with("</svg>"), "{drawn}");
+    fails(&run(&["graph", "a.nn", "-o", "m.png"]), 2, &["m.png", "*.svg"]);
+    fails(&run(&["graph", "a.nn", "-o", "none/m.svg"]), 3, &["none/m.svg"]);
+}
+
+#[test]
 fn tests_tell_both_sides() {
     let folder = folder(
         "test \"right\" { assert relu(-1.0) ~= 0.0 }\ntest \"wrong\" { assert relu([1.0, 2.0]) ~= [1.0, 3.0] }\n",
