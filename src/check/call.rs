@@ -28,10 +28,24 @@ impl Args {
     }
 }
 
-/// `fn windows(n: dim, k: dim) -> dim`: a function of sizes, which types may use.
-pub fn gives_size(def: &ast::Def) -> bool {
-    let of_sizes = |ty: &ast::Type| matches!(&ty.kind, TypeKind::Named { name, axes } if name.name == "dim" && axes.is_empty());
-    def.head == Head::Fn && def.statics.is_empty() && def.result.as_ref().is_some_and(of_sizes)
+/// `fn windows(n: dim, k: dim) -> dim`: a function of sizes. All that its one group takes is known when compiling; types may use its
+/// result where that is a dim.
+pub fn is_of_sizes(def: &ast::Def) -> bool {
+    let named = |ty: &ast::Type, names: &[&str]| matches!(&ty.kind, TypeKind::Named { name, axes } if axes.is_empty() && names.contains(&&*name.name));
+    let known = |ty: &ast::Type| {
+        named(ty, &["dim", "axis", "bool", "str", "f32"])
+            || matches!(ty.kind, TypeKind::List(_) | TypeKind::Fn { .. } | TypeKind::Layer)
+    };
+    let sized = def.result.as_ref().is_some_and(gives_size)
+        || def.tensors.iter().any(|param| named(&param.ty, &["dim", "axis"]));
+    def.head == Head::Fn
+        && def.statics.is_empty()
+        && sized
+        && def.tensors.iter().all(|param| known(&param.ty))
+}
+
+fn gives_size(result: &ast::Type) -> bool {
+    matches!(&result.kind, TypeKind::Named { name, axes } if name.name == "dim" && axes.is_empty())
 }
 
 impl Checker<'_> {
@@ -331,7 +345,7 @@ impl Checker<'_> {
         args: Vec<Placed>,
         span: Span,
     ) -> Checking<Value> {
-        if gives_size(def) {
+        if is_of_sizes(def) {
             return self.apply_to_sizes(func, def, scope, args, span);
         }
         if args.len() != def.tensors.len() {
@@ -396,6 +410,9 @@ impl Checker<'_> {
                 let value = cx.eval(default)?;
                 let value = cx.static_value(param, value, param.span)?;
                 cx.bind(param.name.name.clone(), value);
+            }
+            if !def.result.as_ref().is_some_and(gives_size) {
+                return cx.body_of(&def);
             }
             if let Some(constraint) = &def.constraint {
                 cx.assume_constraint(constraint)?;

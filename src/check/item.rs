@@ -8,7 +8,7 @@ use nn_grammar::ast::{self, AxisKind, Head, TypeKind};
 use crate::axes::Dim;
 use crate::base::{Name, Span};
 
-use super::call::gives_size;
+use super::call::is_of_sizes;
 use super::core::*;
 use super::errors;
 use super::kind::Kind;
@@ -37,7 +37,7 @@ pub fn can_be_checked_alone(def: &ast::Def, given: &[(Name, Value)]) -> Alone {
     let known = def.result.as_ref().is_none_or(|result| {
         packs(result).all(|pack| def.tensors.iter().any(|param| packs(&param.ty).any(|other| other == pack)))
     });
-    if def.statics.iter().all(symbolic) && tensors && known && !gives_size(def) {
+    if def.statics.iter().all(symbolic) && tensors && known && !is_of_sizes(def) {
         Alone::Yes
     } else {
         Alone::WhenUsed

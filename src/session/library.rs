@@ -1,8 +1,9 @@
 //! The library that every program sees: its files, as they lie in `stdlib/`, inside the binary.
 
 /// Module and text of each file. A file that is not listed here is no part of the library.
-pub const FILES: [(&str, &str); 14] = [
+pub const FILES: [(&str, &str); 16] = [
     ("activations", include_str!("../../stdlib/activations.nn")),
+    ("blocks", include_str!("../../stdlib/blocks.nn")),
     ("convolutions", include_str!("../../stdlib/convolutions.nn")),
     ("graphs", include_str!("../../stdlib/graphs.nn")),
     ("images", include_str!("../../stdlib/images.nn")),
@@ -13,6 +14,7 @@ pub const FILES: [(&str, &str); 14] = [
     ("norms", include_str!("../../stdlib/norms.nn")),
     ("optim", include_str!("../../stdlib/optim.nn")),
     ("pooling", include_str!("../../stdlib/pooling.nn")),
+    ("random", include_str!("../../stdlib/random.nn")),
     ("recurrent", include_str!("../../stdlib/recurrent.nn")),
     ("schedules", include_str!("../../stdlib/schedules.nn")),
     ("transformers", include_str!("../../stdlib/transformers.nn")),
