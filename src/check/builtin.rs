@@ -42,6 +42,8 @@ pub enum Builtin {
     Uniform,
     Normal,
     GlobalNorm,
+    Npz,
+    Text,
 }
 
 const NAMED: &[(&str, Builtin)] = &[
@@ -76,6 +78,8 @@ const NAMED: &[(&str, Builtin)] = &[
     ("len", Builtin::Len),
     ("enumerate", Builtin::Enumerate),
     ("global_norm", Builtin::GlobalNorm),
+    ("npz", Builtin::Npz),
+    ("text", Builtin::Text),
     ("random.uniform", Builtin::Uniform),
     ("random.normal", Builtin::Normal),
     ("max", Builtin::Reduce(Reducer::Max)),
@@ -280,6 +284,10 @@ impl Checker<'_> {
                 self.binary(ast::BinaryOp::Add, scaled, low.0, span)
             }
             Builtin::Normal => self.random(Draw::Normal, args, span),
+            Builtin::Npz | Builtin::Text => {
+                let (path, place) = args.positional.remove(0);
+                self.whole_arrays(name, path, place)
+            }
             Builtin::GlobalNorm => match args.positional.remove(0) {
                 (Value::Tensor(gradient), _) => self.global_norm(gradient, span),
                 (_, place) => self.fail(errors::gradients_of_an_optimizer(place)),

@@ -11,6 +11,7 @@ use crate::ops::ScalarFn;
 use crate::tensor::DType;
 
 use super::core::*;
+use super::data::Files;
 use super::errors;
 use super::kind::Kind;
 use super::program::{Program, Scope};
@@ -156,6 +157,8 @@ pub struct Checker<'p> {
     pub recursive: bool,
     /// Statics without a value have been made symbolic: the core cannot be compiled.
     pub open: bool,
+    /// What a train or test block reads.
+    pub files: Files<'p>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -215,7 +218,13 @@ impl<'p> Checker<'p> {
             gradient_norm: None,
             recursive: false,
             open: false,
+            files: Files::default(),
         }
+    }
+
+    /// Whether what is evaluated stands in no loop and is mapped over nothing.
+    pub fn at_top(&self) -> bool {
+        self.blocks.len() == 1 && self.ambient.is_empty()
     }
 
     // ---- errors ------------------------------------------------------------------------------

@@ -4,32 +4,19 @@ use std::rc::Rc;
 
 use nn_grammar::ast::{self, ClauseKind, ExprKind};
 
-use crate::axes::{Dim, DimVar};
+use crate::axes::DimVar;
 use crate::base::{Name, Span};
 use crate::diag::Diagnostic;
-use crate::tensor::DType;
 
 use super::core::*;
+pub use super::data::{DataInput, DataSource, Header, Headers};
 use super::errors;
+pub use super::expect::{Expectation, Figure};
 pub use super::optimize::below;
 use super::optimize::labelled;
 use super::program::{Named, Program, Scope};
 use super::state::{Checker, Checking, Frame, Mode, Owner, Reported};
-use super::value::{Field, Num, Value};
-
-/// What a data file holds, read from its header.
-#[derive(Clone, Debug, Default)]
-pub struct Header {
-    /// Name, element type and shape of each array.
-    pub arrays: Vec<(Name, DType, Vec<usize>)>,
-    /// How many different characters a text has.
-    pub symbols: Option<usize>,
-}
-
-/// Reads the headers of data files.
-pub trait Headers {
-    fn header(&self, source: &DataSource) -> Result<Header, Box<Diagnostic>>;
-}
+use super::value::{Num, Value};
 
 /// What the command line sets.
 #[derive(Clone, Debug, Default)]
@@ -40,26 +27,6 @@ pub struct Overrides {
     pub batch: Option<usize>,
 }
 
-/// A file that a train block reads.
-#[derive(Clone, Debug)]
-pub struct DataSource {
-    pub binding: Name,
-    /// `npz` or `text`
-    pub format: Name,
-    pub path: Name,
-    /// The characters of a text's sample.
-    pub window: Option<usize>,
-    /// The path.
-    pub span: Span,
-}
-
-/// An input of both cores: an array of a data source.
-#[derive(Clone, Debug)]
-pub struct DataInput {
-    pub source: usize,
-    pub field: Name,
-}
-
 /// Which samples train and which test.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Split {
@@ -67,8 +34,16 @@ pub enum Split {
     None,
     /// Drawn at random with this seed.
     Fraction { test: f64, seed: u64 },
-    /// Chosen one by one: true for a test sample.
-    Chosen(Vec<bool>),
+    /// Chosen one by one.
+    Chosen(Vec<Side>),
+}
+
+/// What a sample is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Train,
+    Test,
+    Neither,
 }
 
 /// How an output of the evaluation adds up over batches.
@@ -88,12 +63,16 @@ pub struct TrainPlan {
     pub sources: Vec<DataSource>,
     /// In the order of both cores' inputs.
     pub inputs: Vec<DataInput>,
-    /// The dim of the samples, and how many there are.
-    pub samples: DimVar,
+    /// The dim of the samples, and how many there are. Without samples (`None`) the count is of the steps of an epoch.
+    pub samples: Option<DimVar>,
     pub count: usize,
     pub split: Split,
     pub batch: usize,
     pub epochs: usize,
+    /// How many steps there are in all, where `steps` says so. Without samples the last epoch alone may be short.
+    pub length: Option<u64>,
+    /// What the training is to reach.
+    pub expects: Vec<Expectation>,
     /// One for each optimizer, run in this order on each batch. Each owns all parameters, and the states of its own optimizer.
     pub steps: Vec<StepPlan>,
     /// Weights that are loaded before the first step.
@@ -124,6 +103,9 @@ pub struct InitPlan {
     pub only: Option<Name>,
     pub span: Span,
 }
+
+/// Passes over the samples, where nothing else is said.
+const EPOCHS: usize = 10;
 
 /// Checks a train block; the diagnostics hold warnings too.
 pub fn check_train(
@@ -161,18 +143,27 @@ pub fn check_train(
     if evaluate_done.is_err() {
         return (None, diagnostics);
     }
-    let batch = step.batch.unwrap_or(32);
+    let samples = evaluate.samples.is_some();
+    let batch = if samples { step.batch.unwrap_or(32) } else { 1 };
+    let length = step.steps;
+    // Without samples an epoch is a tenth of the steps.
+    let count = match (step.count, length) {
+        (Some(count), _) => count,
+        (None, length) => length.unwrap_or(EPOCHS as u64).div_ceil(EPOCHS as u64) as usize,
+    };
     steps.insert(0, step.step_plan());
     let plan = TrainPlan {
         name: train.name.as_ref().map_or_else(|| Name::new("train"), |name| name.name.clone()),
         span,
-        sources: evaluate.sources,
-        inputs: evaluate.inputs,
-        samples: DimVar::new("B"),
-        count: step.count.unwrap_or(0),
+        sources: evaluate.cx.files.sources,
+        inputs: evaluate.cx.files.inputs,
+        samples: samples.then(|| DimVar::new("B")),
+        count,
         split: step.split,
         batch,
-        epochs: step.epochs.unwrap_or(10),
+        epochs: step.epochs.unwrap_or(EPOCHS),
+        length: if step.epochs.is_some() { None } else { length },
+        expects: evaluate.expects,
         steps,
         inits: step.inits,
         evaluate: evaluate.cx.core,
@@ -185,21 +176,20 @@ pub fn check_train(
 pub(super) struct TrainWalk<'a> {
     pub(super) cx: Checker<'a>,
     train: Rc<ast::Train>,
-    headers: &'a dyn Headers,
     overrides: &'a Overrides,
-    sources: Vec<DataSource>,
-    inputs: Vec<DataInput>,
-    samples: Option<AxisVar>,
-    count: Option<usize>,
+    pub(super) samples: Option<AxisVar>,
+    pub(super) count: Option<usize>,
     split: Split,
     batch: Option<usize>,
     epochs: Option<usize>,
+    steps: Option<u64>,
+    expects: Vec<Expectation>,
     /// Which optimizer's step is walked.
     pub(super) turn: usize,
     pub(super) losses: Vec<Loss>,
     pub(super) inits: Vec<InitPlan>,
     pub(super) every: u64,
-    measures: Vec<(Name, Weighting)>,
+    pub(super) measures: Vec<(Name, Weighting)>,
 }
 
 /// A loss of the batch.
@@ -227,19 +217,19 @@ impl<'a> TrainWalk<'a> {
         turn: usize,
     ) -> TrainWalk<'a> {
         let mut cx = Checker::new(program, mode);
+        cx.files.headers = Some(headers);
         cx.frame = Frame { scope: Some(scope), owner: Some(Owner::default()), ..Frame::default() };
         TrainWalk {
             cx,
             train: train.clone(),
-            headers,
             overrides,
-            sources: Vec::new(),
-            inputs: Vec::new(),
             samples: None,
             count: None,
             split: Split::None,
             batch: overrides.batch,
             epochs: overrides.epochs,
+            steps: None,
+            expects: Vec::new(),
             turn,
             losses: Vec::new(),
             inits: Vec::new(),
@@ -262,7 +252,7 @@ impl<'a> TrainWalk<'a> {
         if self.losses.is_empty() {
             return self.cx.fail(errors::train_without(span, "loss", "loss cross_entropy(net(d.x), d.y)"));
         }
-        if self.count.is_none() {
+        if self.count.is_none() && self.steps.is_none() {
             return self.cx.fail(errors::train_without(span, "data", "data d = npz(\"data/digits.npz\")"));
         }
         if self.cx.mode.training {
@@ -270,6 +260,8 @@ impl<'a> TrainWalk<'a> {
                 return self.cx.fail(errors::train_without(span, "optim", "optim adam(1e-3)"));
             };
             self.optimizer(value)?;
+        } else {
+            self.expects = self.expectations(&train)?;
         }
         Ok(())
     }
@@ -373,6 +365,13 @@ impl<'a> TrainWalk<'a> {
                 self.epochs.get_or_insert(count);
                 Ok(())
             }
+            "steps" => {
+                let count = self.count_of(value)?;
+                self.steps.get_or_insert(count as u64);
+                Ok(())
+            }
+            // It names measures, which may stand behind it.
+            "expect" => Ok(()),
             "init" => self.init(word, name, value),
             _ => self.cx.fail(errors::unknown_clause(word)),
         }
@@ -407,87 +406,6 @@ impl<'a> TrainWalk<'a> {
         }
     }
 
-    /// `data d = npz("digits.npz")`: a record of arrays whose first axis is the samples. `text("plays.txt", window: 64)` has `x`, the
-    /// characters of each window, `y`, those that follow each of them, and the number of `symbols`.
-    fn data(&mut self, name: Option<&ast::Ident>, value: &ast::Expr) -> Checking<()> {
-        let (Some(name), ExprKind::Call { callee, args }) = (name, &value.kind) else {
-            return self.cx.fail(errors::data_form(value.span));
-        };
-        let (Some(format), [ast::Arg { label: None, value: path, .. }, options @ ..]) =
-            (callee.as_name(), args.as_slice())
-        else {
-            return self.cx.fail(errors::data_form(value.span));
-        };
-        let (ExprKind::Str(written), place) = (&path.kind, path.span) else {
-            return self.cx.fail(errors::data_form(value.span));
-        };
-        let window = match options {
-            [] if format.name == "text" => return self.cx.fail(errors::text_without_window(value.span)),
-            [] => None,
-            [ast::Arg { label: Some(label), value, .. }]
-                if format.name == "text" && label.name == "window" =>
-            {
-                Some(self.count_of(value)?)
-            }
-            [option, ..] => return self.cx.fail(errors::unknown_data_option(option.span, &format.name)),
-        };
-        let source = DataSource {
-            binding: name.name.clone(),
-            format: format.name.clone(),
-            path: written.clone(),
-            window,
-            span: place,
-        };
-        let header = match self.headers.header(&source) {
-            Ok(header) => header,
-            Err(diagnostic) => return self.cx.fail(*diagnostic),
-        };
-        let Some(count) = header.arrays.iter().find_map(|(_, _, shape)| shape.first().copied()) else {
-            return self.cx.fail(errors::data_without_samples(place, written));
-        };
-        if let Some(before) = self.count
-            && before != count
-        {
-            return self.cx.fail(errors::data_counts_differ(place, before, count));
-        }
-        self.count = Some(count);
-        let samples = match self.samples {
-            Some(axis) => axis,
-            None => {
-                let kind = Some((super::kind::Kind::Set, value.span));
-                let axis = self.cx.introduce_axis_root(Name::new("B"), kind, value.span);
-                self.cx.bind("B", Value::Num(Num { axis: Some(axis), ..Num::dim(Dim::var("B")) }));
-                *self.samples.insert(axis)
-            }
-        };
-        self.sources.push(source);
-        let source = self.sources.len() - 1;
-        let mut fields = Vec::new();
-        if let Some(symbols) = header.symbols {
-            let value = Value::Num(Num::constant(symbols as i64));
-            fields.push(Field { label: Some(Name::new("symbols")), value });
-        }
-        for (field, dtype, shape) in header.arrays {
-            if shape.first() != Some(&count) {
-                continue;
-            }
-            let mut axes = vec![samples];
-            for &size in &shape[1..] {
-                axes.push(self.cx.fresh_axis(size.to_string(), Some(Dim::constant(size as i64)), place));
-            }
-            let dtype = match dtype {
-                DType::F32 | DType::F64 | DType::F16 | DType::BF16 => self.cx.float(),
-                other => other,
-            };
-            let label = Name::new(format!("{}.{field}", name.name));
-            let val = self.cx.input(label, Elem::Of(dtype), axes, place);
-            self.inputs.push(DataInput { source, field: field.clone() });
-            fields.push(Field { label: Some(field), value: Value::Tensor(val) });
-        }
-        self.cx.bind(name.name.clone(), Value::Tuple(fields.into()));
-        Ok(())
-    }
-
     /// `split (train: 0.8, test: 0.2, seed: 0)` or `split (test: fn(i) => i % 5 == 0)`
     fn split(&mut self, value: &ast::Expr) -> Checking<()> {
         let evaluated = self.cx.eval(value)?;
@@ -503,25 +421,18 @@ impl<'a> TrainWalk<'a> {
                 return self.cx.fail(errors::split_form(value.span));
             }
         }
-        match field("test") {
-            // The rule is applied once, when the training step is checked.
-            Some(Value::Func(_)) if !self.cx.mode.training => Ok(()),
-            Some(Value::Func(rule)) => {
-                let Some(count) = self.count else {
-                    return self.cx.fail(errors::split_before_data(value.span));
-                };
-                let mut chosen = Vec::with_capacity(count);
-                for index in 0..count {
-                    let vals = self.cx.core.vals.len();
-                    let number = Value::Num(Num::constant(index as i64));
-                    match self.cx.apply(&rule, vec![(number, value.span)], value.span)? {
-                        Value::Bool(test) if self.cx.core.vals.len() == vals => chosen.push(test),
-                        _ => return self.cx.fail(errors::split_form(value.span)),
-                    }
-                }
-                self.split = Split::Chosen(chosen);
-                Ok(())
+        match (field("train"), field("test")) {
+            // The rules are applied once, when the training step is checked.
+            (Some(Value::Func(_)), _) | (_, Some(Value::Func(_))) if !self.cx.mode.training => return Ok(()),
+            (train @ (None | Some(Value::Func(_))), test @ Some(Value::Func(_)))
+            | (train @ Some(Value::Func(_)), test @ None) => {
+                let sides = self.sides(train, test, value.span)?;
+                self.split = Split::Chosen(sides);
+                return Ok(());
             }
+            _ => {}
+        }
+        match field("test") {
             Some(Value::Num(test)) => {
                 let seed = match field("seed") {
                     None => Some(0),
@@ -546,6 +457,36 @@ impl<'a> TrainWalk<'a> {
                 }
             }
             _ => self.cx.fail(errors::split_form(value.span)),
+        }
+    }
+
+    /// What each sample is for, by rules: without one of them it is the rest.
+    fn sides(&mut self, train: Option<Value>, test: Option<Value>, span: Span) -> Checking<Vec<Side>> {
+        let Some(count) = self.count else {
+            return self.cx.fail(errors::split_before_data(span));
+        };
+        let mut sides = Vec::with_capacity(count);
+        for index in 0..count {
+            let trains = self.chosen(train.as_ref(), index, span)?;
+            let tests = self.chosen(test.as_ref(), index, span)?;
+            sides.push(match (trains, tests) {
+                (Some(true), Some(true)) => return self.cx.fail(errors::split_overlaps(span, index)),
+                (_, Some(true)) | (Some(false), None) => Side::Test,
+                (Some(true), _) | (None, _) => Side::Train,
+                (Some(false), Some(false)) => Side::Neither,
+            });
+        }
+        Ok(sides)
+    }
+
+    /// Whether a rule chooses the sample of this number.
+    fn chosen(&mut self, rule: Option<&Value>, index: usize, span: Span) -> Checking<Option<bool>> {
+        let Some(Value::Func(rule)) = rule else { return Ok(None) };
+        let vals = self.cx.core.vals.len();
+        let number = Value::Num(Num::constant(index as i64));
+        match self.cx.apply(rule, vec![(number, span)], span)? {
+            Value::Bool(chosen) if self.cx.core.vals.len() == vals => Ok(Some(chosen)),
+            _ => self.cx.fail(errors::split_form(span)),
         }
     }
 

@@ -271,7 +271,7 @@ pub struct OverrideArguments {
 
 #[derive(Args)]
 pub struct TestArguments {
-    /// The program
+    /// The program; of a folder, all programs in it and below
     #[arg(value_name = "FILE", required_unless_present = "std", conflicts_with = "std")]
     pub file: Option<Target>,
     /// Run the tests of the library
@@ -280,6 +280,15 @@ pub struct TestArguments {
     /// Run the tests in the interpreter
     #[arg(long)]
     pub interpret: bool,
+    /// Train each block that expects something, too, and print figures against expectations
+    #[arg(long, conflicts_with_all = ["interpret", "std"])]
+    pub full: bool,
+    /// With how many seeds each block is trained
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..), requires = "full")]
+    pub seeds: u16,
+    /// The first of them
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "full")]
+    pub seed: u64,
 }
 
 #[derive(Args)]

@@ -51,7 +51,10 @@ pub fn compile(global: &Global, arguments: &CompileArguments, console: &mut Cons
     let unit = session::compile(core, Part::Body, &settings.dims, &settings, &mut timings).map_err(fail)?;
     prepared.session.timings = timings;
     let dims: BTreeMap<_, _> = match &item.plan {
-        Some(plan) => [(plan.samples.clone(), plan.batch.min(plan.count) as i64)].into(),
+        Some(plan) => {
+            let batch = plan.batch.min(plan.count) as i64;
+            plan.samples.iter().map(|samples| (samples.clone(), batch)).collect()
+        }
         None => settings.dims.clone(),
     };
     let summary: Summary = summarise(core, &item.name, &unit, &settings.dims, &dims);

@@ -11,6 +11,7 @@ mod console;
 mod eval;
 mod explain;
 mod fmt;
+mod full;
 mod graph;
 mod library;
 mod new;

@@ -52,18 +52,21 @@ impl Drop for Progress<'_> {
 impl Watcher for Progress<'_> {
     fn begin(&mut self, begin: &Begin) {
         self.begin = Some(begin.clone());
-        self.line(format!(
-            "{}: {} parameters, {} samples to train, {} to test, batch {}",
-            begin.name, begin.parameters, begin.train_samples, begin.test_samples, begin.batch
-        ));
+        let what = match begin.samples {
+            Some((train, test)) => {
+                format!("{train} samples to train, {test} to test, batch {}", begin.batch)
+            }
+            None => format!("{} steps", begin.steps),
+        };
+        self.line(format!("{}: {} parameters, {what}", begin.name, begin.parameters));
         if !stderr().is_terminal() || self.console.json {
             return;
         }
         let style = ProgressStyle::with_template("{prefix} {bar:24} {msg}  {eta} left");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-        let steps = (begin.epochs * begin.steps_per_epoch) as u64;
-        self.bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr()).with_style(style);
-        self.bar.set_position((begin.done * begin.steps_per_epoch) as u64);
+        let target = ProgressDrawTarget::stderr();
+        self.bar = ProgressBar::with_draw_target(Some(begin.steps), target).with_style(style);
+        self.bar.set_position(begin.done);
         self.bar.reset_eta();
     }
 
@@ -73,10 +76,11 @@ impl Watcher for Progress<'_> {
             return;
         }
         self.drawn = Instant::now();
-        self.bar.set_position(((step.epoch - 1) * begin.steps_per_epoch + step.step_in_epoch) as u64);
+        self.bar.set_position(step.step);
         self.bar.set_prefix(format!("epoch {}/{}", step.epoch, begin.epochs));
         let rate = thousands(step.samples_per_second);
-        self.bar.set_message(format!("loss {:.4}  {}{rate} samples/s", step.loss, self.measured));
+        let unit = unit(begin);
+        self.bar.set_message(format!("loss {:.4}  {}{rate} {unit}/s", step.loss, self.measured));
     }
 
     fn epoch(&mut self, epoch: &EpochEnd) {
@@ -87,14 +91,20 @@ impl Watcher for Progress<'_> {
         self.measured = if others.is_empty() { String::new() } else { measures(&others, 4) + "  " };
         let left = (epochs - epoch.epoch) as f64 * epoch.seconds;
         self.line(format!(
-            "epoch {:width$}/{epochs}  train loss {:.4}  test {}  {} samples/s  {} left",
+            "epoch {:width$}/{epochs}  train loss {:.4}  test {}  {} {}/s  {} left",
             epoch.epoch,
             epoch.loss,
             measures(&epoch.measured, 4),
             thousands(epoch.samples_per_second),
+            self.begin.as_ref().map_or("samples", unit),
             duration(left),
         ));
     }
+}
+
+/// What the speed of a training is counted in.
+fn unit(begin: &Begin) -> &'static str {
+    if begin.samples.is_some() { "samples" } else { "steps" }
 }
 
 /// `loss 0.1234  accuracy 0.9694`

@@ -1,69 +1,133 @@
 //! `nnc train`: compiles a train block's step, and runs it until it is done.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::check::train::TrainPlan;
 use crate::elaborate::Part;
 use crate::runtime::Pool;
-use crate::session::{self, What};
-use crate::train::{Dataset, Measured, Outcome, Trainer, errors, split};
+use crate::session::{self, Session, Settings, Timings, What};
+use crate::train::{Dataset, Measured, Outcome, Split, Trainer, Unit, Watcher, errors, split};
 
 use super::arguments::{Global, TrainArguments};
 use super::console::{Console, Stop};
 use super::prepare::{failed, prepare};
 use super::progress::{Progress, measures};
 
+/// A train block that can be run: for each seed anew.
+pub struct Block<'a> {
+    session: &'a Session,
+    plan: &'a TrainPlan,
+    inits: Vec<Unit>,
+    steps: Vec<Unit>,
+    evaluate: Unit,
+    data: Dataset,
+    pub split: Split,
+}
+
+/// How a block is run.
+pub struct Run<'a> {
+    pub seed: u64,
+    /// A seed that was asked for.
+    pub fixed_seed: bool,
+    pub resume: bool,
+    /// Where files go.
+    pub folder: &'a Path,
+    pub interrupted: &'a AtomicBool,
+}
+
+impl<'a> Block<'a> {
+    /// Reads a block's data and compiles its steps.
+    pub fn new(
+        session: &'a Session,
+        plan: &'a TrainPlan,
+        settings: &Settings,
+        timings: &mut Timings,
+    ) -> Result<Block<'a>, Stop> {
+        let fail = failed(session);
+        let on_disk = session.on_disk();
+        let split = split(plan).map_err(&fail)?;
+        let data = Dataset::load(plan, &|path, span| on_disk.path(path, span)).map_err(&fail)?;
+        let mut compile =
+            |core, part| session::compile(core, part, &settings.dims, settings, timings).map_err(&fail);
+        let mut compile_all =
+            |part| -> Result<Vec<_>, _> { plan.steps.iter().map(|step| compile(&step.core, part)).collect() };
+        let (steps, inits) = (compile_all(Part::Body)?, compile_all(Part::Init)?);
+        let evaluate = compile(&plan.evaluate, Part::Body)?;
+        Ok(Block { session, plan, inits, steps, evaluate, data, split })
+    }
+
+    pub fn train(&self, run: &Run<'_>, pool: &Pool, watcher: &mut dyn Watcher) -> Result<Outcome, Stop> {
+        let on_disk = self.session.on_disk();
+        let trainer = Trainer {
+            plan: self.plan,
+            inits: &self.inits,
+            steps: &self.steps,
+            locate: &|path, span| on_disk.path(path, span),
+            evaluate: &self.evaluate,
+            data: &self.data,
+            split: &self.split,
+            pool,
+            folder: run.folder,
+            seed: run.seed,
+            resume: run.resume,
+            fixed_seed: run.fixed_seed,
+            interrupted: run.interrupted,
+        };
+        trainer.run(watcher).map_err(failed(self.session))
+    }
+}
+
 pub fn train(global: &Global, arguments: &TrainArguments, console: &mut Console) -> Result<u8, Stop> {
     let mut settings = global.settings();
     settings.overrides = arguments.overrides.overrides(arguments.epochs);
     let prepared = prepare(&arguments.target, "train block", &[What::Train], &settings, console)?;
     let (session, item) = (&prepared.session, &prepared.item);
-    let fail = failed(session);
     let Some(plan) = &item.plan else { return Ok(1) };
-    let on_disk = session.on_disk();
-    let split = split(plan).map_err(&fail)?;
-    let data = Dataset::load(plan, &|path, span| on_disk.path(path, span)).map_err(&fail)?;
-    if plan.batch > split.train.len() && !console.json {
-        console.show(&session.sources, &[errors::short_batch(plan.span, plan.batch, split.train.len())]);
-    }
     let mut timings = session.timings;
-    let mut compile =
-        |core, part| session::compile(core, part, &settings.dims, &settings, &mut timings).map_err(&fail);
-    let mut compile_all =
-        |part| -> Result<Vec<_>, _> { plan.steps.iter().map(|step| compile(&step.core, part)).collect() };
-    let (steps, inits) = (compile_all(Part::Body)?, compile_all(Part::Init)?);
-    let evaluate = compile(&plan.evaluate, Part::Body)?;
+    let block = Block::new(session, plan, &settings, &mut timings)?;
+    if plan.batch > block.split.train.len() && !console.json {
+        console
+            .show(&session.sources, &[errors::short_batch(plan.span, plan.batch, block.split.train.len())]);
+    }
     console.timings(global.timings, &timings);
     let pool = pool(global)?;
     let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(plan.name.as_str()));
     let interrupted = interruption();
-    let trainer = Trainer {
-        plan,
-        inits: &inits,
-        steps: &steps,
-        locate: &|path, span| on_disk.path(path, span),
-        evaluate: &evaluate,
-        data: &data,
-        split: &split,
-        pool: &pool,
-        folder: &folder,
+    let run = Run {
         seed: arguments.seed.unwrap_or(0),
-        resume: arguments.resume,
         fixed_seed: arguments.seed.is_some(),
+        resume: arguments.resume,
+        folder: &folder,
         interrupted: &interrupted,
     };
-    let outcome = trainer.run(&mut Progress::new(console)).map_err(&fail)?;
+    let outcome = block.train(&run, &pool, &mut Progress::new(console))?;
     match outcome {
         Outcome::Finished { measured, weights } => {
+            let expected = plan.expects.iter().map(|expect| {
+                let (left, right) = (expect.left.value(&measured), expect.right.value(&measured));
+                (session.sources.slice(expect.span).to_owned(), left, right, expect.holds(&measured))
+            });
             if console.json {
-                let mut value = result(&measured, split.test.len());
+                let mut value = result(&measured, block.split.test.len());
                 value["weights"] = weights.display().to_string().into();
+                value["expected"] = expected
+                    .map(|(text, left, right, holds)| json!({"text": text, "left": left, "right": right, "holds": holds}))
+                    .collect();
                 console.json(&value);
             } else {
-                console.say(format!("{}  ({} test samples)", measures(&measured, 6), split.test.len()));
+                let of = match plan.samples {
+                    Some(_) => format!("  ({} test samples)", block.split.test.len()),
+                    None => String::new(),
+                };
+                console.say(format!("{}{of}", measures(&measured, 6)));
+                for (text, left, right, holds) in expected {
+                    let verdict = if holds { "holds" } else { "does not hold" };
+                    console.say(format!("expect {text}: {verdict} ({left:.6} and {right:.6})"));
+                }
                 console.say(format!("weights in {}", weights.display()));
             }
             Ok(0)
@@ -99,7 +163,7 @@ pub fn pool(global: &Global) -> Result<Pool, Stop> {
 }
 
 /// Becomes true at the first Ctrl-C; the second one ends the process.
-fn interruption() -> Arc<AtomicBool> {
+pub fn interruption() -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&interrupted);
     // Without a handler Ctrl-C ends the process at once, which the files survive.

@@ -9,7 +9,7 @@ use crate::axes::DimVar;
 use crate::base::{Name, Span};
 use crate::check::certificate::{Certificate, certify};
 use crate::check::core::Core;
-use crate::check::train::{TrainPlan, check_train};
+use crate::check::train::{DataInput, DataSource, TrainPlan, check_train};
 use crate::check::{
     Alone, Checker, Entry, Mode, Num, Scope, Value, can_be_checked_alone, errors as check_errors,
 };
@@ -56,6 +56,8 @@ pub struct Checked {
     /// What is proved of its axes.
     pub certificate: Option<Certificate>,
     pub plan: Option<Box<TrainPlan>>,
+    /// What a test block reads, in the order of its core's inputs.
+    pub files: (Vec<DataSource>, Vec<DataInput>),
     /// It has a static parameter without a value.
     pub when_used: bool,
     /// A static dim stayed a variable: nothing can be compiled.
@@ -125,6 +127,7 @@ impl Session {
             training: None,
             certificate: None,
             plan: None,
+            files: Default::default(),
             when_used: false,
             open: false,
         };
@@ -157,9 +160,12 @@ impl Session {
                 }
             }
             Entry::Test(test) => {
+                let headers = self.on_disk();
                 let mut checker = Checker::new(&self.program, self.mode(settings, false));
+                checker.files.headers = Some(&headers);
                 let done = checker.test(test, scope);
                 found.all(std::mem::take(&mut checker.diagnostics));
+                item.files = (checker.files.sources, checker.files.inputs);
                 item.core = done.is_ok().then_some(checker.core);
             }
         }

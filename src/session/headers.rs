@@ -43,6 +43,11 @@ impl Headers for OnDisk<'_> {
                     .to_vec();
                 Ok(Header { arrays, symbols: Some(text.vocabulary.len()) })
             }
+            ("text", None) => {
+                let (vocabulary, ids) = text::load_characters(&path).map_err(unreadable)?;
+                let array = (Name::new("x"), ids.dtype(), ids.shape().to_vec());
+                Ok(Header { arrays: vec![array], symbols: Some(vocabulary.len()) })
+            }
             _ => Err(Box::new(errors::unknown_data_format(span, &source.format))),
         }
     }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::Span;
-use crate::check::core::InputInfo;
-use crate::check::train::{self as plan, TrainPlan};
+use crate::check::core::{Core, InputInfo};
+use crate::check::train::{self as plan, DataInput, DataSource, TrainPlan};
 use crate::diag::Diagnostic;
 use crate::formats::{npz, text};
 use crate::runtime::{Array, OutOfMemory};
@@ -19,10 +19,11 @@ pub struct Dataset {
     pub count: usize,
 }
 
-/// One array of the data: a row for each sample.
+/// One array of the data: a row for each sample, or one that is the same for all.
 struct Field {
     dtype: DType,
-    /// Elements of a row.
+    whole: bool,
+    /// Elements of a row, or of the whole.
     row: usize,
     bytes: Vec<u8>,
 }
@@ -47,32 +48,14 @@ impl Dataset {
         let mut fields = Vec::new();
         for (index, input) in plan.inputs.iter().enumerate() {
             let source = &plan.sources[input.source];
-            let file = locate(&source.path, source.span);
-            let (step, evaluate) = (&plan.steps[0].core.inputs[index], &plan.evaluate.inputs[index]);
-            let array = match source.window {
-                None => npz::load(&file, &input.field),
-                Some(window) => text::load_windows(&file, window).map(|text| match &*input.field {
-                    "y" => text.following,
-                    _ => text.characters,
-                }),
-            };
-            let array = array.map_err(|error| Box::new(errors::unreadable(source.span, &error)))?;
-            let shape: Option<Vec<i64>> =
-                step.axes[1..].iter().map(|&axis| plan.steps[0].core.size(axis).as_const()).collect();
-            let row: Vec<usize> = shape.unwrap_or_default().into_iter().map(|size| size as usize).collect();
-            if array.shape().first() != Some(&plan.count) || array.shape()[1..] != row {
-                return Err(Box::new(errors::data_changed(source.span, &file, &input.field)));
-            }
-            check_labels(&array, &[step, evaluate], &file, &input.field, source.span)?;
-            // After the conversion: what is finite in f64 may be infinite in f32.
-            let array = array.cast(step.elem.dtype());
-            if !array.all_finite() {
-                let at = array.first_non_finite().unwrap_or_default();
-                let value = value_at(&array, &at);
-                return Err(Box::new(errors::not_finite(source.span, &file, &input.field, &at, value)));
-            }
+            let (step, evaluate) = (&plan.steps[0].core, &plan.evaluate);
+            let infos = [&step.inputs[index], &evaluate.inputs[index]];
+            let count = (!source.whole).then_some(plan.count);
+            let array = array(source, &input.field, step, infos, count, locate)?;
+            let row = if source.whole { array.shape() } else { &array.shape()[1..] };
             fields.push(Field {
                 dtype: array.dtype(),
+                whole: source.whole,
                 row: row.iter().product(),
                 bytes: array.contiguous().to_le_bytes(),
             });
@@ -80,9 +63,17 @@ impl Dataset {
         Ok(Dataset { fields, count: plan.count })
     }
 
-    /// Arrays for `rows` samples, one for each field.
+    /// Arrays for `rows` samples, one for each field; whole arrays are filled.
     pub fn batch(&self, rows: usize) -> Result<Vec<Array>, OutOfMemory> {
-        self.fields.iter().map(|field| Array::zeros(field.dtype, field.row * rows)).collect()
+        let array = |field: &Field| {
+            let mut array =
+                Array::zeros(field.dtype, if field.whole { field.row } else { field.row * rows })?;
+            if field.whole {
+                array.bytes_mut().copy_from_slice(&field.bytes);
+            }
+            Ok(array)
+        };
+        self.fields.iter().map(array).collect()
     }
 
     /// Copies these samples into arrays that [`Dataset::batch`] made for as many.
@@ -90,7 +81,7 @@ impl Dataset {
         for (field, array) in self.fields.iter().zip(batch) {
             let size = field.row * field.dtype.size();
             let target = array.bytes_mut();
-            if size == 0 {
+            if size == 0 || field.whole {
                 continue;
             }
             for (&row, place) in rows.iter().zip(target.chunks_exact_mut(size)) {
@@ -98,6 +89,59 @@ impl Dataset {
             }
         }
     }
+}
+
+/// The arrays that a test block reads, in the order of its core's inputs.
+///
+/// # Errors
+/// As [`Dataset::load`].
+pub fn whole_arrays(
+    (sources, inputs): &(Vec<DataSource>, Vec<DataInput>),
+    core: &Core,
+    locate: &dyn Fn(&str, Span) -> PathBuf,
+) -> Result<Vec<Tensor>, Box<Diagnostic>> {
+    let read = |(input, info): (&DataInput, &InputInfo)| {
+        array(&sources[input.source], &input.field, core, [info, info], None, locate)
+    };
+    inputs.iter().zip(&core.inputs).map(read).collect()
+}
+
+/// One array of a file, checked against its header of before and the labels that it is used as. With a count, this is what the first
+/// axis is.
+fn array(
+    source: &DataSource,
+    field: &str,
+    core: &Core,
+    infos: [&InputInfo; 2],
+    count: Option<usize>,
+    locate: &dyn Fn(&str, Span) -> PathBuf,
+) -> Result<Tensor, Box<Diagnostic>> {
+    let (file, span) = (locate(&source.path, source.span), source.span);
+    let array = match (&*source.format, source.window) {
+        ("text", None) => text::load_characters(&file).map(|(_, characters)| characters),
+        ("text", Some(window)) => text::load_windows(&file, window).map(|text| match field {
+            "y" => text.following,
+            _ => text.characters,
+        }),
+        _ => npz::load(&file, field),
+    };
+    let array = array.map_err(|error| Box::new(errors::unreadable(span, &error)))?;
+    let known = infos[0].axes.iter().skip(usize::from(count.is_some()));
+    let known: Option<Vec<i64>> = known.map(|&axis| core.size(axis).as_const()).collect();
+    let known = known.unwrap_or_default().into_iter().map(|size| size as usize);
+    let shape: Vec<usize> = count.into_iter().chain(known).collect();
+    if array.shape() != shape {
+        return Err(Box::new(errors::data_changed(span, &file, field)));
+    }
+    check_labels(&array, &infos, &file, field, span)?;
+    // After the conversion: what is finite in f64 may be infinite in f32.
+    let array = array.cast(infos[0].elem.dtype());
+    if !array.all_finite() {
+        let at = array.first_non_finite().unwrap_or_default();
+        let value = value_at(&array, &at);
+        return Err(Box::new(errors::not_finite(span, &file, field, &at, value)));
+    }
+    Ok(array)
 }
 
 /// Refuses labels beyond the classes.
@@ -158,14 +202,17 @@ pub fn split(plan: &TrainPlan) -> Result<Split, Box<Diagnostic>> {
             Split { train, test: order }
         }
         plan::Split::Chosen(chosen) => {
-            let (test, train) = (0..count).partition(|&index| chosen[index as usize]);
-            Split { train, test }
+            let of = |side| (0..count).filter(|&index| chosen[index as usize] == side).collect();
+            Split { train: of(plan::Side::Train), test: of(plan::Side::Test) }
         }
     };
     if split.train.is_empty() {
         return Err(Box::new(errors::no_training_samples(plan.span)));
     }
-    if split.test.is_empty() {
+    if plan.samples.is_none() {
+        // One measure for all that is there.
+        split.test = vec![0];
+    } else if split.test.is_empty() {
         split.test = split.train.clone();
     }
     Ok(split)

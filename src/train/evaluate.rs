@@ -1,6 +1,5 @@
 //! The loss and the metrics of a model on many samples.
 
-use crate::axes::DimVar;
 use crate::base::Name;
 use crate::check::train::{TrainPlan, Weighting};
 use crate::diag::Diagnostic;
@@ -37,7 +36,7 @@ pub fn evaluate(
             filled = rows.len();
         }
         data.gather(rows, &mut batch);
-        let outputs = unit.run(&sized(&plan.samples, rows.len()), &batch, store, Clock::default(), pool)?;
+        let outputs = unit.run(&sized(plan, rows.len()), &batch, store, Clock::default(), pool)?;
         for ((sum, (_, weighting)), output) in sums.iter_mut().zip(&plan.measures).zip(&outputs) {
             let value = scalar(output);
             *sum += match weighting {
@@ -51,8 +50,8 @@ pub fn evaluate(
 }
 
 /// The dims of a run on so many samples.
-pub fn sized(samples: &DimVar, count: usize) -> Dims {
-    Dims::from([(samples.clone(), count as i64)])
+pub fn sized(plan: &TrainPlan, count: usize) -> Dims {
+    plan.samples.iter().map(|samples| (samples.clone(), count as i64)).collect()
 }
 
 /// The one number of an array.

@@ -14,7 +14,7 @@ mod trainer;
 mod unit;
 
 pub use checkpoint::{Checkpoint, load_renamed, load_weights, save_weights};
-pub use data::{Dataset, Split, split};
+pub use data::{Dataset, Split, split, whole_arrays};
 pub use evaluate::{Measured, evaluate, sized as batch_dims};
 pub use measure::{Bench, KernelTime, Spread};
 pub use store::{Owned, Ownership, Store};

@@ -45,20 +45,20 @@ pub struct Trainer<'a> {
 pub struct Begin {
     pub name: String,
     pub parameters: usize,
-    pub train_samples: usize,
-    pub test_samples: usize,
+    /// How many train and how many test, where there are samples.
+    pub samples: Option<(usize, usize)>,
     pub batch: usize,
     pub epochs: usize,
-    /// Epochs that are done already.
-    pub done: usize,
-    pub steps_per_epoch: usize,
+    /// Steps of the whole training, and those that are done already.
+    pub steps: u64,
+    pub done: u64,
 }
 
 /// Where a training stands after a step. All numbers count from 1.
 #[derive(Clone, Copy, Debug)]
 pub struct StepEnd {
     pub epoch: usize,
-    pub step_in_epoch: usize,
+    pub step: u64,
     /// The mean of this epoch's steps so far.
     pub loss: f64,
     pub samples_per_second: f64,
@@ -123,30 +123,32 @@ impl Trainer<'_> {
             .map_err(|error| Box::new(errors::no_folder(self.folder, &error)))?;
         let batch = self.plan.batch.min(self.split.train.len());
         let steps_per_epoch = self.split.train.len().div_ceil(batch);
-        let (mut store, mut state) = self.start(&place, batch)?;
-        let done = (state.step / steps_per_epoch as u64) as usize;
+        let steps = self.plan.length.unwrap_or((self.plan.epochs * steps_per_epoch) as u64);
+        let epochs = steps.div_ceil(steps_per_epoch as u64) as usize;
+        let (mut store, mut state) = self.start(&place, batch, epochs)?;
+        let done = if state.step == steps { epochs } else { (state.step / steps_per_epoch as u64) as usize };
         let mut journal = Journal::open(&place.metrics, done).map_err(|error| io(&place.metrics, error))?;
         watcher.begin(&Begin {
             name: self.plan.name.to_string(),
             parameters: store.parameter_count(),
-            train_samples: self.split.train.len(),
-            test_samples: self.split.test.len(),
+            samples: self.plan.samples.as_ref().map(|_| (self.split.train.len(), self.split.test.len())),
             batch,
-            epochs: self.plan.epochs,
-            done,
-            steps_per_epoch,
+            epochs,
+            steps,
+            done: state.step,
         });
-        let clock = Clock { seed: state.seed, step: 0, steps: (self.plan.epochs * steps_per_epoch) as u64 };
+        let clock = Clock { seed: state.seed, step: 0, steps };
         let mut feed = Feed::new(self, batch)?;
         let mut measured = None;
         // The first epoch may be one that is resumed in its middle.
-        for epoch in done..self.plan.epochs {
+        for epoch in done..epochs {
             let good = Good::of(&store);
             let order = shuffled(&self.split.train, state.seed, epoch as u64);
             let first = (state.step - (epoch * steps_per_epoch) as u64) as usize;
             let begun = Instant::now();
-            let mut seen = 0;
-            for (index, rows) in order.chunks(batch).enumerate().skip(first) {
+            let (mut seen, mut behind) = (0, first * batch);
+            let left = (steps - state.step) as usize;
+            for (index, rows) in order.chunks(batch).enumerate().skip(first).take(left) {
                 let loss = feed.step(self, rows, &mut store, Clock { step: state.step, ..clock })?;
                 if !loss.is_finite() {
                     good.put_back(&mut store);
@@ -163,14 +165,17 @@ impl Trainer<'_> {
                 state.step += 1;
                 state.loss_sum += loss * rows.len() as f64;
                 seen += rows.len();
-                let so_far = (index * batch + rows.len()) as f64;
+                behind += rows.len();
                 watcher.step(&StepEnd {
                     epoch: epoch + 1,
-                    step_in_epoch: index + 1,
-                    loss: state.loss_sum / so_far,
+                    step: state.step,
+                    loss: state.loss_sum / behind as f64,
                     samples_per_second: rate(seen, begun),
                 });
-                if self.interrupted.load(Ordering::Relaxed) && index + 1 < steps_per_epoch {
+                if self.interrupted.load(Ordering::Relaxed)
+                    && index + 1 < steps_per_epoch
+                    && state.step < steps
+                {
                     state.save(&place.checkpoint, &store)?;
                     return Ok(Outcome::Interrupted {
                         checkpoint: place.checkpoint,
@@ -184,7 +189,7 @@ impl Trainer<'_> {
             let end = EpochEnd {
                 epoch: epoch + 1,
                 step: state.step,
-                loss: state.loss_sum / self.split.train.len() as f64,
+                loss: state.loss_sum / behind.max(1) as f64,
                 measured: now.clone(),
                 seconds,
                 samples_per_second,
@@ -194,7 +199,7 @@ impl Trainer<'_> {
             measured = Some(now);
             state.loss_sum = 0.0;
             state.save(&place.checkpoint, &store)?;
-            if self.interrupted.load(Ordering::Relaxed) && epoch + 1 < self.plan.epochs {
+            if self.interrupted.load(Ordering::Relaxed) && epoch + 1 < epochs {
                 return Ok(Outcome::Interrupted {
                     checkpoint: place.checkpoint,
                     epoch: epoch + 1,
@@ -212,13 +217,18 @@ impl Trainer<'_> {
     }
 
     /// Fresh tensors, or those of the checkpoint.
-    fn start(&self, place: &Place, batch: usize) -> Result<(Store, Checkpoint), Box<Diagnostic>> {
+    fn start(
+        &self,
+        place: &Place,
+        batch: usize,
+        epochs: usize,
+    ) -> Result<(Store, Checkpoint), Box<Diagnostic>> {
         let samples = self.split.train.len() as u64;
         let now = Checkpoint {
             seed: self.seed,
             batch: batch as u64,
             samples,
-            epochs: self.plan.epochs as u64,
+            epochs: epochs as u64,
             ..Checkpoint::default()
         };
         let mut store = initial(self.plan, self.inits, self.seed, self.pool)?;
@@ -285,7 +295,7 @@ impl Feed {
         let arrays = |rows: usize| -> Result<(Vec<Array>, Dims), Box<Diagnostic>> {
             let arrays =
                 trainer.data.batch(rows).map_err(|error| Box::new(errors::not_run(&error.into())))?;
-            Ok((arrays, sized(&trainer.plan.samples, rows)))
+            Ok((arrays, sized(trainer.plan, rows)))
         };
         let rest = trainer.split.train.len() % batch;
         let whole = arrays(batch)?;

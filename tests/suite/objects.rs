@@ -273,7 +273,7 @@ fn a_training_step_in_c_is_the_one_of_nnc() {
         std::fs::write(here.join(format!("x{index}")), images.to_le_bytes()).unwrap();
         std::fs::write(here.join(format!("y{index}")), labels.to_le_bytes()).unwrap();
         let arrays = [&images, &labels].map(|tensor| Array::from_tensor(tensor).unwrap());
-        let dims = [(plan.samples.clone(), batch as i64)].into();
+        let dims = plan.samples.iter().map(|samples| (samples.clone(), batch as i64)).collect();
         let clock = Clock { seed: 7, step: index as u64, steps: 3 };
         let loss = step.run(&dims, &arrays, &mut store, clock, &pool).unwrap();
         expected.extend_from_slice(loss[0].bytes());

@@ -7,16 +7,17 @@ use crate::diag::{Code, Diagnostic};
 
 use super::nearest;
 
-const CLAUSES: [&str; 9] = ["data", "split", "loss", "metric", "optim", "batch", "epochs", "init", "let"];
+const CLAUSES: [&str; 11] =
+    ["data", "split", "loss", "metric", "optim", "batch", "epochs", "steps", "init", "expect", "let"];
 
 pub fn unknown_clause(word: &ast::Ident) -> Diagnostic {
     let diagnostic = Diagnostic::error(Code(401), format!("`{word}` is no clause of a train block"))
         .label(word.span, "not a clause");
     match nearest(&word.name, CLAUSES) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-        None => {
-            diagnostic.help("the clauses are data, split, let, loss, metric, optim, batch, epochs and init")
-        }
+        None => diagnostic.help(
+            "the clauses are data, split, let, loss, metric, optim, batch, epochs, steps, init and expect",
+        ),
     }
 }
 
@@ -147,4 +148,40 @@ pub fn gradients_of_an_optimizer(span: Span) -> Diagnostic {
     Diagnostic::error(Code(419), "`global_norm` is of the gradients that an optimizer is given")
         .label(span, "no gradient of an optimizer")
         .help("optimizer clipped(lr: f32)(w: f32[..S], g: f32[..S]) -> f32[..S] = w - lr * g / max(global_norm(g), 1.0)")
+}
+
+/// `npz("…")` in a function or a model, or under a binder of a block.
+pub fn files_outside_of_blocks(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(442), "files are read by train and test blocks, outside of their loops")
+        .label(span, "not read here")
+        .help("let k = npz(\"data/karate.npz\") in the block, and pass k.x to what needs it")
+}
+
+pub fn split_overlaps(span: Span, index: usize) -> Diagnostic {
+    Diagnostic::error(Code(443), format!("sample {index} is to train and to test"))
+        .label(span, "both rules choose it")
+        .help("what is measured on samples that were learnt says little; let the rules exclude each other")
+}
+
+pub fn expect_form(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(444), "`expect` compares measures, by <, <=, > or >=")
+        .label(span, "no such comparison")
+        .help(
+            "write: expect accuracy >= 0.9, or expect residual >= plain + 0.1 for two metrics of these names",
+        )
+}
+
+pub fn unknown_measure(name: &ast::Ident, known: &[Name]) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code(445), format!("the train block has no measure `{name}`"))
+        .label(name.span, "not measured");
+    match nearest(&name.name, known.iter().map(Name::as_str)) {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None => diagnostic.help(format!("add it: metric {name} = …")),
+    }
+}
+
+pub fn which_measure(name: &ast::Ident) -> Diagnostic {
+    Diagnostic::error(Code(446), format!("there are two measures called `{name}`"))
+        .label(name.span, "which of them?")
+        .help(format!("give them names: metric first = {name}(…)"))
 }
