@@ -120,7 +120,7 @@ impl Compiler<'_> {
         };
         let (units, inits) = (compile(Part::Body)?, compile(Part::Init)?);
         let store = initial(plan, &inits, self.seed, pool).map_err(&fail)?;
-        let (dims, batch) = (batch_dims(&plan.samples, rows.len()), Some(rows.len()));
+        let (dims, batch) = (batch_dims(plan, rows.len()), Some(rows.len()));
         Ok(Subject { what: "a training step", units, arguments, store, dims, batch })
     }
 
