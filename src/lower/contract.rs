@@ -156,7 +156,7 @@ impl Lowering<'_> {
         let axes = self.free_axes(node);
         let order: Vec<Axis> = order.iter().copied().filter(|axis| axes.contains(axis)).collect();
         let home = self.temporary(self.resolve(node), order)?;
-        self.kernel(&[(node, home.clone())], &[])?;
+        self.early(node, |cx| cx.kernel(&[(node, home.clone())], &[]))?;
         let read = self.read(&home, &self.outer_place())?;
         Ok((home, read))
     }

@@ -74,6 +74,7 @@ pub struct Lowering<'g> {
 /// A scan that is being lowered.
 struct Turn {
     axis: Axis,
+    body: Region,
     var: StepVar,
     span: Span,
     /// The array 0, 1, 2 …, where a kernel wants the turn's number as a value.

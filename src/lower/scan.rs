@@ -3,6 +3,8 @@
 //! A carry has one buffer. The next carry is written into it by the kernel that computes it, where nothing reads the old one any more,
 //! else copied at the end of the turn. A yield is written into its slice: its home has the scan's axis, whose index is the turn.
 
+use std::collections::HashSet;
+
 use super::home::{Home, Storage};
 use super::{LowerError, Lowering, Turn, in_place};
 use crate::graph::{Axis, Node, Op, Scan};
@@ -56,7 +58,13 @@ impl Lowering<'_> {
 
         let var = StepVar::new(self.next_turn as usize);
         self.next_turn += 1;
-        self.turns.push(Turn { axis: scan.axis, var, span: graph.nodes[node].span, table: None });
+        self.turns.push(Turn {
+            axis: scan.axis,
+            body: scan.body,
+            var,
+            span: graph.nodes[node].span,
+            table: None,
+        });
         self.steps.push(Vec::new());
         let mut wanted: Vec<(Node, Home)> = Vec::new();
         for (home, result) in stacked.iter().zip(&body.results[scan.carries..]) {
@@ -124,6 +132,36 @@ impl Lowering<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Emits the steps that make something of a value alone: before the loops that do not change it.
+    pub(super) fn early<R>(&mut self, of: Node, emit: impl FnOnce(&mut Self) -> R) -> R {
+        let depth = self.depends_on_turns(of);
+        let (turns, steps) = (self.turns.split_off(depth), self.steps.split_off(depth + 1));
+        let result = emit(self);
+        self.turns.extend(turns);
+        self.steps.extend(steps);
+        result
+    }
+
+    /// How many of the loops around, from the outermost, have to run for a value to be there.
+    fn depends_on_turns(&self, of: Node) -> usize {
+        let mut depth = 0;
+        let mut todo = vec![of];
+        let mut seen = HashSet::new();
+        while let Some(node) = todo.pop() {
+            let node = self.resolve(node);
+            let data = &self.graph.nodes[node];
+            let made = |turn: &Turn| {
+                let body = &self.graph.regions[turn.body];
+                data.axes.contains(&turn.axis) || body.params.contains(&node) || self.is_in(node, turn.body)
+            };
+            depth = depth.max(self.turns.iter().rposition(made).map_or(0, |at| at + 1));
+            if self.homes[node].is_none() && seen.insert(node) {
+                todo.extend(data.args.iter().copied());
+            }
+        }
+        depth
     }
 
     /// Whether a node stands in a region or in a group of it.

@@ -71,7 +71,7 @@ impl Moving<'_> {
     fn sum(&mut self, node: Node, bound: &[Axis], out: &mut Vec<Node>) {
         let data = self.graph.nodes[node].clone();
         let Op::Reduce { op: Reducer::Sum, over } = &data.op else { return out.push(node) };
-        let Some(Bare { mut factors, masks }) = self.bare(data.args[0]) else { return out.push(node) };
+        let Some(Bare { mut factors, masks }) = self.bare(data.args[0], bound) else { return out.push(node) };
         if masks.is_empty() {
             return out.push(node);
         }
@@ -83,12 +83,13 @@ impl Moving<'_> {
                 behind.push(mask);
                 continue;
             }
-            let has = |factor: &Node| is_subset(axes, &self.graph.nodes[*factor].axes);
+            let has = |factor: &Node| is_subset(&without(axes, bound), &self.graph.nodes[*factor].axes);
             let Some(at) = factors.iter().position(has) else { return out.push(node) };
             inside.push((at, mask));
         }
         // Every axis that the sum keeps must still be there: a mask may have been the only one to have it.
-        let all = union(&self.graph.nodes[factors[0]].axes, &self.graph.nodes[factors[1]].axes);
+        let own = union(&self.graph.nodes[factors[0]].axes, &self.graph.nodes[factors[1]].axes);
+        let all = inside.iter().fold(own, |all, (_, mask)| union(&all, &self.graph.nodes[*mask].axes));
         let kept = without(&all, over);
         let made = behind.iter().fold(kept.clone(), |all, mask| union(&all, &self.graph.nodes[*mask].axes));
         if !is_subset(over, &all) || made != data.axes {
@@ -118,8 +119,9 @@ impl Moving<'_> {
         self.new[node] = Some(guarded);
     }
 
-    /// The factors of a product and the masks outside of which it is zero. A mask stays in its factor if it does not widen it.
-    fn bare(&self, node: Node) -> Option<Bare> {
+    /// The factors of a product and the masks outside of which it is zero. A mask stays in its factor if it does not widen it:
+    /// along axes that loops around have bound there is one entry.
+    fn bare(&self, node: Node, bound: &[Axis]) -> Option<Bare> {
         let mut masks = Vec::new();
         let mut product = node;
         while let Some((mask, value)) = self.guarded(product) {
@@ -131,7 +133,7 @@ impl Moving<'_> {
         let mut factors = [*x, *y];
         for factor in &mut factors {
             while let Some((mask, value)) = self.guarded(*factor)
-                && !is_subset(&self.graph.nodes[mask].axes, &self.graph.nodes[value].axes)
+                && !is_subset(&without(&self.graph.nodes[mask].axes, bound), &self.graph.nodes[value].axes)
             {
                 if !masks.contains(&mask) {
                     masks.push(mask);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::{accumulators, cse, dce, distribute, fuse, guards, simplify, unfold, unify, windows};
+use super::{accumulators, cse, dce, distribute, factor, fuse, guards, simplify, unfold, unify, windows};
 use crate::graph::{Defect, Graph, verify};
 
 /// A step from graph to graph. The name is that of `--emit after=NAME`, of golden files and of timings.
@@ -35,13 +35,26 @@ pub struct Broken {
 }
 
 /// In order of execution.
-pub static PIPELINE: &[Pass] =
-    &[simplify::SIMPLIFY, UNFOLD, UNIFY, cse::CSE, GUARDS, ACCUMULATORS, DISTRIBUTE, dce::DCE, WINDOWS, FUSE];
+pub static PIPELINE: &[Pass] = &[
+    simplify::SIMPLIFY,
+    UNFOLD,
+    UNIFY,
+    FACTOR,
+    cse::CSE,
+    GUARDS,
+    ACCUMULATORS,
+    DISTRIBUTE,
+    dce::DCE,
+    WINDOWS,
+    FUSE,
+];
 
 const UNIFY: Pass =
     Pass { name: "unify", summary: "make axes one that only have different names", run: unify };
 const UNFOLD: Pass =
     Pass { name: "unfold", summary: "write transposed views as sums over views", run: unfold };
+const FACTOR: Pass =
+    Pass { name: "factor", summary: "take out of sums what they do not run along", run: factor };
 const ACCUMULATORS: Pass = Pass {
     name: "accumulators",
     summary: "sums of products that a loop adds up are one behind it",

@@ -254,12 +254,32 @@ impl Rewriting {
             {
                 Rewrite::Op(Op::Reduce { op, over: union(over, more) }, inner.args.clone())
             }
-            Op::Broadcast(_) if op == Reducer::Sum => {
+            Op::Broadcast(_) => {
                 let x = inner.args[0];
-                self.sum_of_broadcast(node, x, over, region).unwrap_or(Rewrite::Keep)
+                if crate::graph::sets::is_subset(over, &self.graph.nodes[x].axes) {
+                    self.broadcast_of_reduction(node, x, op, over, region).unwrap_or(Rewrite::Keep)
+                } else if op == Reducer::Sum {
+                    self.sum_of_broadcast(node, x, over, region).unwrap_or(Rewrite::Keep)
+                } else {
+                    Rewrite::Keep
+                }
             }
             _ => Rewrite::Keep,
         }
+    }
+
+    /// What repeats along axes that stay is reduced once.
+    fn broadcast_of_reduction(
+        &mut self,
+        node: Node,
+        x: Node,
+        op: Reducer,
+        over: &AxisSet,
+        region: Region,
+    ) -> Option<Rewrite> {
+        let wide = self.graph.nodes[node].axes.clone();
+        let narrow = self.insert(Op::Reduce { op, over: over.clone() }, &[x], node, region)?;
+        Some(Rewrite::Op(Op::Broadcast(wide), [narrow].into_iter().collect()))
     }
 
     fn sum_of_broadcast(&mut self, node: Node, x: Node, over: &AxisSet, region: Region) -> Option<Rewrite> {
