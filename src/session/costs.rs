@@ -8,7 +8,7 @@ use crate::base::Name;
 use crate::check::core::{CallPath, Core, Slot, Val};
 use crate::check::show_val;
 use crate::elaborate::{Part, elaborate_with_origins};
-use crate::graph::{Axis, Graph, Node, Op, Reducer, Region};
+use crate::graph::{Axis, Graph, Literal, Node, Op, Reducer, Region};
 use crate::ops::ScalarFn;
 
 /// A layer that was applied, without the layers inside of it. The costs of all add up to those of the program.
@@ -126,7 +126,7 @@ fn products(
             }
             Op::Fused(inner) => products(graph, *inner, times, turns, tell),
             Op::Reduce { op: Reducer::Sum, over } => {
-                let product = unguarded(graph, data.args[0]);
+                let (product, share) = unguarded(graph, data.args[0]);
                 let factors = &graph.nodes[product];
                 if factors.op != Op::Map(ScalarFn::Mul) {
                     continue;
@@ -144,7 +144,7 @@ fn products(
                     let count = axes.fold(times.clone(), |count, &axis| {
                         count.mul(&graph.axes[axis].size).unwrap_or(count)
                     });
-                    tell(node, count);
+                    tell(node, count.div(&Dim::constant(share)).unwrap_or(count));
                 }
             }
             _ => {}
@@ -152,14 +152,41 @@ fn products(
     }
 }
 
-/// The value below a guard and what only widens it.
-fn unguarded(graph: &Graph, node: Node) -> Node {
+/// The value below a guard and what only widens it; and one in how many products the guard lets through, as far as it is a matter
+/// of remainders: in the transpose of a convolution with stride s it meets an entry at one in s places, and zeros between them.
+fn unguarded(graph: &Graph, node: Node) -> (Node, i64) {
     let data = &graph.nodes[node];
     let constant = |node: Node| matches!(graph.nodes[skip_broadcast(graph, node)].op, Op::Constant(_));
     match &data.op {
         Op::Broadcast(_) | Op::Alias | Op::StopGradient => unguarded(graph, data.args[0]),
-        Op::Map(ScalarFn::Select) if constant(data.args[2]) => unguarded(graph, data.args[1]),
-        _ => node,
+        Op::Map(ScalarFn::Select) if constant(data.args[2]) => {
+            let (product, share) = unguarded(graph, data.args[1]);
+            (product, share.saturating_mul(one_in(graph, data.args[0])))
+        }
+        _ => (node, 1),
+    }
+}
+
+/// One in how many places a condition holds that asks for remainders: `i % 2 == 0 and j % 2 == 0` in one of four. What else it asks
+/// for counts as true.
+fn one_in(graph: &Graph, condition: Node) -> i64 {
+    let data = &graph.nodes[skip_broadcast(graph, condition)];
+    match &data.op {
+        Op::Map(ScalarFn::And) => {
+            one_in(graph, data.args[0]).saturating_mul(one_in(graph, data.args[1]))
+        }
+        Op::Map(ScalarFn::Eq) => {
+            let modulus = |side: Node| {
+                let side = &graph.nodes[skip_broadcast(graph, side)];
+                let Op::Map(ScalarFn::Rem) = side.op else { return None };
+                match graph.nodes[skip_broadcast(graph, side.args[1])].op {
+                    Op::Constant(Literal::Int(modulus)) if modulus > 0 => Some(modulus),
+                    _ => None,
+                }
+            };
+            data.args.iter().find_map(|&side| modulus(side)).unwrap_or(1)
+        }
+        _ => 1,
     }
 }
 
