@@ -36,3 +36,5 @@ mod soundness;
 mod stacks;
 #[path = "suite/training.rs"]
 mod training;
+#[path = "suite/zoo.rs"]
+mod zoo;

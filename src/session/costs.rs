@@ -172,9 +172,7 @@ fn unguarded(graph: &Graph, node: Node) -> (Node, i64) {
 fn one_in(graph: &Graph, condition: Node) -> i64 {
     let data = &graph.nodes[skip_broadcast(graph, condition)];
     match &data.op {
-        Op::Map(ScalarFn::And) => {
-            one_in(graph, data.args[0]).saturating_mul(one_in(graph, data.args[1]))
-        }
+        Op::Map(ScalarFn::And) => one_in(graph, data.args[0]).saturating_mul(one_in(graph, data.args[1])),
         Op::Map(ScalarFn::Eq) => {
             let modulus = |side: Node| {
                 let side = &graph.nodes[skip_broadcast(graph, side)];

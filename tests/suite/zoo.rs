@@ -1,0 +1,382 @@
+//! The architectures under examples/: each states in the doc comment of a model what it owns, computes and is proved to be, and all
+//! of it is measured here. `examples/README.md` is the table of what they state.
+//!
+//! ```text
+//! /// LeNet-5 (LeCun et al. 1998): two sentences.
+//! ///
+//! ///     nnc compile examples/vision/lenet5.nn:lenet5_1998 --summary
+//! ///     60,000 parameters, 325,680 multiply-adds
+//! ///     published: 60,000 (LeCun et al. 1998)
+//! ///     proved of maps: H, W translation-equivariant (stride 4, field 0..15)
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::command::nnc;
+
+/// A page and a half.
+const LINES: usize = 110;
+
+const TOPICS: [&str; 6] = ["vision", "language", "sequences", "graphs", "fields", "generative"];
+
+/// What a doc comment states of one model and one choice of its sizes.
+#[derive(Debug)]
+struct Stated {
+    file: PathBuf,
+    /// `LeNet-5`, and the year of its paper.
+    system: String,
+    year: String,
+    command: String,
+    figures: String,
+    published: String,
+    /// What is proved, of the model itself (an empty name) or of a part.
+    proved: Vec<(String, String)>,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = TOPICS
+        .iter()
+        .filter_map(|topic| fs::read_dir(root().join("examples").join(topic)).ok())
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "nn"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Every command with figures below it, in the order of the files.
+fn stated() -> Vec<Stated> {
+    let mut all: Vec<Stated> = Vec::new();
+    for file in files() {
+        let text = fs::read_to_string(&file).unwrap();
+        let relative = file.strip_prefix(root()).unwrap().to_owned();
+        let (mut system, mut year) = (String::new(), String::new());
+        // Whether a paragraph begins: its first line names a system.
+        let mut fresh = true;
+        for line in text.lines() {
+            let doc = line.strip_prefix("///").unwrap_or("");
+            let line = doc.trim();
+            if fresh && !line.is_empty() && !doc.starts_with("     ") {
+                (system, year) = heading(line);
+            }
+            fresh = line.is_empty();
+            if line.starts_with("nnc compile ") && line.contains("--summary") {
+                all.push(Stated {
+                    file: relative.clone(),
+                    system: system.clone(),
+                    year: year.clone(),
+                    command: line.to_owned(),
+                    figures: String::new(),
+                    published: String::new(),
+                    proved: Vec::new(),
+                });
+            }
+            let Some(last) = all.last_mut().filter(|last| last.file == relative) else { continue };
+            if let Some((_, rest)) = line.split_once(" parameters").filter(|_| doc.starts_with("     ")) {
+                assert!(rest.is_empty() || rest.starts_with(", "), "{}: {line}", file.display());
+                last.figures = line.to_owned();
+            } else if let Some(published) = line.strip_prefix("published: ") {
+                last.published = published.to_owned();
+            } else if let Some(proved) = line.strip_prefix("proved: ") {
+                last.proved.push((String::new(), proved.to_owned()));
+            } else if let Some((part, proved)) =
+                line.strip_prefix("proved of ").and_then(|rest| rest.split_once(": "))
+            {
+                last.proved.push((part.to_owned(), proved.to_owned()));
+            }
+        }
+    }
+    all
+}
+
+/// `LeNet-5 (LeCun et al. 1998): …`
+fn heading(line: &str) -> (String, String) {
+    let Some((system, rest)) = line.split_once(" (") else { return (line.to_owned(), String::new()) };
+    let paper = rest.split(')').next().unwrap_or("");
+    (system.to_owned(), paper.rsplit(' ').next().unwrap_or("").to_owned())
+}
+
+impl Stated {
+    fn arguments(&self) -> Vec<&str> {
+        self.command.split_whitespace().skip(1).collect()
+    }
+
+    /// The model that the command names; without a name it is the only one of the file.
+    fn model(&self) -> Option<&str> {
+        self.arguments()[1].split_once(".nn:").map(|(_, model)| model)
+    }
+}
+
+/// 61706 -> 61,706; an expression as it is, its numbers likewise.
+fn grouped(text: &str) -> String {
+    let mut out = String::new();
+    let digits: Vec<char> = text.chars().collect();
+    for (index, &c) in digits.iter().enumerate() {
+        out.push(c);
+        let rest = digits[index + 1..].iter().take_while(|c| c.is_ascii_digit()).count();
+        if c.is_ascii_digit() && rest > 0 && rest % 3 == 0 {
+            out.push(',');
+        }
+    }
+    out
+}
+
+fn number(value: &Value) -> String {
+    grouped(&value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let ran = nnc(root(), arguments);
+    assert_eq!(ran.code, 0, "nnc {}:\n{}{}", arguments.join(" "), ran.out, ran.err);
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+#[test]
+fn figures_are_as_stated() {
+    let mut wrong = String::new();
+    for stated in stated() {
+        let mut arguments = stated.arguments();
+        arguments.push("--json");
+        let summary = json(&arguments);
+        let (parameters, macs) = (number(&summary["parameters"]), number(&summary["macs"]));
+        let full = format!("{parameters} parameters, {macs} multiply-adds");
+        if stated.figures != full && stated.figures != format!("{parameters} parameters") {
+            let _ = writeln!(wrong, "{}\n  states   {}\n  measured {full}", stated.command, stated.figures);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn certificates_are_as_stated() {
+    let mut wrong = String::new();
+    let mut items: BTreeMap<PathBuf, Value> = BTreeMap::new();
+    for stated in stated() {
+        let check = items
+            .entry(stated.file.clone())
+            .or_insert_with(|| json(&["check", "--json", stated.file.to_str().unwrap()]));
+        assert!(!stated.proved.is_empty(), "{}: nothing is said of what is proved", stated.command);
+        for (part, proved) in &stated.proved {
+            let name = if part.is_empty() { stated.model() } else { Some(part.as_str()) };
+            let mut listed = check["items"].as_array().unwrap().iter();
+            let item = listed
+                .find(|item| name.map_or(item["kind"] == "model", |name| item["name"] == name))
+                .unwrap_or_else(|| panic!("{}: nothing is called {name:?}", stated.file.display()));
+            let found = certificate(item);
+            if *proved != found {
+                let _ = writeln!(wrong, "{} {part}\n  states {proved}\n  proved {found}", stated.command);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// `T causal; H, W translation-equivariant (stride 32, field -64..130)`
+fn certificate(item: &Value) -> String {
+    let mut parts: Vec<(String, Vec<&str>)> = Vec::new();
+    for axis in item["axes"].as_array().unwrap() {
+        let text = promised(axis);
+        if text.is_empty() {
+            continue;
+        }
+        let name = axis["name"].as_str().unwrap();
+        match parts.iter_mut().find(|(other, _)| *other == text) {
+            Some((_, names)) => names.push(name),
+            None => parts.push((text, vec![name])),
+        }
+    }
+    let parts: Vec<String> =
+        parts.iter().map(|(text, names)| format!("{} {text}", names.join(", "))).collect();
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join("; ") }
+}
+
+/// What is proved of one axis, without what follows from it.
+fn promised(axis: &Value) -> String {
+    let list = |key: &str| -> Vec<&str> {
+        axis[key].as_array().unwrap().iter().map(|property| property.as_str().unwrap()).collect()
+    };
+    let (holds, inference) = (list("holds"), list("holds_at_inference"));
+    let starting = |start: &str| holds.iter().find(|property| property.starts_with(start)).copied();
+    let mut found = Vec::new();
+    if holds.contains(&"pointwise") {
+        found.push("pointwise".to_owned());
+    } else if let Some(property) = starting("permutation") {
+        found.push(property.to_owned());
+    } else {
+        found.extend(starting("causal").map(str::to_owned));
+        let motion = starting("shift").or(starting("translation"));
+        found.extend(motion.map(|property| {
+            let number = |key: &str| axis[key].as_i64().filter(|&number| number != 1);
+            let mut details = Vec::new();
+            match (number("stride"), number("period")) {
+                (Some(stride), _) => details.push(format!("stride {stride}")),
+                (None, Some(period)) => details.push(format!("period {period}")),
+                (None, None) => {}
+            }
+            if let Some(field) = axis["field"].as_array() {
+                let end =
+                    |index: usize| field[index].as_str().map_or(field[index].to_string(), str::to_owned);
+                details.push(format!("field {}..{}", end(0), end(1)));
+            }
+            if details.is_empty() {
+                property.to_owned()
+            } else {
+                format!("{property} ({})", details.join(", "))
+            }
+        }));
+    }
+    if inference.contains(&"pointwise") && !holds.contains(&"pointwise") {
+        found.push("pointwise at inference".to_owned());
+    }
+    found.join(", ")
+}
+
+#[test]
+fn every_program_is_formatted_and_a_page_and_a_half() {
+    let mut wrong = String::new();
+    for file in files() {
+        let ran = nnc(root(), &["fmt", "--check", file.to_str().unwrap()]);
+        if ran.code != 0 {
+            let _ = writeln!(wrong, "{}{}", ran.out, ran.err);
+        }
+        let lines = fs::read_to_string(&file).unwrap().lines().count();
+        if lines > LINES {
+            let _ = writeln!(wrong, "{} has {lines} lines", file.display());
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// One architecture of each family, and the definition whose certificate speaks for it.
+const FAMILIES: [(&str, &str, &str); 13] = [
+    ("multilayer perceptron", "vision/mlp.nn", "perceptron"),
+    ("convolutions, then layers that see all", "vision/lenet5.nn", "lenet5"),
+    ("the convolutions of LeNet-5", "vision/lenet5.nn", "maps"),
+    ("the convolutions of AlexNet", "vision/alexnet.nn", "features"),
+    ("residual network with a mean at the end", "vision/resnet.nn", "resnet50"),
+    ("U-Net with padding", "vision/unet.nn", "unet_padded"),
+    ("vision transformer", "vision/vit.nn", "vit"),
+    ("recurrent network", "sequences/recurrent.nn", "lstm_states"),
+    ("dilated causal convolutions", "sequences/wavenet.nn", "wavenet"),
+    ("transformer's decoder", "language/gpt2.nn", "gpt2"),
+    ("transformer's encoder with positions", "language/bert.nn", "bert"),
+    ("sets", "graphs/deep_sets.nn", "deep_sets"),
+    ("graphs", "graphs/citations.nn", "gcn_cora"),
+];
+
+#[test]
+fn the_table_is_up_to_date() {
+    let path = root().join("examples/README.md");
+    let text = readme();
+    if std::env::var_os("NNC_BLESS").is_some() {
+        fs::write(&path, text).unwrap();
+        return;
+    }
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        old == text,
+        "examples/README.md is out of date; NNC_BLESS=1 cargo test --release --test main zoo writes it"
+    );
+}
+
+fn readme() -> String {
+    let mut text = String::from(
+        "# Examples\n\n\
+         Generated from the programs by `tests/suite/zoo.rs`, which also measures what they state.\n\n\
+         ## Architectures\n\n\
+         Parameters and multiply-adds (products in convolutions and matrix products, for one sample unless `--dim B` says otherwise) are \
+         counted from shapes: nothing is allocated, so `nnc compile … --summary` takes less than a second for 540 billion parameters, \
+         too. What is proved holds for every input and all weights.\n\n\
+         | system | file | year | parameters | published | multiply-adds | proved | command |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for stated in stated() {
+        let (parameters, macs) =
+            stated.figures.split_once(" parameters").unwrap_or((stated.figures.as_str(), ""));
+        let macs = macs.trim_start_matches(", ").trim_end_matches(" multiply-adds");
+        let file = stated.file.strip_prefix("examples").unwrap().display().to_string();
+        let proved: Vec<String> = stated
+            .proved
+            .iter()
+            .map(|(part, proved)| if part.is_empty() { proved.clone() } else { format!("{part}: {proved}") })
+            .collect();
+        let or_dash = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
+        let cells = [
+            stated.system.clone(),
+            format!("[{file}]({file})"),
+            stated.year.clone(),
+            parameters.to_owned(),
+            or_dash(&stated.published),
+            or_dash(macs),
+            proved.join("; "),
+            format!("`{}`", stated.command),
+        ];
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+    text.push_str(
+        "\n## Families side by side\n\n\
+         What each architecture assumes of its input, as `nnc check` proves it: the less, the more it must learn.\n\n\
+         | family | program | translations | by multiples of | receptive field | permutations | causal |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    for (family, file, name) in FAMILIES {
+        let check = json(&["check", "--json", &format!("examples/{file}")]);
+        let item = check["items"].as_array().unwrap().iter().find(|item| item["name"] == name);
+        let [translations, periods, fields, permutations, causal] = columns(item.unwrap());
+        let _ = writeln!(
+            text,
+            "| {family} | [{name}]({file}) | {translations} | {periods} | {fields} | {permutations} | {causal} |"
+        );
+    }
+    text
+}
+
+/// Translations, their period, receptive field, permutations and causality of a definition's axes; samples of a batch do not count.
+fn columns(item: &Value) -> [String; 5] {
+    let mut columns: [Vec<(String, &str)>; 5] = Default::default();
+    for axis in item["axes"].as_array().unwrap().iter().filter(|axis| axis["name"] != "B") {
+        let name = axis["name"].as_str().unwrap();
+        let holds = |word: &str| axis["holds"].as_array().unwrap().iter().any(|property| property == word);
+        let permutes = ["invariant", "equivariant"].iter().any(|kind| holds(&format!("permutation-{kind}")));
+        let mut tell = |column: usize, text: String| columns[column].push((text, name));
+        for kind in ["invariant", "equivariant"] {
+            // Whoever may be permuted may be moved.
+            if holds(&format!("translation-{kind}")) && !permutes {
+                tell(0, kind.to_owned());
+                tell(1, axis["period"].to_string());
+                if let Some(field) = axis["field"].as_array() {
+                    let ends: Vec<f64> = field.iter().map(|end| end.as_f64().unwrap_or(f64::NAN)).collect();
+                    tell(2, (ends[1] - ends[0] + 1.0).to_string());
+                }
+            }
+            if holds(&format!("permutation-{kind}")) {
+                tell(3, kind.to_owned());
+            }
+        }
+        if holds("causal") {
+            tell(4, "yes".to_owned());
+        }
+    }
+    columns.map(|told| {
+        let mut grouped: Vec<(String, Vec<&str>)> = Vec::new();
+        for (text, name) in told {
+            match grouped.iter_mut().find(|(other, _)| *other == text) {
+                Some((_, names)) => names.push(name),
+                None => grouped.push((text, vec![name])),
+            }
+        }
+        let shown: Vec<String> =
+            grouped.iter().map(|(text, names)| format!("{text} ({})", names.join(", "))).collect();
+        if shown.is_empty() { "–".to_owned() } else { shown.join(", ") }
+    })
+}
