@@ -142,16 +142,21 @@ pub struct LibraryArguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Cpu {
-    /// From x86-64-v3 on, using what the processor has; the kind of this machine where it is no x86-64
+    /// All of this machine's architecture, using what the processor has: an x86-64 from v3 on, or any 64-bit ARM
     Any,
     /// What this machine has
     Native,
+    /// Without AVX and fused multiply-add: slower, and rounded in its own way
+    #[value(name = "x86-64-v2")]
+    V2,
     /// AVX2 and FMA
     #[value(name = "x86-64-v3")]
     V3,
     /// AVX2, FMA and AVX-512
     #[value(name = "x86-64-v4")]
     V4,
+    /// Any 64-bit ARM
+    Aarch64,
 }
 
 #[derive(Args)]

@@ -1,21 +1,22 @@
 //! `nnc compile` to files: a library for C, its header, and weights beside it.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use crate::base::Name;
 use crate::check::core::Core;
-use crate::check::train::TrainPlan;
+use crate::check::train::{StepPlan, TrainPlan};
 use crate::codegen::object::Target;
 use crate::elaborate::Part;
 use crate::formats::safetensors::{self, Archive};
 use crate::formats::write_atomic;
-use crate::session::artifact::{Piece, Wishes, archive, artifact, is_prefix, shared_object};
+use crate::session::artifact::{Piece, Preset, Wishes, archive, artifact, is_prefix, plain, shared_object};
 use crate::session::{self, Settings};
-use crate::tiles::Isa;
-use crate::train::{Store, errors, load_renamed};
+use crate::train::{Store, errors, load_part, load_renamed};
 
 use super::arguments::{Cpu, Global, LibraryArguments};
 use super::console::{Console, Stop};
@@ -76,43 +77,38 @@ pub fn write(
             Some(core.map_err(|found| stop(session, found))?)
         }
     };
-    let core = match &item.plan {
-        Some(plan) => trained(plan, arguments)?,
+    let mut timings = session.timings;
+    let parts = match &item.plan {
+        Some(plan) => trained(plan, prepared, arguments)?,
         None => match batched.as_ref().or(item.core.as_ref()) {
-            Some(core) => core,
+            Some(core) => vec![Planned {
+                core,
+                part: Part::Body,
+                suffix: String::new(),
+                does: "Runs the model.".into(),
+                presets: Vec::new(),
+            }],
             None => {
                 return Err(stop(session, vec![session::errors::not_compiled_alone(item.span, &item.name)]));
             }
         },
     };
-    let mut timings = session.timings;
-    let broken = session::broken_constraints(core, &settings.dims);
-    if !broken.is_empty() {
-        return Err(stop(session, broken));
-    }
-    let parts: &[(Part, &str, &str)] = match item.plan {
-        None => &[(Part::Body, "", "Runs it.")],
-        Some(_) => &[
-            (Part::Init, "_init", "Draws the first values of all weights."),
-            (
-                Part::Body,
-                "_step",
-                "Does one training step on a batch: gives the loss, and updates the weights.",
-            ),
-        ],
-    };
     let mut pieces = Vec::new();
-    for &(part, suffix, does) in parts {
+    for Planned { core, part, suffix, does, presets } in parts {
+        let broken = session::broken_constraints(core, &settings.dims);
+        if !broken.is_empty() {
+            return Err(stop(session, broken));
+        }
         let graph =
             session::graph_of(core, part, &settings.dims, settings, None, &mut timings).map_err(&fail)?;
         let program = session::program_of(&graph, settings, &mut timings).map_err(&fail)?;
-        pieces.push(Piece { suffix, does, graph, program });
+        pieces.push(Piece { suffix, does, core, graph, program, presets });
     }
     let store = match &arguments.weights {
         None => None,
         Some(file) => {
             let memory = |error: crate::runtime::OutOfMemory| fail(Box::new(errors::not_run(&error.into())));
-            let mut store = Store::of(core, &settings.dims).map_err(memory)?;
+            let mut store = Store::of(pieces[0].core, &settings.dims).map_err(memory)?;
             load_renamed(file, &arguments.renames, &mut store).map_err(&fail)?;
             Some(store)
         }
@@ -120,18 +116,23 @@ pub fn write(
     let embedded = store.as_ref().filter(|_| !arguments.weights_file);
     let target = target(arguments.target)?;
     let wishes = Wishes { prefix: &prefix, target, weights: embedded, verify: settings.verify };
-    let made = timings.codegen(|| artifact(core, &pieces, &settings.dims, &wishes)).map_err(&fail)?;
+    let made = timings.codegen(|| artifact(&pieces, &settings.dims, &wishes)).map_err(&fail)?;
     let unpacked = |error: session::artifact::PackError| Stop::Usage(error.to_string());
     let name = output.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let bytes = match kind {
         Kind::Object => made.object,
         Kind::Archive => archive(&made.object, &format!("{prefix}.o")).map_err(unpacked)?,
-        Kind::Shared => shared_object(&made.object, &name).map_err(unpacked)?,
+        Kind::Shared => shared_object(&made.object, &name, target).map_err(unpacked)?,
     };
     let header = output.with_file_name(format!("{prefix}.h"));
     save(&output, &bytes)?;
     save(&header, made.header.as_bytes())?;
     let mut files = vec![output, header];
+    if let Some(text) = made.files {
+        let path = files[0].with_file_name(format!("{prefix}_files.h"));
+        save(&path, text.as_bytes())?;
+        files.push(path);
+    }
     if let Some(store) = store.as_ref().filter(|_| arguments.weights_file) {
         let file = files[0].with_file_name(format!("{prefix}.safetensors"));
         let archive = Archive { tensors: store.export(false), ..Archive::default() };
@@ -156,38 +157,101 @@ pub fn write(
     Ok(0)
 }
 
-/// The core of a train block whose step can be a library.
-fn trained<'a>(plan: &'a TrainPlan, arguments: &LibraryArguments) -> Result<&'a Core, Stop> {
+/// A part of a core that becomes functions of the library.
+struct Planned<'a> {
+    core: &'a Core,
+    part: Part,
+    suffix: String,
+    does: String,
+    presets: Vec<Preset>,
+}
+
+/// The parts of a training: for each optimizer the first values of its weights, and its step.
+fn trained<'a>(
+    plan: &'a TrainPlan,
+    prepared: &Prepared,
+    arguments: &LibraryArguments,
+) -> Result<Vec<Planned<'a>>, Stop> {
     if arguments.weights.is_some() {
         return Err(Stop::Usage(
             "a training step's weights are the caller's: --weights is for models".into(),
         ));
     }
-    match plan.steps.as_slice() {
-        [step] if step.every == 1 && plan.inits.is_empty() => Ok(&step.core),
-        _ => Err(Stop::Usage(
-            "a library trains by one optimizer on every batch, from weights that are drawn; `nnc train` does the rest".into(),
-        )),
+    let fail = failed(&prepared.session);
+    let on_disk = prepared.session.on_disk();
+    let cores = plan.steps.iter().map(|step| &step.core);
+    let store = Store::of_all(cores, &BTreeMap::new());
+    let mut store = store.map_err(|error| fail(Box::new(errors::not_run(&error.into()))))?;
+    let mut taken = Vec::new();
+    for init in &plan.inits {
+        let file = on_disk.path(&init.path, init.span);
+        taken.extend(load_part(init, &file, &mut store).map_err(&fail)?);
     }
+    let preset = |(path, range): &(Name, Range<usize>)| {
+        let bytes = store.tensors[path].array.bytes()[range.clone()].to_vec();
+        Preset { path: path.clone(), offset: range.start, bytes }
+    };
+    let presets: Vec<Preset> = taken.iter().map(preset).collect();
+    let mut parts: Vec<Planned> = Vec::new();
+    for step in &plan.steps {
+        // Several optimizers are told apart by their losses; those that have one loss are numbered.
+        let loss = plain(&step.loss);
+        let same = |other: &&StepPlan| plain(&other.loss) == loss;
+        let name = match parts.len() / 2 {
+            _ if plan.steps.len() == 1 => String::new(),
+            earlier if plan.steps.iter().filter(same).count() > 1 => format!("_{loss}_{}", earlier + 1),
+            _ => format!("_{loss}"),
+        };
+        let also =
+            if plan.steps.len() == 1 { "" } else { " Call those of all optimizers before the first step." };
+        let kept = if presets.is_empty() {
+            ""
+        } else {
+            " Some come from the files that the program names, as they were when it was compiled."
+        };
+        let turn = match (plan.steps.len(), step.every) {
+            (1, _) => String::new(),
+            (_, 1) => {
+                " On each batch the steps of the optimizers follow one another in the order of this header."
+                    .into()
+            }
+            (_, every) => format!(
+                " On each batch the steps of the optimizers follow one another in the order of this header; this one only where the step's number is a multiple of {every}."
+            ),
+        };
+        parts.push(Planned {
+            core: &step.core,
+            part: Part::Init,
+            suffix: format!("_init{name}"),
+            does: format!("Draws the first values of all weights.{kept}{also}"),
+            presets: presets.clone(),
+        });
+        parts.push(Planned {
+            core: &step.core,
+            part: Part::Body,
+            suffix: format!("_step{name}"),
+            does: format!(
+                "Does one training step on a batch: gives the loss, and updates the weights.{turn}"
+            ),
+            presets: Vec::new(),
+        });
+    }
+    // All first values, then all steps.
+    parts.sort_by_key(|part| part.part != Part::Init);
+    Ok(parts)
 }
 
 fn target(cpu: Cpu) -> Result<Target, Stop> {
-    let known = cfg!(target_arch = "x86_64");
+    let own = |target: Option<Target>| {
+        target.ok_or_else(|| Stop::Usage("there is no code for this machine: --target names another".into()))
+    };
     match cpu {
-        Cpu::Any => Ok(Target::Any),
-        Cpu::V3 if known => Ok(Target::V3),
-        Cpu::V4 if known => Ok(Target::V4),
-        Cpu::Native if !known => Ok(Target::Any),
-        Cpu::Native => match Isa::best() {
-            Isa::Avx512 => Ok(Target::V4),
-            Isa::Avx2 => Ok(Target::V3),
-            Isa::Portable => Err(Stop::Usage(
-                "libraries need the instructions of x86-64-v3, which this machine lacks".into(),
-            )),
-        },
-        Cpu::V3 | Cpu::V4 => {
-            Err(Stop::Usage("this nnc compiles for its own kind of machine, which is no x86-64".into()))
-        }
+        Cpu::Any => own(Target::of_this_architecture()),
+        Cpu::Native => own(Target::of_this_machine()),
+        Cpu::V2 => Ok(Target::V2),
+        Cpu::V3 => Ok(Target::V3),
+        Cpu::V4 => Ok(Target::V4),
+        Cpu::Aarch64 => Ok(Target::Aarch64),
     }
 }
 

@@ -52,7 +52,8 @@ pub fn save(path: &Path, archive: &Archive) -> Result<(), FormatError> {
     })
 }
 
-fn dtype_name(dtype: DType) -> &'static str {
+/// What the format calls an element type.
+pub fn dtype_name(dtype: DType) -> &'static str {
     match dtype {
         DType::F32 => "F32",
         DType::F64 => "F64",
@@ -96,9 +97,14 @@ fn decode(bytes: &[u8]) -> Result<Archive, Problem> {
 fn defect(error: SafeTensorError) -> Problem {
     use SafeTensorError as E;
     match error {
-        E::HeaderTooSmall | E::HeaderTooLarge | E::InvalidHeaderLength | E::InvalidHeader(_) => {
-            Problem::Kind { expected: "a safetensors file, or it is cut off" }
+        E::HeaderTooSmall => Problem::Kind { expected: "a safetensors file: it has less than 8 bytes" },
+        E::HeaderTooLarge => {
+            Problem::Kind { expected: "a safetensors file: its header would have more than 100 MB" }
         }
+        E::InvalidHeaderLength => Problem::Kind {
+            expected: "a safetensors file, or it is cut off: its header would be longer than the file",
+        },
+        E::InvalidHeader(_) => Problem::Kind { expected: "a safetensors file: its header is no text" },
         E::InvalidHeaderDeserialization(error) | E::JsonError(error) => {
             Problem::malformed(format!("the safetensors header is malformed: {error}"))
         }

@@ -1,8 +1,10 @@
 //! Checkpoints: everything that a training needs to go on as if it had never stopped.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
+use crate::base::Name;
 use crate::check::errors::nearest;
 use crate::check::train::InitPlan;
 use crate::diag::Diagnostic;
@@ -79,8 +81,12 @@ pub fn save_weights(path: &Path, store: &Store) -> Result<(), Box<Diagnostic>> {
     safetensors::save(path, &archive).map_err(|error| Box::new(errors::bad_file(&error)))
 }
 
-/// Reads what an `init` clause says into a store.
-pub fn load_part(init: &InitPlan, path: &Path, store: &mut Store) -> Result<(), Box<Diagnostic>> {
+/// Reads what an `init` clause says into a store; gives the bytes of its tensors that the file had, by path.
+pub fn load_part(
+    init: &InitPlan,
+    path: &Path,
+    store: &mut Store,
+) -> Result<Vec<(Name, Range<usize>)>, Box<Diagnostic>> {
     let archive = safetensors::load(path).map_err(|error| Box::new(errors::unreadable(init.span, &error)))?;
     let taken = store.import_part(&archive.tensors, &init.instance, init.only.as_deref());
     taken.map_err(|differences| Box::new(errors::weights_differ(path, &differences)))

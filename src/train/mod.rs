@@ -13,7 +13,7 @@ mod store;
 mod trainer;
 mod unit;
 
-pub use checkpoint::{Checkpoint, load_renamed, load_weights, save_weights};
+pub use checkpoint::{Checkpoint, load_part, load_renamed, load_weights, save_weights};
 pub use data::{Dataset, Split, split, whole_arrays};
 pub use evaluate::{Measured, evaluate, sized as batch_dims};
 pub use measure::{Bench, KernelTime, Spread};

@@ -4,6 +4,7 @@
 //! entry of its own: `stack_0.0.linear_0.w`, `stack_0.1.linear_0.w` …
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use indexmap::IndexMap;
 
@@ -76,23 +77,28 @@ impl Store {
     }
 
     /// Takes over the weights of one instance, those `only` below a path in it: names in the file begin inside of the instance.
-    /// On a difference nothing changes, and all are told. What else the file holds is left.
+    /// On a difference nothing changes, and all are told. What else the file holds is left. Gives the bytes that were taken over, by path.
     pub fn import_part(
         &mut self,
         entries: &BTreeMap<String, Tensor>,
         instance: &str,
         only: Option<&str>,
-    ) -> Result<(), Vec<String>> {
+    ) -> Result<Vec<(Name, Range<usize>)>, Vec<String>> {
         let mut part = BTreeMap::new();
+        let mut places = Vec::new();
         let mut differences = Vec::new();
         for (path, owned) in self.wanted(false) {
-            for (name, _, _, shape) in members(path, &owned.shape) {
+            let size = owned.dtype.size();
+            for (name, first, count, shape) in members(path, &owned.shape) {
                 let Some(inner) = below(instance, &name) else { continue };
                 if only.is_some_and(|only| inner != only && below(only, inner).is_none()) {
                     continue;
                 }
                 match entries.get(inner) {
-                    Some(entry) => drop(part.insert(name, entry.clone())),
+                    Some(entry) => {
+                        places.push((path.clone(), first * size..(first + count) * size));
+                        part.insert(name, entry.clone());
+                    }
                     None => {
                         let known = entries.keys().map(String::as_str);
                         differences.push(errors::missing_entry(inner, &shape, known));
@@ -109,7 +115,8 @@ impl Store {
         // The rest stays as it is.
         let mut all = self.export(false);
         all.extend(part);
-        self.import(&all, false)
+        self.import(&all, false)?;
+        Ok(places)
     }
 
     /// Numbers in all trained parameters.

@@ -58,15 +58,17 @@ pub(in crate::codegen) fn contraction(module: &mut impl Module, tiles: Isa) -> R
 
 /// The door through which kernels that flush subnormal numbers are entered, where the machine has one. A module wants it once.
 pub(in crate::codegen) fn door(module: &mut impl Module) -> Result<Option<FuncId>, CodegenError> {
-    if module.isa().name() != "x64" {
+    let bytes = match module.isa().name() {
+        "x64" => entry::X86_64,
+        "aarch64" => entry::AARCH64,
         // Elsewhere subnormal numbers keep their values, at some cost in time.
-        return Ok(None);
-    }
+        _ => return Ok(None),
+    };
     let mut signature = signature(module.isa());
     signature.params.insert(0, AbiParam::new(I64));
     let id = module.declare_function("nnc_enter_flushing", Linkage::Local, &signature);
     let id = id.map_err(|e| CodegenError::new("door", e))?;
-    let placed = module.define_function_bytes(id, 16, entry::X86_64, &[]);
+    let placed = module.define_function_bytes(id, 16, bytes, &[]);
     placed.map_err(|e| CodegenError::new("door", e))?;
     Ok(Some(id))
 }

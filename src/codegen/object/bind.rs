@@ -1,4 +1,4 @@
-//! `<name>_bind(plan, dims…) -> code`: every number of a run for given dims, by checked arithmetic, into the plan.
+//! `<name>_bind_built(plan, build, dims…) -> code`: every number of a run for given dims, by checked arithmetic, into the plan.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,14 @@ use cranelift_module::{FuncId, Module};
 use super::entry::{Comparison, Entry, Refusal};
 use super::function::Fun;
 use super::layout::{ARENA, Layout, OWNER, SCRATCH, VARIANT};
+use super::sort::{SCRATCH as SCRATCH_OF_SORTS, sorts};
 use crate::axes::{Algebra, Dim, DimVar};
 use crate::kernel::cost::{Estimate, SERIAL, TASK, cost};
 use crate::kernel::facts::SCRATCH_ALIGN;
 use crate::kernel::{ArgKind, Kernel, Size, SizeId};
+
+/// Nanoseconds that a sort takes for an entry, roughly.
+const SORTED: f64 = 30.0;
 
 /// What offsets in the workspace are multiples of.
 pub const ALIGN: i64 = 64;
@@ -32,7 +36,10 @@ pub fn emit<M: Module>(
     levels: &Levels<'_>,
     owner: i64,
 ) {
-    let plan = fun.params[0];
+    let (plan, build) = (fun.params[0], fun.params[1]);
+    // The caller's plan may be too short for this code: nothing is written to it before.
+    let other = fun.b.ins().icmp_imm_s(IntCC::NotEqual, build, owner);
+    fun.refuse_if(other, Refusal::Build);
     let null = fun.is_null(plan);
     fun.refuse_if(null, Refusal::Null);
     let zero = fun.int(0);
@@ -40,8 +47,8 @@ pub fn emit<M: Module>(
     let variant = variant(fun, levels);
     fun.store(variant, plan, VARIANT);
     let dims: HashMap<DimVar, Value> =
-        entry.dims.iter().cloned().zip(fun.params[1..].iter().copied()).collect();
-    for &value in &fun.params[1..].to_vec() {
+        entry.dims.iter().cloned().zip(fun.params[2..].iter().copied()).collect();
+    for &value in &fun.params[2..].to_vec() {
         let negative = fun.b.ins().icmp_imm_s(IntCC::SignedLessThan, value, 0);
         fun.refuse_if(negative, Refusal::Negative);
     }
@@ -186,9 +193,26 @@ impl<M: Module> Binder<'_, '_, '_, M> {
             }
             let scratch = self.scratch(kernel, &sizes);
             most = self.fun.b.ins().smax(most, scratch);
-            let chunk = self.chunk(kernel, &sizes, points);
+            let mut numbers = Numbers { fun: self.fun, sizes: &sizes };
+            let each = cost(&kernel.body, &mut numbers);
+            let chunk = self.chunk(each, points);
             self.fun.store(points, plan, layout.points(id));
             self.fun.store(chunk, plan, layout.chunk(id));
+        }
+        for (number, sort) in sorts(entry.program).into_iter().enumerate() {
+            let (rows, len) = (self.value(sort.rows), self.value(sort.len));
+            self.not_negative(rows);
+            self.not_negative(len);
+            let scratch = self.scaled(len, SCRATCH_OF_SORTS);
+            let scratch = self.align_up(scratch, SCRATCH_ALIGN);
+            most = self.fun.b.ins().smax(most, scratch);
+            let each = self.fun.b.ins().fcvt_from_sint(F64, len);
+            let entry = self.fun.b.ins().f64const(SORTED);
+            let each = self.fun.b.ins().fmul(each, entry);
+            let chunk = self.chunk(each, rows);
+            for (value, word) in [rows, chunk, len].into_iter().zip(layout.sort(number)) {
+                self.fun.store(value, plan, word);
+            }
         }
         most
     }
@@ -227,15 +251,8 @@ impl<M: Module> Binder<'_, '_, '_, M> {
         end
     }
 
-    /// Points for one task, as `runtime::bind` has it.
-    fn chunk(
-        &mut self,
-        kernel: &Kernel,
-        sizes: &SecondaryMap<SizeId, Option<Value>>,
-        points: Value,
-    ) -> Value {
-        let mut numbers = Numbers { fun: self.fun, sizes };
-        let each = cost(&kernel.body, &mut numbers);
+    /// Points for one task, as `runtime::bind` has it; each takes so many nanoseconds.
+    fn chunk(&mut self, each: Value, points: Value) -> Value {
         let b = &mut self.fun.b;
         let one = b.ins().f64const(1.0);
         let each = b.ins().fmax(each, one);

@@ -5,11 +5,11 @@ use cranelift_entity::SecondaryMap;
 use crate::axes::{Dim, DimVar};
 use crate::kernel::{Buffer, BufferKind, Program};
 
-/// One program of an object file. Its functions are `<name>_bind`, `<name>_workspace`, `<name>_run` and `<name>_message`.
+/// One program of an object file. Its functions are `<name>_bind_built`, `<name>_workspace`, `<name>_run` and `<name>_message`.
 pub struct Entry<'a> {
     pub program: &'a Program,
     pub name: String,
-    /// The arguments of `bind`, in order: all dims that the program mentions.
+    /// The arguments of `bind_built` behind the plan and the build, in order: all dims that the program mentions.
     pub dims: Vec<DimVar>,
     /// Conditions on the dims, refused by a code of their own.
     pub demands: Vec<Demand>,
@@ -20,6 +20,8 @@ pub struct Entry<'a> {
     /// Inputs (by number) of i32 or i64 whose entries must lie in `0..bound`.
     pub positions: Vec<(usize, Dim)>,
     pub slots: Slots,
+    /// What is written into weights behind everything else: their place, the first byte, the bytes.
+    pub presets: Vec<(usize, usize, &'a [u8])>,
 }
 
 /// Where an input comes from.
@@ -96,7 +98,8 @@ impl Entry<'_> {
         all.extend(of(Given::Argument, Parameter::Input));
         let outputs = self.own_outputs().filter(|&index| self.outputs[index] == Taken::Argument);
         all.extend(outputs.map(Parameter::Output));
-        let written = self.own_outputs().any(|index| self.outputs[index] != Taken::Argument);
+        let written = !self.presets.is_empty()
+            || self.own_outputs().any(|index| self.outputs[index] != Taken::Argument);
         if written || self.inputs.iter().any(|given| matches!(given, Given::Weight(_))) {
             all.push(Parameter::Weights);
         }
@@ -112,6 +115,13 @@ impl Entry<'_> {
         own.filter(move |(_, buffer)| matches!(kind(buffer), BufferKind::Output(_))).map(|(index, _)| index)
     }
 
+    /// Bytes of weights that the object file holds.
+    pub fn held(&self) -> usize {
+        let embedded =
+            self.inputs.iter().map(|given| if let Given::Embedded(bytes) = given { bytes.len() } else { 0 });
+        embedded.sum::<usize>() + self.presets.iter().map(|(_, _, bytes)| bytes.len()).sum::<usize>()
+    }
+
     /// What each code means, from 0.
     pub fn messages(&self) -> Vec<String> {
         let fixed = Refusal::ALL.iter().map(|refusal| refusal.text().to_owned());
@@ -124,6 +134,7 @@ impl Entry<'_> {
 pub enum Refusal {
     None,
     Processor,
+    Build,
     Null,
     Negative,
     TooLarge,
@@ -133,9 +144,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 8] = [
+    pub const ALL: [Refusal; 9] = [
         Refusal::None,
         Refusal::Processor,
+        Refusal::Build,
         Refusal::Null,
         Refusal::Negative,
         Refusal::TooLarge,
@@ -148,10 +160,26 @@ impl Refusal {
         self as i64
     }
 
+    /// A word for it, as constants are called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Refusal::None => "OK",
+            Refusal::Processor => "E_PROCESSOR",
+            Refusal::Build => "E_BUILD",
+            Refusal::Null => "E_NULL",
+            Refusal::Negative => "E_NEGATIVE",
+            Refusal::TooLarge => "E_TOO_LARGE",
+            Refusal::Unbound => "E_UNBOUND",
+            Refusal::Workspace => "E_WORKSPACE",
+            Refusal::Position => "E_POSITION",
+        }
+    }
+
     pub fn text(self) -> &'static str {
         match self {
             Refusal::None => "fine",
             Refusal::Processor => "this processor lacks instructions that the model was compiled with",
+            Refusal::Build => "the header belongs to another build of the library",
             Refusal::Null => "a pointer is null",
             Refusal::Negative => "a dim is negative",
             Refusal::TooLarge => "these dims need more memory than can be addressed",

@@ -157,4 +157,18 @@ impl<M: Module> Fun<'_, '_, M> {
         self.jump(test, &[]);
         self.b.switch_to_block(done);
     }
+
+    /// `while a < b { body }`, of addresses or unsigned numbers.
+    pub fn while_below(&mut self, a: Variable, b: Variable, body: impl FnOnce(&mut Self)) {
+        let [test, turn, done] = self.blocks();
+        self.jump(test, &[]);
+        self.b.switch_to_block(test);
+        let (x, y) = (self.b.use_var(a), self.b.use_var(b));
+        let more = self.b.ins().icmp(IntCC::UnsignedLessThan, x, y);
+        self.b.ins().brif(more, turn, &[], done, &[]);
+        self.b.switch_to_block(turn);
+        body(self);
+        self.jump(test, &[]);
+        self.b.switch_to_block(done);
+    }
 }

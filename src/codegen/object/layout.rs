@@ -1,12 +1,14 @@
 //! The plan: the words that `bind` writes for given dims and that `run` reads.
 //!
 //! Word 0 tells whose plan it is; then come the variant of the code, the bytes of the arena and of a thread's scratch, the offsets of the
-//! slots, for each kernel its points, the points of a task and its table of sizes, at last every other number that a run needs.
+//! slots, for each kernel its points, the points of a task and its table of sizes, the same for each sort, at last every other number that a
+//! run needs.
 
 use cranelift_entity::{EntityRef, SecondaryMap};
 use indexmap::IndexMap;
 
 use super::entry::Entry;
+use super::sort::sorts;
 use crate::axes::Dim;
 use crate::kernel::{Buffer, BufferKind, BufferRef, KernelId, Program, Step};
 
@@ -19,6 +21,8 @@ const SLOTS: usize = 4;
 pub struct Layout {
     /// The first word of each kernel: points, chunk, then its sizes.
     kernels: SecondaryMap<KernelId, usize>,
+    /// The first word of each sort: rows, chunk, length of a row.
+    sorts: Vec<usize>,
     /// A dim times a number of bytes, and its word; constants have none.
     pub amounts: IndexMap<(Dim, i64), usize>,
     pub words: usize,
@@ -28,12 +32,17 @@ impl Layout {
     pub fn of(entry: &Entry<'_>) -> Layout {
         let mut layout = Layout {
             kernels: SecondaryMap::new(),
+            sorts: Vec::new(),
             amounts: IndexMap::new(),
             words: SLOTS + entry.slots.count,
         };
         for (id, kernel) in &entry.program.kernels {
             layout.kernels[id] = layout.words;
             layout.words += 2 + kernel.sizes.len();
+        }
+        for _ in sorts(entry.program) {
+            layout.sorts.push(layout.words);
+            layout.words += 3;
         }
         layout.steps(entry.program, &entry.program.steps);
         for (input, bound) in &entry.positions {
@@ -59,6 +68,12 @@ impl Layout {
         self.kernels[kernel] + 2
     }
 
+    /// The words of the sort of this number: rows, chunk, length.
+    pub fn sort(&self, number: usize) -> [usize; 3] {
+        let first = self.sorts[number];
+        [first, first + 1, first + 2]
+    }
+
     fn want(&mut self, dim: &Dim, unit: i64) {
         if dim.as_const().is_none() {
             let next = self.words + self.amounts.len();
@@ -79,8 +94,10 @@ impl Layout {
                     self.reference(program, from);
                     self.reference(program, to);
                 }
-                // Refused before.
-                Step::Sort { .. } => {}
+                Step::Sort { from, to, .. } => {
+                    self.reference(program, from);
+                    self.reference(program, to);
+                }
             }
         }
     }
@@ -110,7 +127,8 @@ pub fn most_arguments(steps: &[Step]) -> usize {
     let of = |step: &Step| match step {
         Step::Run { args, .. } => args.len(),
         Step::Loop { body, .. } => most_arguments(body),
-        Step::Copy { .. } | Step::Sort { .. } => 0,
+        Step::Sort { .. } => 2,
+        Step::Copy { .. } => 0,
     };
     steps.iter().map(of).max().unwrap_or(0)
 }

@@ -9,6 +9,8 @@ mod function;
 mod launch;
 mod layout;
 mod run;
+mod sort;
+mod target;
 #[cfg(test)]
 pub(crate) mod memory;
 
@@ -17,10 +19,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{AbiParam, InstBuilder};
-use cranelift_codegen::isa::OwnedTargetIsa;
-use cranelift_codegen::settings::{self, Configurable};
 use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, default_libcall_names};
 use cranelift_object::{ObjectBuilder, ObjectModule};
+
+pub use target::Target;
 
 pub use entry::{Comparison, Demand, Entry, Given, Parameter, Refusal, Slots, Taken};
 
@@ -30,55 +32,27 @@ use self::layout::Layout;
 use self::run::Parts;
 use super::CodegenError;
 use super::cranelift::place;
-use crate::kernel::{Kernel, Program, Step};
-use crate::tiles::Isa;
-
-/// The processors that an object file is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// x86-64 with AVX2 and FMA, and faster contractions where AVX-512F is there; elsewhere this machine's kind.
-    Any,
-    /// x86-64-v3 alone.
-    V3,
-    /// x86-64-v4 alone.
-    V4,
-}
-
-impl Target {
-    /// Its contractions, and the levels of `cpu` that they need.
-    fn variants(self) -> (&'static [Isa], &'static [i64]) {
-        match self {
-            _ if !cfg!(target_arch = "x86_64") => (&[Isa::Portable], &[0]),
-            Target::Any => (&[Isa::Avx2, Isa::Avx512], &[1, 2]),
-            Target::V3 => (&[Isa::Avx2], &[1]),
-            Target::V4 => (&[Isa::Avx512], &[2]),
-        }
-    }
-}
+use crate::kernel::Kernel;
 
 /// An object file.
 pub struct Object {
     pub bytes: Vec<u8>,
-    /// Words of each entry's plan.
-    pub plans: Vec<usize>,
+    /// Of each entry.
+    pub plans: Vec<Plan>,
 }
 
-/// Whether every step of a program can be in an object file; names the first that cannot.
-pub fn refused(program: &Program) -> Option<&'static str> {
-    fn sorts(steps: &[Step]) -> bool {
-        steps.iter().any(|step| match step {
-            Step::Sort { .. } => true,
-            Step::Loop { body, .. } => sorts(body),
-            Step::Run { .. } | Step::Copy { .. } => false,
-        })
-    }
-    sorts(&program.steps).then_some("a sort")
+/// What a caller must know of an entry's plans.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub words: usize,
+    /// What `bind` is told, so that it may refuse a caller who knows another build.
+    pub build: i64,
 }
 
 /// Compiles programs into one object file. Only the entries' functions are seen outside of it.
 pub fn compile(entries: &[Entry<'_>], target: Target, verify: bool) -> Result<Object, CodegenError> {
     let failure = |message: String| CodegenError::new("module", message);
-    let isa = isa(verify, true).map_err(failure)?;
+    let isa = target.isa(verify, true).map_err(failure)?;
     let builder = ObjectBuilder::new(isa, "nnc", default_libcall_names());
     let mut module = ObjectModule::new(builder.map_err(|e| failure(e.to_string()))?);
     let plans = fill(&mut module, entries, target)?;
@@ -86,27 +60,29 @@ pub fn compile(entries: &[Entry<'_>], target: Target, verify: bool) -> Result<Ob
     Ok(Object { bytes, plans })
 }
 
-/// Defines all functions of the entries; gives the words of their plans.
-fn fill<M: Module>(
-    module: &mut M,
-    entries: &[Entry<'_>],
-    target: Target,
-) -> Result<Vec<usize>, CodegenError> {
-    let (tiles, levels) = target.variants();
+/// Defines all functions of the entries; gives what their callers must know.
+fn fill<M: Module>(module: &mut M, entries: &[Entry<'_>], target: Target) -> Result<Vec<Plan>, CodegenError> {
+    let variants = target.variants();
     let contracts =
         |entry: &Entry<'_>| entry.program.kernels.values().any(|kernel| !kernel.contracts().is_empty());
     let contractions: Vec<FuncId> = match entries.iter().any(contracts) {
-        true => tiles.iter().map(|&tiles| place::contraction(module, tiles)).collect::<Result<_, _>>()?,
+        true => {
+            variants.iter().map(|&(tiles, _)| place::contraction(module, tiles)).collect::<Result<_, _>>()?
+        }
         false => Vec::new(),
     };
     let door = place::door(module)?;
     let shared = launch::shared(module, door)?;
-    let levels = Levels { ask: processor(module)?, levels };
+    let levels: Vec<i64> = variants.iter().map(|&(_, level)| level).collect();
+    let levels = Levels { ask: processor(module)?, levels: &levels };
+    let sorts = sort::functions(module, entries.iter().map(|entry| entry.program))?;
     let mut plans = Vec::new();
     for entry in entries {
         let layout = Layout::of(entry);
-        add(module, entry, &layout, &contractions, &levels, &shared)?;
-        plans.push(layout.len());
+        let sorts: Vec<FuncId> = sort::sorts(entry.program).iter().map(|sort| sorts[&sort.manner]).collect();
+        let owner = owner(entry, target);
+        add(module, entry, owner, &layout, &contractions, &levels, &shared, &sorts)?;
+        plans.push(Plan { words: layout.len(), build: owner });
     }
     Ok(plans)
 }
@@ -114,13 +90,14 @@ fn fill<M: Module>(
 fn add<M: Module>(
     module: &mut M,
     entry: &Entry<'_>,
+    owner: i64,
     layout: &Layout,
     contractions: &[FuncId],
     levels: &Levels<'_>,
     shared: &launch::Shared,
+    sorts: &[FuncId],
 ) -> Result<(), CodegenError> {
     let kernels = kernels(module, entry, contractions, levels.levels.len())?;
-    let owner = owner(entry);
     let name = &entry.name;
     let mut embedded = Vec::new();
     for (index, given) in entry.inputs.iter().enumerate() {
@@ -131,14 +108,27 @@ fn add<M: Module>(
             _ => None,
         });
     }
-    let dims = 1 + entry.dims.len();
-    define(module, &format!("{name}_bind"), Linkage::Export, dims, Some(I32), |fun| {
+    let mut presets = Vec::new();
+    for (index, (_, _, bytes)) in entry.presets.iter().enumerate() {
+        presets.push(data(module, &format!("{name}_preset_{index}"), bytes, bind::ALIGN as u64)?);
+    }
+    let dims = 2 + entry.dims.len();
+    define(module, &format!("{name}_bind_built"), Linkage::Export, dims, Some(I32), |fun| {
         bind::emit(fun, entry, layout, levels, owner);
     })?;
     let workspace = define(module, &format!("{name}_workspace"), Linkage::Export, 2, Some(I64), |fun| {
         run::workspace(fun, owner);
     })?;
-    let parts = Parts { layout, owner, kernels: &kernels, shared, embedded: &embedded, workspace };
+    let parts = Parts {
+        layout,
+        owner,
+        kernels: &kernels,
+        sorts,
+        shared,
+        embedded: &embedded,
+        presets: &presets,
+        workspace,
+    };
     let parameters = entry.parameters().len();
     define(module, &format!("{name}_run"), Linkage::Export, parameters, Some(I32), |fun| {
         run::emit(fun, entry, &parts);
@@ -217,38 +207,15 @@ fn processor(module: &mut impl Module) -> Result<Option<FuncId>, CodegenError> {
     Ok(Some(id))
 }
 
-/// A number that another program's plan has by no accident.
-fn owner(entry: &Entry<'_>) -> i64 {
+/// A number that another program's plan, or another build's, has by no accident.
+fn owner(entry: &Entry<'_>, target: Target) -> i64 {
     let mut hasher = DefaultHasher::new();
+    env!("CARGO_PKG_VERSION").hash(&mut hasher);
     entry.name.hash(&mut hasher);
+    (target as u8).hash(&mut hasher);
+    // The order and number of all arguments.
+    format!("{:?} {:?}", entry.dims, entry.parameters()).hash(&mut hasher);
     entry.program.to_string().hash(&mut hasher);
     // Never 0, and small enough for an instruction's immediate operand.
     ((hasher.finish() >> 33) | 1) as i64
-}
-
-/// The kind of machine that this is, with the instructions of level 1 and no others: files do not depend on where they were made.
-/// `movable`: the code runs wherever it is loaded.
-fn isa(verify: bool, movable: bool) -> Result<OwnedTargetIsa, String> {
-    let mut flags = settings::builder();
-    let on = |flag| if flag { "true" } else { "false" };
-    let chosen = [
-        ("opt_level", "none"),
-        ("enable_verifier", on(verify)),
-        ("enable_probestack", "false"),
-        ("use_colocated_libcalls", "false"),
-        ("is_pic", on(movable)),
-        ("unwind_info", "false"),
-    ];
-    for (name, value) in chosen {
-        flags.set(name, value).map_err(|e| e.to_string())?;
-    }
-    let host = cranelift_native::builder().map_err(str::to_owned)?;
-    let triple = host.triple().clone();
-    let mut builder = cranelift_codegen::isa::lookup(triple).map_err(|e| e.to_string())?;
-    if cfg!(target_arch = "x86_64") {
-        for flag in cpu::X86_64_FLAGS {
-            builder.enable(flag).map_err(|e| e.to_string())?;
-        }
-    }
-    builder.finish(settings::Flags::new(flags)).map_err(|e| e.to_string())
 }

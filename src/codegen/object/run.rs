@@ -22,9 +22,13 @@ pub struct Parts<'a> {
     pub owner: i64,
     /// The kernels of each variant; those that are the same in all have the same function.
     pub kernels: &'a [Vec<FuncId>],
+    /// In the order of the program's text.
+    pub sorts: &'a [FuncId],
     pub shared: &'a Shared,
     /// The data of embedded inputs.
     pub embedded: &'a [Option<DataId>],
+    /// The data of presets.
+    pub presets: &'a [DataId],
     pub workspace: FuncId,
 }
 
@@ -124,9 +128,16 @@ pub fn emit<M: Module>(fun: &mut Fun<'_, '_, M>, entry: &Entry<'_>, parts: &Part
     let variant = fun.load(plan, VARIANT);
     let zero = fun.int(0);
     let turns = (0..count_turns(&entry.program.steps)).map(|_| fun.variable(zero)).collect();
-    let mut run = Run { fun, entry, parts, plan, inputs, outputs, arena, args, record, variant, turns };
+    let mut run =
+        Run { fun, entry, parts, plan, inputs, outputs, arena, args, record, variant, turns, sorts: 0 };
     run.positions();
     run.steps(&entry.program.steps);
+    for (&(place, offset, bytes), &data) in entry.presets.iter().zip(parts.presets) {
+        let to = weight(fun, of(Parameter::Weights), place);
+        let to = fun.b.ins().iadd_imm_s(to, offset as i64);
+        let (from, bytes) = (fun.data(data), fun.int(bytes.len() as i64));
+        fun.call(parts.shared.copy, &[to, from, bytes]);
+    }
     fun.return_code(0);
 }
 
@@ -175,6 +186,8 @@ struct Run<'r, 'm, 'f, M: Module> {
     record: Value,
     variant: Value,
     turns: Vec<Variable>,
+    /// How many sorts are written already.
+    sorts: usize,
 }
 
 impl<M: Module> Run<'_, '_, '_, M> {
@@ -248,7 +261,16 @@ impl<M: Module> Run<'_, '_, '_, M> {
                     let (from, to) = (self.address(from), self.address(to));
                     self.fun.call(self.parts.shared.copy, &[to, from, bytes]);
                 }
-                Step::Sort { .. } => unreachable!("sorts were refused before"),
+                Step::Sort { from, to, .. } => {
+                    let number = self.sorts;
+                    self.sorts += 1;
+                    let (from, to) = (self.address(from), self.address(to));
+                    self.fun.store(from, self.args, 0);
+                    self.fun.store(to, self.args, 1);
+                    let code = self.fun.address(self.parts.sorts[number]);
+                    let [rows, chunk, len] = self.parts.layout.sort(number);
+                    self.launch(code, rows, chunk, len, false);
+                }
             }
         }
     }
@@ -268,10 +290,16 @@ impl<M: Module> Run<'_, '_, '_, M> {
                 code = self.fun.b.ins().select(wanted, function, code);
             }
         }
-        let sizes = self.fun.b.ins().iadd_imm_s(self.plan, 8 * layout.sizes(id) as i64);
-        let points = self.fun.load(self.plan, layout.points(id));
-        let chunk = self.fun.load(self.plan, layout.chunk(id));
-        let flushes = self.fun.int(i64::from(self.entry.program.kernels[id].flushes()));
+        let flushes = self.entry.program.kernels[id].flushes();
+        self.launch(code, layout.points(id), layout.chunk(id), layout.sizes(id), flushes);
+    }
+
+    /// Runs all points of a kernel whose arguments are stored; its numbers are at these words of the plan.
+    fn launch(&mut self, code: Value, points: usize, chunk: usize, sizes: usize, flushes: bool) {
+        let sizes = self.fun.b.ins().iadd_imm_s(self.plan, 8 * sizes as i64);
+        let points = self.fun.load(self.plan, points);
+        let chunk = self.fun.load(self.plan, chunk);
+        let flushes = self.fun.int(i64::from(flushes));
         for (value, word) in [
             (code, launch::KERNEL),
             (sizes, launch::SIZES),

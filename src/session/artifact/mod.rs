@@ -2,6 +2,7 @@
 //!
 //! docs/objects.md has the interface. Nothing is written here; what is written is handed back.
 
+mod files;
 mod header;
 mod names;
 mod pack;
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::axes::{Dim, DimVar};
 use crate::base::Name;
-use crate::check::core::{Constraint, ConstraintOp, Core, Slot};
+use crate::check::core::{Constraint, ConstraintOp, Core};
 use crate::codegen::object::{self, Comparison, Demand, Entry, Given, Slots, Taken, Target};
 use crate::diag::{Code, Diagnostic};
 use crate::graph::{Graph, Role};
@@ -21,7 +22,7 @@ use crate::train::Store;
 
 use super::compile::{Failure, defect};
 
-pub use names::is_prefix;
+pub use names::{is_prefix, plain};
 pub use pack::{PackError, archive, shared_object};
 
 /// What a command chooses.
@@ -35,13 +36,26 @@ pub struct Wishes<'a> {
 }
 
 /// One program of an artifact.
-pub struct Piece {
+pub struct Piece<'a> {
     /// Behind the prefix: nothing, `_init`, `_step`.
-    pub suffix: &'static str,
+    pub suffix: String,
     /// What running it does, for people.
-    pub does: &'static str,
+    pub does: String,
+    /// What it is a part of.
+    pub core: &'a Core,
     pub graph: Graph,
     pub program: Program,
+    /// What some weights become when it has run.
+    pub presets: Vec<Preset>,
+}
+
+/// A part of a weight, from a file.
+#[derive(Clone, Debug)]
+pub struct Preset {
+    pub path: Name,
+    /// The first byte in the weight.
+    pub offset: usize,
+    pub bytes: Vec<u8>,
 }
 
 /// A parameter or state: its place in the table of weights is its number.
@@ -49,64 +63,62 @@ struct Weight {
     path: Name,
     dtype: DType,
     shape: Vec<i64>,
+    of_optimizer: bool,
 }
 
-/// An object file and its header.
+/// An object file and its headers.
 pub struct Artifact {
     pub object: Vec<u8>,
     pub header: String,
+    /// Reads and writes files of weights; where the caller has weights.
+    pub files: Option<String>,
     /// Of the object file, without weights.
     pub code: usize,
 }
 
-/// Parts of a core as an object file; `dims` are those that were fixed when compiling.
+/// Programs as an object file; `dims` are those that were fixed when compiling.
 ///
 /// # Errors
-/// What has no code in object files; weights in the object file that a run would write to.
+/// Weights in the object file that a run would write to.
 pub fn artifact(
-    core: &Core,
-    pieces: &[Piece],
+    pieces: &[Piece<'_>],
     dims: &BTreeMap<DimVar, i64>,
     wishes: &Wishes<'_>,
 ) -> Result<Artifact, Failure> {
-    let slots = core.params.iter().chain(&core.states);
-    let size = |axis| core.size(axis).eval(dims).unwrap_or(0);
-    let weight = |slot: &Slot| Weight {
-        path: slot.path.clone(),
-        dtype: slot.elem.dtype(),
-        shape: slot.axes.iter().map(|&axis| size(axis)).collect(),
-    };
-    let weights: Vec<Weight> = slots.map(weight).collect();
-    let demands = demands(core, dims);
+    let mut weights: Vec<Weight> = Vec::new();
+    for core in pieces.iter().map(|piece| piece.core) {
+        let size = |axis| core.expand(&core.size(axis)).eval(dims).unwrap_or(0);
+        for slot in core.params.iter().chain(&core.states) {
+            if weights.iter().all(|weight| weight.path != slot.path) {
+                weights.push(Weight {
+                    path: slot.path.clone(),
+                    dtype: slot.elem.dtype(),
+                    shape: slot.axes.iter().map(|&axis| size(axis)).collect(),
+                    of_optimizer: slot.is_of_optimizer(),
+                });
+            }
+        }
+    }
     let mut entries = Vec::new();
     for piece in pieces {
-        entries.push(entry(piece, &weights, demands.clone(), wishes)?);
+        entries.push(entry(piece, &weights, demands(piece.core, dims), wishes)?);
     }
-    let held = |entry: &Entry<'_>| -> usize {
-        let bytes =
-            entry.inputs.iter().map(|given| if let Given::Embedded(bytes) = given { bytes.len() } else { 0 });
-        bytes.sum()
-    };
-    let held: usize = entries.iter().map(held).sum();
+    let held: usize = entries.iter().map(Entry::held).sum();
     let object = object::compile(&entries, wishes.target, wishes.verify)
         .map_err(|error| defect("object", &error.to_string()))?;
     let header = header::header(pieces, &entries, &weights, wishes, &object.plans);
-    Ok(Artifact { code: object.bytes.len().saturating_sub(held), object: object.bytes, header })
+    let callers = wishes.weights.is_none() && !weights.is_empty();
+    let files = callers.then(|| files::header(&weights, wishes.prefix));
+    Ok(Artifact { code: object.bytes.len().saturating_sub(held), object: object.bytes, header, files })
 }
 
 fn entry<'a>(
-    piece: &'a Piece,
+    piece: &'a Piece<'a>,
     weights: &[Weight],
     demands: Vec<Demand>,
     wishes: &Wishes<'a>,
 ) -> Result<Entry<'a>, Failure> {
     let Piece { suffix, graph, program, .. } = piece;
-    if let Some(what) = object::refused(program) {
-        return Err(refused(
-            &format!("{what} has no code in object files yet"),
-            "`nnc run` runs the program",
-        ));
-    }
     let place = |name: &Name| weights.iter().position(|weight| weight.path == *name);
     let missing = || defect("artifact", "a parameter has no place");
     let mut inputs = Vec::new();
@@ -136,6 +148,10 @@ fn entry<'a>(
     let positions: Vec<(usize, Dim)> =
         positions.filter_map(|(index, input)| Some((index, input.bound.clone()?))).collect();
     let (of, count) = slots(program);
+    let mut presets = Vec::new();
+    for Preset { path, offset, bytes } in &piece.presets {
+        presets.push((place(path).ok_or_else(missing)?, *offset, bytes.as_slice()));
+    }
     Ok(Entry {
         program,
         name: format!("{}{suffix}", wishes.prefix),
@@ -145,6 +161,7 @@ fn entry<'a>(
         outputs: outputs.collect(),
         positions,
         slots: Slots { of, count },
+        presets,
     })
 }
 

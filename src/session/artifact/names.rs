@@ -8,7 +8,7 @@ const TAKEN: &str = "alignas alignof and and_eq asm auto bitand bitor bool break
     export extern false float for friend goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private \
     protected public register reinterpret_cast requires restrict return short signed sizeof static static_assert static_cast struct switch \
     template this thread_local throw true try typedef typeid typename typeof union unsigned using virtual void volatile wchar_t while xor \
-    xor_eq plan weights workspace workspace_bytes threads";
+    xor_eq plan build weights workspace workspace_bytes threads";
 
 /// Whether exported names may begin with it.
 pub fn is_prefix(text: &str) -> bool {
@@ -22,14 +22,18 @@ pub fn is_prefix(text: &str) -> bool {
         && !TAKEN.split_whitespace().any(|word| word == text)
 }
 
+/// The letters of C in a name.
+pub fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
 /// Gives each name an identifier that nothing else has.
 #[derive(Default)]
 pub struct Identifiers(HashSet<String>);
 
 impl Identifiers {
     pub fn of(&mut self, name: &str) -> String {
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-        let mut base: String = name.chars().map(plain).collect();
+        let mut base = plain(name);
         if !base.starts_with(|c: char| c.is_ascii_alphabetic()) {
             base.insert_str(0, "n_");
         }

@@ -7,6 +7,8 @@ use std::process::Command;
 use ar_archive_writer::{ArchiveKind, DEFAULT_OBJECT_READER, NewArchiveMember, write_archive_to_stream};
 use thiserror::Error;
 
+use crate::codegen::object::Target;
+
 /// Why there is no library.
 #[derive(Debug, Error)]
 pub enum PackError {
@@ -29,14 +31,19 @@ pub fn archive(object: &[u8], name: &str) -> Result<Vec<u8>, PackError> {
     Ok(bytes.into_inner())
 }
 
-/// A shared object, by the linker of this machine: `$CC`, cc, gcc, clang or ld, whichever starts first.
-pub fn shared_object(object: &[u8], name: &str) -> Result<Vec<u8>, PackError> {
+/// A shared object, by a linker for the target: `$CC`, or the first of its usual compilers and linkers that starts.
+pub fn shared_object(object: &[u8], name: &str, target: Target) -> Result<Vec<u8>, PackError> {
     let folder = tempfile::tempdir()?;
     let (input, output) = (folder.path().join("model.o"), folder.path().join("model.so"));
     std::fs::write(&input, object)?;
     let chosen = std::env::var("CC").ok().filter(|cc| !cc.is_empty());
+    let usual: &[&str] = match (target.is_native(), target) {
+        (true, _) => &["cc", "gcc", "clang", "ld"],
+        (false, Target::Aarch64) => &["aarch64-linux-gnu-gcc", "aarch64-linux-gnu-ld", "ld.lld"],
+        (false, _) => &["x86_64-linux-gnu-gcc", "x86_64-linux-gnu-ld", "ld.lld"],
+    };
     let linkers: Vec<String> =
-        chosen.into_iter().chain(["cc", "gcc", "clang", "ld"].map(str::to_owned)).collect();
+        chosen.into_iter().chain(usual.iter().map(|&linker| linker.to_owned())).collect();
     for linker in &linkers {
         match Command::new(linker).args(arguments(linker, name)).arg("-o").arg(&output).arg(&input).output() {
             Ok(done) if done.status.success() => return Ok(std::fs::read(&output)?),
@@ -51,7 +58,10 @@ pub fn shared_object(object: &[u8], name: &str) -> Result<Vec<u8>, PackError> {
 }
 
 fn arguments(linker: &str, name: &str) -> Vec<String> {
-    let plain = Path::new(linker).file_name().is_some_and(|file| file == "ld");
+    let plain = Path::new(linker).file_name().is_some_and(|file| {
+        let file = file.to_string_lossy();
+        file == "ld" || file.ends_with("-ld") || file == "ld.lld"
+    });
     let mut arguments = vec!["-shared".to_owned()];
     if plain {
         arguments.extend(["-soname".to_owned(), name.to_owned()]);
