@@ -32,10 +32,10 @@ pub fn unexpected(stop: &Stop<'_, '_>) -> Diagnostic {
         .or_else(|| stop.head())
         .or_else(|| stop.word_as_name())
         .or_else(|| stop.declaration())
+        .or_else(|| stop.choice())
         .or_else(|| stop.binder())
         .or_else(|| stop.equals())
         .or_else(|| stop.operators())
-        .or_else(|| stop.choice())
         .or_else(|| stop.numbers())
         .or_else(|| stop.brackets())
         .unwrap_or_else(|| stop.plain())
@@ -343,14 +343,16 @@ impl<'s> Stop<'_, 's> {
 
     /// `if c then a else b`, `if c: a`
     fn choice(&self) -> Option<Diagnostic> {
-        let then = match self.here()? {
-            Token::Name("then") => "`then`",
-            Token::Colon => "`:`",
-            _ => return None,
-        };
-        let chooses = self.expected.has("{") && self.same_level().any(|token| token == Token::If);
-        chooses
-            .then(|| self.error(format!("a choice has no {then}"), "write `{`").help("if … { … } else { … }"))
+        // A name before `then` makes a reducer of it, and `then` the binder.
+        let binder = self.expected.has("=>") && self.before(1) == Some(Token::Name("then"));
+        let at = if binder { self.at - 1 } else { self.at };
+        let written = matches!(self.token(at), Some(Token::Name("then") | Token::Colon));
+        let chooses = (binder || self.expected.has("{")) && self.same_level().any(|token| token == Token::If);
+        (written && chooses).then(|| {
+            let message = format!("a choice has no `{}`", self.text_of(at));
+            let error = Diagnostic::error(UNEXPECTED, message).label(self.span_of(at), "write `{`");
+            error.help("if … { … } else { … }")
+        })
     }
 
     /// `.5` and `1.`

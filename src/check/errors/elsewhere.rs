@@ -64,9 +64,7 @@ pub fn written_here(name: &str) -> Option<&'static str> {
             "draws are written random.normal(N, D) and random.uniform(N, D)"
         }
         "Linear" | "Dense" | "dense" | "fc" => "a dense layer is written linear(H)",
-        "Sequential" | "sequential" => {
-            "layers follow one another by pipes: x |> linear(64) |> relu |> linear(10)"
-        }
+        "Sequential" => "layers follow one another by pipes: x |> linear(64) |> relu |> linear(10)",
         "nn" | "torch" | "np" | "jnp" | "jax" | "tf" | "keras" => {
             "the library's names need no prefix: relu(x), linear(10)(x)"
         }
