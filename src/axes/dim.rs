@@ -233,6 +233,25 @@ impl Dim {
         Some(slope)
     }
 
+    /// `(a, b, c)` with `self == (a * var + b) / c`, numbers with a and c above zero; `None` where it is of another form.
+    pub fn as_floor(&self, var: &DimVar) -> Option<(i64, i64, i64)> {
+        let (mut part, mut offset) = (None, 0);
+        for (monomial, coefficient) in self.0.terms() {
+            match monomial.factors() {
+                [] => offset = *coefficient,
+                [(Atom::Var(own), 1)] if own == var && part.is_none() => part = Some((*coefficient, 0, 1)),
+                [(Atom::Quotient(q), 1)] if *coefficient == 1 && part.is_none() => {
+                    let (slope, inner, under) = q.over.as_floor(var)?;
+                    part = Some((slope, inner, under.checked_mul(q.under.as_const()?)?));
+                }
+                _ => return None,
+            }
+        }
+        let (slope, inner, under) = part?;
+        let offset = inner.checked_add(offset.checked_mul(under)?)?;
+        (slope > 0 && under > 0).then_some((slope, offset, under))
+    }
+
     /// `(a, b)` with `self == a * var + b`, neither mentioning `var`; `None` where it is not linear.
     pub(super) fn linear_in(&self, var: &DimVar) -> Option<(Dim, Dim)> {
         let atom = Atom::Var(var.clone());

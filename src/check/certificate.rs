@@ -11,7 +11,7 @@ use crate::ops::ScalarFn;
 use super::core::*;
 use super::kind::Kind;
 use super::rules::weaken::{self, Weakening};
-use super::rules::{Demand, Demanded, Facts, Flow, Reach, Roots, Window, analyse};
+use super::rules::{Center, Demand, Demanded, Facts, Flow, Reach, Roots, Window, analyse};
 use super::show::show_type;
 
 /// What can hold of an axis. The words are those of the JSON form.
@@ -149,23 +149,24 @@ fn keeps_to(
     root: Root,
     places: &[AxisVar],
     reach: Option<&Reach>,
-    fits: &dyn Fn(&Window) -> bool,
+    fits: &dyn Fn(Center, &Window) -> bool,
 ) -> bool {
     match (places, reach) {
         ([_], None) => true,
         ([axis], Some(Reach::Near(near))) => {
             let whole = roots.is_whole(*axis, root) || weaken::is(Weakening::AnyRate);
-            whole && near.iter().all(|(other, window)| other == axis && fits(window))
+            let here = |center: &Center| *center == Center::Index(*axis) || *center == Center::First;
+            whole && near.iter().all(|(center, window)| here(center) && fits(*center, window))
         }
         _ => false,
     }
 }
 
-fn is_own(window: &Window) -> bool {
-    *window == Window::OWN
+fn is_own(center: Center, window: &Window) -> bool {
+    *window == Window::OWN && center != Center::First
 }
 
-fn is_past(window: &Window) -> bool {
+fn is_past(_: Center, window: &Window) -> bool {
     window.high <= Ratio::ZERO && !window.wraps
 }
 
@@ -214,10 +215,10 @@ fn theorem(core: &Core, facts: &Facts, root: Root) -> AxisTheorem {
         holds.insert(Property::PermutationEquivariantExceptTies);
     }
     let grid = holds.contains(&translation).then(|| grid_theorem(&roots, facts, root, &outputs));
-    let all = |fits: &dyn Fn(&Window) -> bool| {
+    let all = |fits: &dyn Fn(Center, &Window) -> bool| {
         outputs.iter().all(|(places, reach)| keeps_to(&roots, root, places, *reach, fits))
     };
-    if all(&is_own) {
+    if all(&is_own) && written(core, facts, root).is_none() {
         holds.insert(Property::Pointwise);
     } else {
         broken.extend(flow_break(core, facts, root, Property::Pointwise, &is_own));
@@ -248,6 +249,13 @@ fn theorem(core: &Core, facts: &Facts, root: Root) -> AxisTheorem {
     }
 }
 
+/// What is written to a state and depends on the axis: the next sample will be told of this one.
+fn written(core: &Core, facts: &Facts, root: Root) -> Option<Val> {
+    let depends = |val: &Val| facts.flow.get(val).is_some_and(|flow| flow.contains_key(&root));
+    let mut written = core.states.iter().filter_map(|slot| slot.written);
+    if weaken::is(Weakening::Unwritten) { None } else { written.find(depends) }
+}
+
 fn grid_theorem(
     roots: &Roots,
     facts: &Facts,
@@ -266,7 +274,9 @@ fn grid_theorem(
     for (places, reach) in with_axis {
         match (places.as_slice(), reach) {
             ([_], None) => {}
-            ([axis], Some(Reach::Near(near))) if near.keys().all(|other| other == axis) => {
+            ([axis], Some(Reach::Near(near)))
+                if near.keys().all(|center| *center == Center::Index(*axis)) =>
+            {
                 for window in near.values() {
                     let Some(low) = window.low else {
                         bounded = false;
@@ -298,9 +308,11 @@ fn flow_break(
     facts: &Facts,
     root: Root,
     property: Property,
-    fits: &dyn Fn(&Window) -> bool,
+    fits: &dyn Fn(Center, &Window) -> bool,
 ) -> Option<Broken> {
-    let guilty = guilty(core, facts, root, fits)?;
+    let outputs = core.outputs.iter().map(|output| output.val);
+    let output = outputs.chain(written(core, facts, root)).find(|&val| exceeds(facts, root, fits, val))?;
+    let guilty = guilty(core, facts, root, fits, output);
     let name = &core.roots[root].name;
     Some(Broken {
         property,
@@ -310,18 +322,29 @@ fn flow_break(
     })
 }
 
-/// Walks from the outputs to the value at which the flow first exceeds what is allowed.
-fn guilty(core: &Core, facts: &Facts, root: Root, fits: &dyn Fn(&Window) -> bool) -> Option<Val> {
-    let exceeds = |val: Val| match facts.flow.get(&val).and_then(|flow| flow.get(&root)) {
+/// Whether a value depends on more than is allowed.
+fn exceeds(facts: &Facts, root: Root, fits: &dyn Fn(Center, &Window) -> bool, val: Val) -> bool {
+    match facts.flow.get(&val).and_then(|flow| flow.get(&root)) {
         Some(Reach::All) => true,
-        Some(Reach::Near(near)) => near.values().any(|range| !fits(range)),
+        Some(Reach::Near(near)) => near.iter().any(|(center, window)| !fits(*center, window)),
         None => false,
-    };
-    let mut at = core.outputs.iter().map(|output| output.val).find(|&val| exceeds(val))?;
-    while let Some(next) = super::rules::arguments(core, at).into_iter().find(|&arg| exceeds(arg)) {
-        at = next;
     }
-    Some(at)
+}
+
+/// Walks from an output to the value at which the flow first exceeds what is allowed.
+fn guilty(
+    core: &Core,
+    facts: &Facts,
+    root: Root,
+    fits: &dyn Fn(Center, &Window) -> bool,
+    output: Val,
+) -> Val {
+    let mut at = output;
+    let next = |at| super::rules::arguments(core, at).into_iter().find(|&arg| exceeds(facts, root, fits, arg));
+    while let Some(arg) = next(at) {
+        at = arg;
+    }
+    at
 }
 
 // ---- declared kinds ----------------------------------------------------------------------------
@@ -332,7 +355,8 @@ fn grants(kind: Kind, demand: Demand) -> bool {
         Kind::Batch | Kind::Set => false,
         Kind::Ring => demand == Demand::Cycle,
         Kind::Grid => matches!(demand, Demand::Cycle | Demand::Shift | Demand::Border),
-        Kind::Causal => !matches!(demand, Demand::Tie | Demand::ParameterSize),
+        // Which of equal entries comes first is no secret of the past.
+        Kind::Causal => demand != Demand::ParameterSize,
         Kind::Dim => true,
     }
 }
@@ -369,12 +393,14 @@ fn violations(core: &Core, facts: &Facts, root: Root, kind: Kind, declared: Span
         };
         verdict.map(|verdict| (output, verdict))
     });
-    if let Some((output, what)) = outside {
-        let fits: &dyn Fn(&Window) -> bool = match kind {
+    let outside = outside.map(|(output, what)| (output.val, what));
+    let kept = (kind == Kind::Batch).then(|| written(core, facts, root)).flatten();
+    if let Some((output, what)) = outside.or(kept.map(|val| (val, "all samples at once"))) {
+        let fits: &dyn Fn(Center, &Window) -> bool = match kind {
             Kind::Batch => &is_own,
             _ => &is_past,
         };
-        let by = guilty(core, facts, root, fits).unwrap_or(output.val);
+        let by = guilty(core, facts, root, fits, output);
         found.push(flow_refused(core, by, kind, declared, name, what));
     }
     found

@@ -217,6 +217,8 @@ impl Walk<'_> {
         });
         let roots: BTreeSet<Root> = sizes.collect();
         self.demand(roots, Demand::ParameterSize, val);
+        // A position that is kept names the same entry of every input.
+        self.demand(self.positions(val), Demand::Position, val);
     }
 
     /// The axes of which a value's entries are positions.
@@ -228,20 +230,29 @@ impl Walk<'_> {
         }
     }
 
-    /// An index expression as a number. A position itself is an entry like any other; a number made of it is not.
+    /// An index expression as a number. A position itself is an entry like any other, as long as its type says on which
+    /// axis; a number made of it is not.
     fn number(&mut self, point: &Point, val: Val) {
-        if point.as_axis().is_some() {
+        let own = self.positions(val);
+        let over = self.roots.of_axes(&point.axes());
+        if let Some(axis) = point.as_axis() {
+            let whole = over.iter().all(|root| self.roots.is_whole(axis, *root));
+            if own != over || !whole && !weaken::is(Weakening::AnyPosition) {
+                self.demand(own.into_iter().chain(over), Demand::Position, val);
+            }
             return;
         }
-        let own = self.positions(val);
         self.demand(own, Demand::Position, val);
-        for root in self.roots.of_axes(&point.axes()) {
+        for root in over {
             self.unmoved(point, root, val);
         }
     }
 
     /// A point that must stay as it is when a root is translated.
     fn unmoved(&mut self, point: &Point, root: Root, val: Val) {
+        if self.roots.goes_round(point, root) {
+            return self.demand([root], Demand::Cycle, val);
+        }
         match self.roots.weight(point, root) {
             Some(Weight { weight: Ratio::ZERO, period }) => {
                 self.demand([root], Demand::Shift, val);
@@ -390,6 +401,7 @@ impl Walk<'_> {
         for root in self.roots.of_axes(&gap.axes()) {
             match (self.roots.weight(&gap, root), plain, equality) {
                 (_, Some(_), true) => {}
+                _ if self.roots.goes_round(&gap, root) => self.demand([root], Demand::Cycle, val),
                 (Some(Weight { weight: Ratio::ZERO, period }), _, _) => {
                     let fixed = !self.roots.sizes_in(&gap).contains(&root);
                     let shifted = equality || self.is_remainder(&gap);

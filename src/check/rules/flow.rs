@@ -42,22 +42,54 @@ impl Window {
     }
 }
 
+/// What a window lies around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Center {
+    /// The place of an index variable.
+    Index(AxisVar),
+    /// The first place of the root: for every entry it lies in the past.
+    First,
+}
+
 /// The positions of one root that an entry depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// All of them, or their number.
     All,
-    /// A window around each of these index variables over the root.
-    Near(BTreeMap<AxisVar, Window>),
+    /// A window around each of these places of the root.
+    Near(BTreeMap<Center, Window>),
+}
+
+impl Reach {
+    fn near(center: Center, window: Window) -> Reach {
+        Reach::Near(BTreeMap::from([(center, window)]))
+    }
+
+    /// Whether it is nothing but places that index variables name.
+    fn is_own(&self) -> bool {
+        match self {
+            Reach::All => false,
+            Reach::Near(near) => near
+                .iter()
+                .all(|(center, window)| matches!(center, Center::Index(_)) && *window == Window::OWN),
+        }
+    }
 }
 
 /// What an entry of a value depends on: roots that are missing do not matter to it.
 pub type Flow = BTreeMap<Root, Reach>;
 
-/// The flow of every value.
+/// The flow of every value. Rules of derivatives count for derivatives alone: so where there are rules, a first walk counts
+/// what they read as read by their values, and derivatives are taken of what it finds.
 pub fn flows(roots: &Roots) -> HashMap<Val, Flow> {
+    let ruled = roots.core.vals.values().any(|data| matches!(data.form, Form::Custom { .. }));
+    let derived = ruled.then(|| walk(roots, None));
+    walk(roots, derived)
+}
+
+fn walk(roots: &Roots, derived: Option<HashMap<Val, Flow>>) -> HashMap<Val, Flow> {
     let core = roots.core;
-    let mut walk = Walk { roots, flow: HashMap::new(), tuples: HashMap::new() };
+    let mut walk = Walk { roots, flow: HashMap::new(), tuples: HashMap::new(), derived };
     let inner: BTreeSet<Val> = core
         .blocks
         .iter()
@@ -78,11 +110,19 @@ struct Walk<'a> {
     flow: HashMap<Val, Flow>,
     /// The flows of a tuple's components.
     tuples: HashMap<Val, Vec<Flow>>,
+    /// The flows that derivatives are taken of, where they are others: with what rules of derivatives read.
+    derived: Option<HashMap<Val, Flow>>,
 }
 
 impl Walk<'_> {
     fn of(&self, val: Val) -> Flow {
         self.flow.get(&val).cloned().unwrap_or_default()
+    }
+
+    /// What the derivatives of a value depend on.
+    fn differentiated(&self, val: Val) -> Flow {
+        let flows = self.derived.as_ref().unwrap_or(&self.flow);
+        flows.get(&val).cloned().unwrap_or_default()
     }
 
     /// An entry depends on its own position of these axes.
@@ -91,7 +131,7 @@ impl Walk<'_> {
         for &axis in axes {
             for root in self.roots.of_axis(axis) {
                 let reach = match self.roots.rate(axis, root) {
-                    Some(_) => Reach::Near(BTreeMap::from([(axis, Window::OWN)])),
+                    Some(_) => Reach::near(Center::Index(axis), Window::OWN),
                     None => Reach::All,
                 };
                 add(&mut flow, root, reach);
@@ -109,8 +149,9 @@ impl Walk<'_> {
         flow
     }
 
+    /// All entries of an axis, so their number as well.
     fn all(&self, flow: &mut Flow, axis: AxisVar) {
-        for root in self.roots.of_axis(axis) {
+        for root in self.roots.measured_by(axis) {
             flow.insert(root, Reach::All);
         }
     }
@@ -133,7 +174,7 @@ impl Walk<'_> {
             Form::Choice { condition, then, otherwise } => {
                 join(self.of(*condition), join(self.of(*then), self.of(*otherwise)))
             }
-            Form::Read { of, at, .. } => self.read(*of, at),
+            Form::Read { of, at, outside } => self.read(*of, at, *outside),
             Form::Rename { of, to } => {
                 let from = core.vals[*of].visible.clone();
                 let to: HashMap<AxisVar, AxisVar> = from.into_iter().zip(to.iter().copied()).collect();
@@ -147,10 +188,13 @@ impl Walk<'_> {
             Form::Alias { of, .. } => join(self.of(*of), self.own(&data.visible)),
             Form::Tangent { of, along, .. } => self.tangent(*of, along),
             Form::Cotangent { like, .. } => join(self.of(*like), self.own(&data.visible)),
-            // A derivative is reversed flow of the value: what its rule reads counts as read by the value.
-            Form::Custom { of, pulled, .. } => {
-                pulled.iter().map(|&val| self.of(val)).fold(self.of(*of), join)
-            }
+            // Forward derivatives turn a rule round: only what keeps to its own place is the same in both directions.
+            Form::Custom { of, pulled, .. } if self.derived.is_none() => pulled
+                .iter()
+                .flat_map(|&val| self.of(val))
+                .map(|(root, reach)| Flow::from([(root, reversed(reach))]))
+                .fold(self.of(*of), join),
+            Form::Custom { of, .. } => self.of(*of),
             Form::Tabulate { body, .. } => self.of(*body),
             Form::Reshape(of) => {
                 let (from, to) = changed(core, *of, val);
@@ -181,8 +225,9 @@ impl Walk<'_> {
                 let mut components = Vec::new();
                 for &arg in wrt {
                     // Backwards every entry hears from all that it reaches; only entries that keep to themselves stay so.
+                    let of = self.differentiated(*of);
                     let mut flow: Flow =
-                        self.of(*of).into_iter().map(|(root, reach)| (root, reversed(reach))).collect();
+                        of.into_iter().map(|(root, reach)| (root, reversed(reach))).collect();
                     for &axis in &core.vals[arg].visible {
                         self.all(&mut flow, axis);
                     }
@@ -214,7 +259,7 @@ impl Walk<'_> {
                 let own = |low| {
                     let window = Window { low, ..Window::OWN };
                     let axes = data.visible.iter().filter(|&&axis| core.axes[axis].root == Some(*root));
-                    Reach::Near(axes.map(|&axis| (axis, window)).collect())
+                    Reach::Near(axes.map(|&axis| (Center::Index(axis), window)).collect())
                 };
                 match &**property {
                     "batch" => drop(flow.insert(*root, own(Some(Ratio::ZERO)))),
@@ -232,31 +277,42 @@ impl Walk<'_> {
         self.flow.insert(val, flow);
     }
 
-    /// Whether an index lies on an axis: up to the end of the axis as far as the index looks ahead.
+    /// Whether an index lies on an axis.
     fn inside(&self, point: &Point, axis: AxisVar) -> Flow {
-        let mut flow = self.point(point);
-        for root in self.roots.of_axis(axis) {
-            let reach = match self.roots.anchor(point, axis, root) {
-                Some(anchor) => {
-                    let low = anchor.low.map(|low| low.min(Ratio::ZERO));
-                    let window = Window { low, high: anchor.high.max(Ratio::ZERO), wraps: anchor.wraps };
-                    Reach::Near(BTreeMap::from([(anchor.to, window)]))
+        join(self.point(point), self.end(point, axis))
+    }
+
+    /// Whether there is an entry at an index, as far as that depends on where the axis ends. An entry that is there
+    /// whenever the place of the index itself is depends on nothing.
+    fn end(&self, point: &Point, axis: AxisVar) -> Flow {
+        let mut flow = Flow::new();
+        if weaken::is(Weakening::NoEnd) {
+            return flow;
+        }
+        let (inner, wraps) = self.roots.unwrapped(point, axis);
+        if wraps && self.roots.sizes_in(inner).is_empty() {
+            return flow;
+        }
+        for root in self.roots.measured_by(axis) {
+            let last = self.roots.anchor(point, axis, root).and_then(|anchor| {
+                let high = anchor.high.add(self.roots.lead(axis, root)?)?;
+                Some((anchor.to, high))
+            });
+            match last {
+                Some((_, high)) if high <= Ratio::ZERO => {}
+                Some((to, high)) => {
+                    add(&mut flow, root, Reach::near(to, Window { high, ..Window::OWN }));
                 }
-                None => Reach::All,
-            };
-            add(&mut flow, root, reach);
+                None => add(&mut flow, root, Reach::All),
+            }
         }
         flow
     }
 
     /// A value reads of the directions what it reads of the points. Only what keeps to its own position may be composed so.
     fn tangent(&self, of: Val, along: &[Val]) -> Flow {
-        let value = self.of(of);
-        let own = |reach: Option<&Reach>| match reach {
-            None => true,
-            Some(Reach::Near(near)) => near.values().all(|window| *window == Window::OWN),
-            Some(Reach::All) => false,
-        };
+        let value = self.differentiated(of);
+        let own = |reach: Option<&Reach>| reach.is_none_or(Reach::is_own);
         let mut flow = value.clone();
         for &direction in along {
             for (root, reach) in self.of(direction) {
@@ -267,7 +323,7 @@ impl Walk<'_> {
         flow
     }
 
-    fn read(&self, of: Val, at: &[At]) -> Flow {
+    fn read(&self, of: Val, at: &[At], outside: Outside) -> Flow {
         let visible = &self.roots.core.vals[of].visible;
         let mut flow = Flow::new();
         for (root, reach) in self.of(of) {
@@ -300,6 +356,9 @@ impl Walk<'_> {
                         number.insert(root, Reach::All);
                     }
                     flow = join(flow, number);
+                    if outside == Outside::Zero {
+                        flow = join(flow, self.end(point, axis));
+                    }
                 }
             }
         }
@@ -312,16 +371,16 @@ impl Walk<'_> {
         for &axis in over {
             let bound = bounds.iter().find(|bound| bound.bounded == axis);
             let reach = bound.map(|bound| Shifted {
-                to: bound.to,
+                to: Center::Index(bound.to),
                 window: Window { low: bound.low, high: bound.high, wraps: false },
             });
             let before = flow.clone();
             flow = self.replace(flow, &|other| if other == axis { reach } else { Some(Shifted::to(other)) });
             // The range itself is read: how many entries there are, or how far the guard lets it go.
-            for root in self.roots.of_axis(axis) {
+            for root in self.roots.measured_by(axis) {
                 let range = match reach {
-                    Some(Shifted { to, window }) => Reach::Near(BTreeMap::from([(to, window)])),
-                    None => Reach::All,
+                    Some(Shifted { to, window }) if self.roots.has(axis, root) => Reach::near(to, window),
+                    _ => Reach::All,
                 };
                 add(&mut flow, root, range);
             }
@@ -370,7 +429,7 @@ impl Walk<'_> {
                 for root in self.roots.of_axis(axis) {
                     let past = Window { low: None, ..Window::OWN };
                     let seen = match self.roots.rate(axis, root) {
-                        Some(_) if !reverse => Reach::Near(BTreeMap::from([(axis, past)])),
+                        Some(_) if !reverse => Reach::near(Center::Index(axis), past),
                         _ => Reach::All,
                     };
                     let before = joined.remove(&root);
@@ -399,9 +458,7 @@ impl Walk<'_> {
             });
             if ends {
                 flow = join(flow, self.of(inits[index]));
-                for root in self.roots.of_axis(axis) {
-                    flow.insert(root, Reach::All);
-                }
+                self.all(&mut flow, axis);
             }
             flows.push(flow);
         }
@@ -415,11 +472,15 @@ impl Walk<'_> {
                 Reach::All => Reach::All,
                 Reach::Near(near) => {
                     let mut result = Reach::Near(BTreeMap::new());
-                    for (axis, window) in near {
+                    for (center, window) in near {
+                        let shifted = match center {
+                            Center::Index(axis) => to(axis),
+                            Center::First => Some(Shifted { to: center, window: Window::OWN }),
+                        };
                         let moved =
-                            to(axis).and_then(|shifted| Some((shifted.to, window.around(shifted.window)?)));
+                            shifted.and_then(|shifted| Some((shifted.to, window.around(shifted.window)?)));
                         result = match moved {
-                            Some(entry) => join_reach(Some(result), Reach::Near(BTreeMap::from([entry]))),
+                            Some((to, window)) => join_reach(Some(result), Reach::near(to, window)),
                             None => Reach::All,
                         };
                     }
@@ -435,14 +496,14 @@ impl Walk<'_> {
 /// An index variable in place of another, with what the reads add.
 #[derive(Clone, Copy, Debug)]
 struct Shifted {
-    to: AxisVar,
+    to: Center,
     window: Window,
 }
 
 impl Shifted {
     /// The variable itself.
     fn to(to: AxisVar) -> Shifted {
-        Shifted { to, window: Window::OWN }
+        Shifted { to: Center::Index(to), window: Window::OWN }
     }
 }
 
@@ -471,8 +532,8 @@ fn join_reach(left: Option<Reach>, right: Reach) -> Reach {
         (None, reach) => reach,
         (Some(Reach::All), _) | (_, Reach::All) => Reach::All,
         (Some(Reach::Near(mut near)), Reach::Near(more)) => {
-            for (axis, window) in more {
-                let present = near.entry(axis).or_insert(window);
+            for (center, window) in more {
+                let present = near.entry(center).or_insert(window);
                 *present = present.join(window);
             }
             Reach::Near(near)
@@ -482,8 +543,5 @@ fn join_reach(left: Option<Reach>, right: Reach) -> Reach {
 
 /// The flow of a derivative: only what keeps to its own position stays there.
 fn reversed(reach: Reach) -> Reach {
-    match reach {
-        Reach::Near(near) if near.values().all(|window| *window == Window::OWN) => Reach::Near(near),
-        _ => Reach::All,
-    }
+    if reach.is_own() { reach } else { Reach::All }
 }

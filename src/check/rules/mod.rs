@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::core::*;
 
 pub use demand::{Demand, Demanded};
-pub use flow::{Flow, Reach, Window};
+pub use flow::{Center, Flow, Reach, Window};
 pub use points::Roots;
 
 /// The facts of one core.

@@ -6,6 +6,7 @@
 use crate::axes::{Dim, DimVar, Ratio};
 
 use super::super::core::*;
+use super::flow::Center;
 use super::weaken::{self, Weakening};
 
 /// The roots of a core, as the rules look at them.
@@ -23,10 +24,10 @@ pub struct Weight {
     pub period: i64,
 }
 
-/// `index variable + [low, high]`, in places of the root: where an index expression lies.
+/// `index variable + [low, high]`, in places of the root: where an index expression lies. Or so far from the first place.
 #[derive(Clone, Copy, Debug)]
 pub struct Anchor {
-    pub to: AxisVar,
+    pub to: Center,
     pub low: Option<Ratio>,
     pub high: Ratio,
     /// Behind the last place comes the first one.
@@ -75,6 +76,25 @@ impl<'a> Roots<'a> {
     /// The roots that a size's value depends on: those that fresh names of sizes stand for, too.
     pub fn made_of(&self, dim: &Dim) -> Vec<Root> {
         self.mentioned(&self.core.expand(dim))
+    }
+
+    /// The roots that an axis says something of by how many entries it has: those it runs over, and those that its size
+    /// is computed from under another name.
+    pub fn measured_by(&self, axis: AxisVar) -> Vec<Root> {
+        let mut roots = self.of_axis(axis);
+        roots.extend(self.core.axes[axis].size.iter().flat_map(|size| self.made_of(size)));
+        roots.sort();
+        roots.dedup();
+        roots
+    }
+
+    /// How many places beyond that of an entry the root must have for the entry to be there: an axis of size `H / 2` has its
+    /// entry q, at the place 2 q, where there is a place 2 q + 1. Less than zero where the axis has more entries.
+    pub fn lead(&self, axis: AxisVar, root: Root) -> Option<Ratio> {
+        let (slope, offset, under) = self.core.axes[axis].size.as_ref()?.as_floor(self.var(root))?;
+        // (slope * H + offset) / under > q where slope * H >= under * (q + 1) - offset; and H is whole.
+        let least = Ratio::new(under.checked_sub(offset)?, slope)?;
+        if slope == 1 { least.add(Ratio::whole(-1)) } else { Some(least) }
     }
 
     pub fn var(&self, root: Root) -> &DimVar {
@@ -189,6 +209,32 @@ impl<'a> Roots<'a> {
         }
     }
 
+    /// Whether a point holds positions of a root only as differences modulo its size, `(i - j) % R`: those stay as they are
+    /// under cyclic shifts.
+    pub fn goes_round(&self, point: &Point, root: Root) -> bool {
+        let free = |point: &Point| {
+            !self.of_axes(&point.axes()).contains(&root) && !self.sizes_in(point).contains(&root)
+        };
+        match point {
+            Point::Rem(inner, by) => {
+                let Point::Affine(affine) = &**inner else { return false };
+                let over: Vec<_> = affine.terms.iter().filter(|(axis, _)| self.has(*axis, root)).collect();
+                let whole = over.iter().all(|(axis, _)| self.is_whole(*axis, root));
+                let turn = by.as_var() == Some(self.var(root));
+                let still = self.weight(inner, root).is_some_and(|weight| weight.weight == Ratio::ZERO);
+                turn && whole && still && !over.is_empty() && !self.sizes_in(inner).contains(&root)
+            }
+            Point::Sum(parts) => {
+                let fits = |(factor, part): &(Dim, Point)| {
+                    !self.made_of(factor).contains(&root) && (free(part) || self.goes_round(part, root))
+                };
+                parts.iter().all(fits) && !free(point)
+            }
+            Point::Div(inner, by) => !self.made_of(by).contains(&root) && self.goes_round(inner, root),
+            Point::Affine(_) => false,
+        }
+    }
+
     // ---- places --------------------------------------------------------------------------------
 
     /// Where an index into `axis` lies, relative to the one variable over the root that it follows.
@@ -196,10 +242,11 @@ impl<'a> Roots<'a> {
         let (point, wraps) = self.unwrapped(point, axis);
         let rate = self.rate(axis, root)?;
         let linear = self.linear(point, root)?;
-        let [(to, factor)] = linear.terms[..] else { return None };
-        if rate.mul(factor)? != self.rate(to, root)? {
-            return None;
-        }
+        let to = match linear.terms[..] {
+            [] => Center::First,
+            [(to, factor)] if rate.mul(factor)? == self.rate(to, root)? => Center::Index(to),
+            _ => return None,
+        };
         let low = match linear.low {
             Some(low) => Some(low.mul(rate)?),
             None => None,
@@ -231,6 +278,7 @@ impl<'a> Roots<'a> {
                         Some(factor) if factor < 0 => linear.low = sum(linear.low, most),
                         Some(_) => linear.high = sum(linear.high, most),
                         None if factor.at_least(0) => linear.high = None,
+                        None if factor.neg().is_ok_and(|back| back.at_least(0)) => linear.low = None,
                         None => (linear.low, linear.high) = (None, None),
                     }
                 }

@@ -22,6 +22,14 @@ pub enum Weakening {
     AnyRate,
     /// A derivative reads what its function reads.
     Derivative,
+    /// Whether there is an entry does not depend on where its axis ends.
+    NoEnd,
+    /// A position that is a value by itself is one wherever it stands.
+    AnyPosition,
+    /// What is written to a state is no output.
+    Unwritten,
+    /// A rule's reads do not count for the derivatives of its value.
+    Unruled,
 }
 
 #[cfg(test)]
