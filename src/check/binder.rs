@@ -95,21 +95,25 @@ impl Checker<'_> {
         let name = bind.name.name.clone();
         let axis = match &bind.range {
             None => self.fresh_axis(name.clone(), None, bind.span),
-            Some(range) => match self.eval(range)? {
-                Value::Num(Num { axis: Some(over), .. }) => {
-                    let axis = self.fresh_like(over);
-                    self.core.axes[axis].name = name.clone();
-                    self.core.axes[axis].span = bind.span;
-                    axis
-                }
-                Value::Num(ref num @ Num { dim: Some(ref dim), .. }) => {
-                    self.axis_of_num(name.clone(), num, dim.clone(), bind.span)?
-                }
-                other => {
-                    let what = other.describe();
-                    return self.fail(errors::not_a_dim(range.span, what));
-                }
-            },
+            Some(range) => {
+                let axis = match self.eval(range)? {
+                    Value::Num(Num { axis: Some(over), .. }) => {
+                        let axis = self.fresh_like(over);
+                        self.core.axes[axis].name = name.clone();
+                        self.core.axes[axis].span = bind.span;
+                        axis
+                    }
+                    Value::Num(ref num @ Num { dim: Some(ref dim), .. }) => {
+                        self.axis_of_num(name.clone(), num, dim.clone(), bind.span)?
+                    }
+                    other => {
+                        let what = other.describe();
+                        return self.fail(errors::not_a_dim(range.span, what));
+                    }
+                };
+                self.ranged.insert(axis);
+                axis
+            }
         };
         self.ambient.push(axis);
         self.bind(name, Value::Index(Point::axis(axis)));

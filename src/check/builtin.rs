@@ -157,10 +157,10 @@ impl Checker<'_> {
     ) -> Checking<Value> {
         let name = builtin.name();
         let allowed: &[&str] = match builtin {
+            Builtin::Reduce(Reducer::ArgMax | Reducer::ArgMin) | Builtin::TopK => &["over", "ties"],
             Builtin::Reduce(_) | Builtin::Flatten | Builtin::Concat | Builtin::Split => &["over"],
-            Builtin::Sort => &["over", "into", "by", "descending"],
-            Builtin::ArgSort => &["over", "into", "descending"],
-            Builtin::TopK => &["over"],
+            Builtin::Sort => &["over", "into", "by", "descending", "ties"],
+            Builtin::ArgSort => &["over", "into", "descending", "ties"],
             Builtin::Uniform => &["low", "high"],
             Builtin::Shift => &["over", "by", "fill"],
             _ => &[],
@@ -168,6 +168,16 @@ impl Checker<'_> {
         if let Some((label, _)) = args.labelled.iter().find(|(label, _)| !allowed.contains(&&*label.name)) {
             let names: Vec<Name> = allowed.iter().map(Name::new).collect();
             return self.fail(errors::unknown_argument(label, name, names.iter()));
+        }
+        if let Some((value, place)) = args.named("ties") {
+            self.ties_any(&value, place)?;
+            // Whatever the operation is made of, of equal entries any one may be taken.
+            args.labelled.retain(|(label, _)| label.name != "ties");
+            let before = self.core.vals.len();
+            let value = self.builtin(builtin, args, into, span)?;
+            let made = self.core.vals.keys().skip(before);
+            self.core.any_ties.extend(made);
+            return Ok(value);
         }
         let over = args.named("over");
         let wanted = match builtin {
@@ -292,6 +302,18 @@ impl Checker<'_> {
                 (Value::Tensor(gradient), _) => self.global_norm(gradient, span),
                 (_, place) => self.fail(errors::gradients_of_an_optimizer(place)),
             },
+        }
+    }
+
+    /// `ties: any`, the one thing that can be said of equal entries.
+    fn ties_any(&mut self, value: &Value, span: Span) -> Checking<()> {
+        match value {
+            Value::Func(func)
+                if matches!(func.callable, Callable::Builtin(Builtin::Reduce(Reducer::Any))) =>
+            {
+                Ok(())
+            }
+            _ => self.fail(errors::ties_other_than_any(span)),
         }
     }
 
@@ -479,7 +501,11 @@ impl Checker<'_> {
         };
         let size = self.core.size(axes[position]);
         let size = self.facts.normalise(&size).unwrap_or(size);
-        let Some(part) = size.div_exact(&Dim::constant(parts)) else {
+        let floor = size.div(&Dim::constant(parts)).ok().filter(|part| {
+            let all = part.mul(&Dim::constant(parts));
+            all.is_ok_and(|all| self.same_dim(&all, &size))
+        });
+        let Some(part) = size.div_exact(&Dim::constant(parts)).or(floor) else {
             let shown = self.show_val(val);
             return self.fail(errors::split_uneven(span, &shown, parts));
         };

@@ -97,6 +97,28 @@ pub struct Certificate {
     pub axes: Vec<AxisTheorem>,
 }
 
+impl Certificate {
+    /// Leaves out what does not hold for another choice of the static arguments.
+    pub fn restrict(&mut self, other: &Certificate) {
+        for theorem in &mut self.axes {
+            let Some(other) = other.axes.iter().find(|axis| axis.name == theorem.name) else { continue };
+            let lost = |property: &Property| !other.holds.contains(property);
+            theorem.broken.extend(
+                other.broken.iter().filter(|broken| theorem.holds.contains(&broken.property)).cloned(),
+            );
+            theorem.holds.retain(|property| !lost(property));
+            theorem
+                .at_inference
+                .retain(|property| other.holds.contains(property) || other.at_inference.contains(property));
+            if other.grid != theorem.grid {
+                theorem.grid = None;
+                let of_grids = [Property::TranslationInvariant, Property::TranslationEquivariant];
+                theorem.holds.retain(|property| !of_grids.contains(property));
+            }
+        }
+    }
+}
+
 /// Proves what can be proved, in training and at inference, and checks the declared kinds.
 pub fn certify(name: &str, training: &Core, inference: &Core) -> (Certificate, Vec<Diagnostic>) {
     let (facts, quiet) = (analyse(training), analyse(inference));
@@ -340,7 +362,8 @@ fn guilty(
     output: Val,
 ) -> Val {
     let mut at = output;
-    let next = |at| super::rules::arguments(core, at).into_iter().find(|&arg| exceeds(facts, root, fits, arg));
+    let next =
+        |at| super::rules::arguments(core, at).into_iter().find(|&arg| exceeds(facts, root, fits, arg));
     while let Some(arg) = next(at) {
         at = arg;
     }
@@ -366,7 +389,11 @@ fn violations(core: &Core, facts: &Facts, root: Root, kind: Kind, declared: Span
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     // The strongest demand of a place is the one to tell.
-    let refused = |demanded: &&Demanded| demanded.root == root && !grants(kind, demanded.demand);
+    let agreed = |demanded: &Demanded| {
+        kind == Kind::Set && demanded.demand == Demand::Tie && core.any_ties.contains(&demanded.by)
+    };
+    let refused =
+        |demanded: &&Demanded| demanded.root == root && !grants(kind, demanded.demand) && !agreed(demanded);
     for demanded in facts.demands.iter().rev().filter(refused) {
         let diagnostic = demand_refused(core, demanded, kind, declared, name);
         if seen.insert(diagnostic.primary().map(|span| (span.file, span.start, span.end))) {
@@ -467,6 +494,9 @@ fn demand_refused(core: &Core, demanded: &Demanded, kind: Kind, declared: Span, 
         diagnostic = diagnostic.label(span, message);
     }
     diagnostic.help(match (demanded.demand, kind) {
+        (Demand::Tie, Kind::Set) => {
+            format!("write `ties: any` at the operation if any of equal entries will do, or declare `dim {name}`")
+        }
         (Demand::Tie, _) => format!("declare `dim {name}` if the place of equal entries may matter"),
         (Demand::Border, Kind::Ring) => "a ring has no end: every index lies on it".to_owned(),
         (Demand::Shift, Kind::Ring) => format!(

@@ -39,6 +39,8 @@ entity_impl!(BlockId, "block");
 #[derive(Clone, Debug)]
 pub struct RootInfo {
     pub name: Name,
+    /// The name as a dim; what it is given where it is a static parameter.
+    pub size: Dim,
     /// As declared; `None`: what the body needs is inferred.
     pub kind: Option<(Kind, Span)>,
     /// Where the axis was first named.
@@ -399,6 +401,10 @@ pub struct Core {
     pub outputs: Vec<OutputInfo>,
     pub assertions: Vec<Assertion>,
     pub constraints: Vec<Constraint>,
+    /// The definition, or what it calls, is another one in training.
+    pub asks_mode: bool,
+    /// Operations whose `ties: any` says that of equal entries any one may be taken.
+    pub any_ties: std::collections::BTreeSet<Val>,
     /// Names of sizes that agree with no other, and what they are: the places of what is sorted.
     pub fresh: Vec<(DimVar, Dim)>,
     /// What the definition's own `where` says of its dims.

@@ -142,6 +142,7 @@ impl Checker<'_> {
             })));
         }
         if name.name == "training" {
+            self.core.asks_mode = true;
             return Ok(Value::Training(self.mode.training));
         }
         let program = self.program;

@@ -44,6 +44,65 @@ pub fn can_be_checked_alone(def: &ast::Def, given: &[(Name, Value)]) -> Alone {
     }
 }
 
+/// Most truth values without a default of which all choices are checked.
+const CHOICES: usize = 4;
+
+/// The choices of truth values for the static parameters that have none, behind what is given: a definition keeps what it promises for each.
+/// The first is that in which all are true.
+pub fn choices(def: &ast::Def, given: &[(Name, Value)]) -> Vec<Vec<(Name, Value)>> {
+    let open = def.statics.iter().filter(|param| {
+        let bool = matches!(&param.ty.kind, TypeKind::Named { name, axes } if axes.is_empty() && name.name == "bool");
+        bool && param.default.is_none() && !given.iter().any(|(name, _)| *name == param.name.name)
+    });
+    let open: Vec<&Name> = open.map(|param| &param.name.name).take(CHOICES).collect();
+    (0..1usize << open.len())
+        .map(|choice| {
+            let chosen = open.iter().enumerate();
+            let chosen = chosen.map(|(bit, name)| ((*name).clone(), Value::Bool(choice >> bit & 1 == 0)));
+            given.iter().cloned().chain(chosen).collect()
+        })
+        .collect()
+}
+
+/// What stands for the functions, layers and lists that a definition is given where it is used: the function that gives back its argument,
+/// a few small widths. What the definition promises of its axes must hold for these, too.
+pub fn stand_ins(def: &ast::Def, scope: Scope, given: &[(Name, Value)]) -> Option<Vec<(Name, Value)>> {
+    let missing = def
+        .statics
+        .iter()
+        .filter(|param| param.default.is_none() && !given.iter().any(|(name, _)| *name == param.name.name));
+    let mut all = given.to_vec();
+    for param in missing {
+        let value = match &param.ty.kind {
+            TypeKind::Named { .. } => continue,
+            TypeKind::Layer => same(1, scope, param.span),
+            TypeKind::Fn { params, .. } => same(params.len(), scope, param.span),
+            TypeKind::List(of) => {
+                let one = match &of.kind {
+                    TypeKind::Named { name, axes } if axes.is_empty() && name.name == "dim" => {
+                        Value::Num(Num::constant(4))
+                    }
+                    TypeKind::Layer => same(1, scope, param.span),
+                    _ => return None,
+                };
+                Value::List([one.clone(), one].into())
+            }
+            _ => return None,
+        };
+        all.push((param.name.name.clone(), value));
+    }
+    Some(all)
+}
+
+/// The function of so many arguments that gives back the first.
+fn same(count: usize, scope: Scope, span: Span) -> Value {
+    let ident = |index: usize| ast::Ident { name: format!("x{index}").into(), span };
+    let params = (0..count).map(|index| ast::LambdaParam { name: ident(index), ty: None, span }).collect();
+    let body = ast::Expr { kind: ast::ExprKind::Name(ident(0)), span };
+    let callable = Callable::Lambda(Rc::new(ast::Lambda { params, body }), scope);
+    Value::Func(Rc::new(Func { callable, statics: None, captured: None, instance: None, span }))
+}
+
 /// The packs that a type names.
 fn packs(ty: &ast::Type) -> impl Iterator<Item = &Name> {
     let axes: &[ast::Axis] = match &ty.kind {

@@ -36,7 +36,7 @@ mod types;
 mod value;
 
 pub use builtin::Builtin;
-pub use item::{Alone, can_be_checked_alone};
+pub use item::{Alone, can_be_checked_alone, choices, stand_ins};
 pub use kind::Kind;
 pub use program::{Entry, Named, Program, Scope};
 pub use show::{show_axis, show_elem, show_type, show_val};

@@ -93,6 +93,12 @@ impl Checker<'_> {
             Value::Index(point) => {
                 if let Some(binder) = point.as_axis() {
                     if !self.unify(binder, axis) {
+                        // A written range says how far it goes: `for i: T - 1 => x[i + 1] - x[i]`.
+                        if self.ranged.contains(&binder)
+                            && self.lies_inside(&point, axis, span)? == Some(true)
+                        {
+                            return Ok((At::Point(point), Outside::Never));
+                        }
                         let binder = self.at_axis(binder, self.core.axes[binder].span);
                         let shown = self.show_val(of);
                         let axis = self.show_axis(axis);

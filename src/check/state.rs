@@ -138,6 +138,8 @@ pub struct Checker<'p> {
     pub whole: HashMap<(SlotKind, usize), Val>,
     pub compared: Vec<Compared>,
     pub waiting: Vec<Waiting>,
+    /// Binders whose range is written: they may run over a part of what they read.
+    pub ranged: HashSet<AxisVar>,
     /// What the guards around say of index expressions.
     pub guards: Vec<Guarded>,
     /// The declared type of the `param`, `state` or carry whose first value is evaluated.
@@ -208,6 +210,7 @@ impl<'p> Checker<'p> {
             whole: HashMap::new(),
             compared: Vec::new(),
             waiting: Vec::new(),
+            ranged: HashSet::new(),
             guards: Vec::new(),
             expected: None,
             site: String::new(),

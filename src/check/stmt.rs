@@ -316,6 +316,7 @@ impl Checker<'_> {
                     let (then, otherwise) = (self.show_val(then), self.show_val(otherwise));
                     return self.fail(errors::arms_differ(span, &then, &otherwise));
                 }
+                let elem = left;
                 if undecided {
                     let vals = self.align(&[(then, span), (otherwise, span)], span)?;
                     let visible = self.visible(vals[0]).to_vec();

@@ -54,12 +54,16 @@ pub fn load(source: &str) -> Loaded {
 
 impl Loaded {
     pub fn item(&self, name: &str) -> Result<Core, String> {
+        self.item_in(name, Mode::default())
+    }
+
+    pub fn item_in(&self, name: &str, mode: Mode) -> Result<Core, String> {
         for entry in self.program.items(self.user) {
             if let Entry::Def(def) = entry
                 && def.name.name == name
             {
                 assert_eq!(can_be_checked_alone(def, &[]), Alone::Yes);
-                let mut checker = Checker::new(&self.program, Mode::default());
+                let mut checker = Checker::new(&self.program, mode);
                 let done = checker.item(def, self.user, &[]);
                 if done.is_err() || !checker.diagnostics.is_empty() {
                     return Err(self.show(&checker.diagnostics));

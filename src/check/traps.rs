@@ -1,6 +1,7 @@
 //! Programs that lie about an axis: what each claims must not be certified, and every weakening of the rules must make the
 //! checker believe one of them.
 
+use super::Mode;
 use super::certificate::{Property, certify};
 use super::core::Core;
 use super::rules::weaken::{Weakening, with};
@@ -180,11 +181,116 @@ const TRAPS: &[(&str, &str, &str, Property)] = &[
         Causal,
     ),
     ("a batch normalised", "fn f(x: f32[B, 3]) -> f32[B, 3] = x - mean(x, over: B)", "B", Pointwise),
+    (
+        "a number before its range is known",
+        "fn f(x: f32[N]) -> f32 = sum i => (i as f32) * x[i]",
+        "N",
+        Invariant,
+    ),
+    (
+        "a number of a range that is written",
+        "fn f(x: f32[set N]) -> f32[N] where N == 8 = for i: 8 => (i as f32) * x[i]",
+        "N",
+        Equivariant,
+    ),
+    (
+        "a position that is kept",
+        "layer f(x: f32[N], q: Idx[N]) -> f32 { state p: Idx[N] = q\n let y = x[p]\n p := q\n y }",
+        "N",
+        Invariant,
+    ),
+    (
+        "positions of two sets of one size",
+        "fn f(x: f32[N], i: Idx[N], j: Idx[M]) -> f32 where N == M { let k = if x[i] > 0 { i } else { j }\n x[k] }",
+        "N",
+        Invariant,
+    ),
+    (
+        "a carried position of another set",
+        "fn f(x: f32[N], i: Idx[N], j: Idx[M], y: f32[4]) -> f32 where N == M { let k = scan t (p: Idx[N] = i) { p = if y[t] > 0 { j } else { p } }\n x[k] }",
+        "N",
+        Invariant,
+    ),
+    (
+        "the length by the places of what is sorted",
+        "fn f(x: f32[T]) -> f32[T] { let s = sort(x, into: R)\n let n = sum r: R => 1.0\n for t => x[t] / n }",
+        "T",
+        Causal,
+    ),
+    (
+        "the last entry by a shorter axis",
+        "fn f(x: f32[T]) -> f32[T] where T >= 1 = for t => if t in (T - 1) { x[t] } else { 0 }",
+        "T",
+        Pointwise,
+    ),
+    (
+        "ones that end before the axis does",
+        "fn f(x: f32[causal T]) -> f32[T] where T >= 2 { let h = for i: T => 1.0\n for t: T => x[t] * h[t + 1] }",
+        "T",
+        Causal,
+    ),
+    (
+        "a rule of the past, forwards",
+        "fn g(v: f32[T]) -> f32[T] { tanh(v) } grad(d) { for t: T => if t - 1 in T { d[t - 1] } else { 0 } }\nfn f(x: f32[T], d: f32[T]) -> f32[T] = jvp(g)(x, d)",
+        "T",
+        Causal,
+    ),
+    (
+        "a rule that mixes samples",
+        "fn g(v: f32[B]) -> f32[B] { tanh(v) } grad(d) { d - mean(d) }\nfn f(x: f32[B]) -> f32[B] = grad(fn(v) => sum(g(v)))(x)",
+        "B",
+        Pointwise,
+    ),
+    (
+        "the derivative of neighbours",
+        "fn f(x: f32[causal T]) -> f32[T] = grad(fn(v) => sum t: T => tanh(v[t] * v[t - 1]))(x)",
+        "T",
+        Causal,
+    ),
+    (
+        "a batch's mean for the next batch",
+        "layer f(x: f32[B]) -> f32[B] { state m: f32 = zeros\n let y = x - m\n m := 0.9 * m + 0.1 * mean(x)\n y }",
+        "B",
+        Pointwise,
+    ),
+    ("the second entry", "fn f(x: f32[T]) -> f32[T] where T >= 2 = for t => x[t] - x[1]", "T", Causal),
+    (
+        "the first entry of all",
+        "fn f(x: f32[B]) -> f32[B] where B >= 1 = for b => x[b] - x[0]",
+        "B",
+        Pointwise,
+    ),
+    (
+        "weights of a softmax with others",
+        "fn f(x: f32[T]) -> f32[T] = for t => { let a = softmax s where s <= t => x[s]\n sum s => (a[s] + 0.1) * x[s] }",
+        "T",
+        Causal,
+    ),
+    (
+        "weights of a softmax, transposed",
+        "fn f(x: f32[T]) -> f32[T] { let a = for t => softmax s where s <= t => x[s]\n for t => sum s => a[s, t] * x[s] }",
+        "T",
+        Causal,
+    ),
+    (
+        "a mask that leaves ones",
+        "fn f(x: f32[T]) -> f32[T] = for t => sum s => if s <= t { x[s] } else { 1.0 }",
+        "T",
+        Causal,
+    ),
+    (
+        "a masked mean",
+        "fn f(x: f32[T]) -> f32[T] = for t => mean s => if s <= t { x[s] } else { 0.0 }",
+        "T",
+        Causal,
+    ),
     ("the neighbour in a batch", "fn f(x: f32[B]) -> f32[B] = for b: B => x[(b + 1) % B]", "B", Pointwise),
 ];
 
 fn walked() -> Vec<Core> {
-    let walk = |source: &&str| load(source).item("f").unwrap_or_else(|shown| panic!("{shown}"));
+    let mode = Mode { training: true, ..Mode::default() };
+    let walk =
+        |source: &&str| load(source).item_in("f", mode.clone()).unwrap_or_else(|shown| panic!("{shown}"));
     TRAPS.iter().map(|(_, source, ..)| walk(source)).collect()
 }
 
@@ -217,6 +323,12 @@ fn every_weakening_is_noticed() {
         Weakening::Reverse,
         Weakening::AnyRate,
         Weakening::Derivative,
+        Weakening::NoEnd,
+        Weakening::AnyPosition,
+        Weakening::Unwritten,
+        Weakening::Unruled,
+        Weakening::AnyTerm,
+        Weakening::OtherLength,
     ];
     let table = demands.into_iter().map(Weakening::Demands).chain(flows.into_iter().map(Weakening::Flow));
     let cores = walked();

@@ -366,10 +366,16 @@ impl Checker<'_> {
                     declare_kind(&mut self.frame.locals, axis);
                     return Ok(());
                 }
-                if self.lookup(&name.name).is_some() {
-                    return Ok(());
-                }
-                self.introduce_root(name.name.clone(), Some((known, axis.span)), axis.span);
+                let size = match self.lookup(&name.name) {
+                    None => Dim::var(name.name.as_str()),
+                    // A static parameter as the size of an axis: `model m(T: dim = 64)(x: f32[causal T])`.
+                    Some(Value::Num(Num { dim: Some(dim), .. })) => dim,
+                    Some(other) => {
+                        let what = other.describe();
+                        return self.fail(errors::not_a_dim(name.span, what));
+                    }
+                };
+                self.introduce_root(name.name.clone(), size, Some((known, axis.span)), axis.span);
                 return Ok(());
             }
             AxisKind::Pack(name) => {
@@ -391,23 +397,27 @@ impl Checker<'_> {
         }
         for name in open {
             if self.lookup(&name).is_none() {
-                self.introduce_root(name, None, axis.span);
+                self.introduce_root(name.clone(), Dim::var(name.as_str()), None, axis.span);
             }
         }
         Ok(())
     }
 
-    fn introduce_root(&mut self, name: Name, kind: Option<(Kind, Span)>, span: Span) {
-        let axis = self.introduce_axis_root(name.clone(), kind, span);
-        let size = Dim::var(name.as_str());
+    fn introduce_root(&mut self, name: Name, size: Dim, kind: Option<(Kind, Span)>, span: Span) {
+        let axis = self.root_axis(name.clone(), size.clone(), kind, span);
         let declared = kind.map(|(kind, _)| kind);
         self.bind(name, Value::Num(Num { declared, ..Num::of_axis(axis, size) }));
     }
 
     /// An axis with a root of its own.
     pub fn introduce_axis_root(&mut self, name: Name, kind: Option<(Kind, Span)>, span: Span) -> AxisVar {
-        let root = self.core.roots.push(RootInfo { name: name.clone(), kind, span });
-        let axis = self.fresh_axis(name.clone(), Some(Dim::var(name.as_str())), span);
+        let size = Dim::var(name.as_str());
+        self.root_axis(name, size, kind, span)
+    }
+
+    fn root_axis(&mut self, name: Name, size: Dim, kind: Option<(Kind, Span)>, span: Span) -> AxisVar {
+        let root = self.core.roots.push(RootInfo { name: name.clone(), size: size.clone(), kind, span });
+        let axis = self.fresh_axis(name, Some(size), span);
         self.core.axes[axis].root = Some(root);
         axis
     }

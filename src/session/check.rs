@@ -11,7 +11,8 @@ use crate::check::certificate::{Certificate, certify};
 use crate::check::core::Core;
 use crate::check::train::{DataInput, DataSource, TrainPlan, check_train};
 use crate::check::{
-    Alone, Checker, Entry, Mode, Num, Scope, Value, can_be_checked_alone, errors as check_errors,
+    Alone, Checker, Entry, Mode, Num, Scope, Value, can_be_checked_alone, choices, errors as check_errors,
+    stand_ins,
 };
 use crate::diag::{Diagnostic, Fault};
 
@@ -176,6 +177,7 @@ impl Session {
         let given = given_dims(def, settings);
         if can_be_checked_alone(def, &given) == Alone::WhenUsed {
             item.when_used = true;
+            found.all(self.broken_promises(def, item.scope, &given, settings));
             return;
         }
         let mut walk = |training, found: &mut Found| {
@@ -201,15 +203,66 @@ impl Session {
         if matches!(def.head, Head::Layer | Head::Model) {
             item.training = walk(true, found);
         }
+        // A function may be another one in training, as `dropout` is.
+        let in_training = item.core.as_ref().is_some_and(|core| core.asks_mode) && def.head == Head::Fn;
+        let other = if in_training { walk(true, found) } else { None };
         let Some(core) = &item.core else { return };
         if let Some(training) = &item.training {
             found.all(same_slots(training, core, false));
         }
         if def.head != Head::Optimizer {
-            let (certificate, broken) = certify(&item.name, item.training.as_ref().unwrap_or(core), core);
+            let training = item.training.as_ref().or(other.as_ref()).unwrap_or(core);
+            let (mut certificate, broken) = certify(&item.name, training, core);
             found.all(broken);
+            for given in choices(def, &given).iter().skip(1) {
+                let (other, broken) = self.certified(def, item.scope, given, settings);
+                found.all(broken);
+                if let Some(other) = other {
+                    certificate.restrict(&other);
+                }
+            }
             item.certificate = Some(certificate);
         }
+    }
+
+    /// The theorems of a definition that is given these static arguments, and the kinds that it does not keep.
+    fn certified(
+        &self,
+        def: &Rc<Def>,
+        scope: Scope,
+        given: &[(Name, Value)],
+        settings: &Settings,
+    ) -> (Option<Certificate>, Vec<Diagnostic>) {
+        let mut cores = Vec::new();
+        for training in [true, false] {
+            let mut checker = Checker::new(&self.program, self.mode(settings, training));
+            if checker.item(def, scope, given).is_err() {
+                let recursive = checker.recursive;
+                return (None, if recursive { Vec::new() } else { checker.diagnostics });
+            }
+            cores.push(checker.core);
+        }
+        let (certificate, broken) = certify(&def.name.name, &cores[0], &cores[1]);
+        (Some(certificate), broken)
+    }
+
+    /// A definition that is checked where it is used promises its kinds for every use: what it does not keep for the simplest functions
+    /// is refused at once.
+    fn broken_promises(
+        &self,
+        def: &Rc<Def>,
+        scope: Scope,
+        given: &[(Name, Value)],
+        settings: &Settings,
+    ) -> Vec<Diagnostic> {
+        let Some(given) = stand_ins(def, scope, given) else { return Vec::new() };
+        let mut broken = Vec::new();
+        for given in choices(def, &given) {
+            if let (Some(_), found) = self.certified(def, scope, &given, settings) {
+                broken.extend(found);
+            }
+        }
+        broken
     }
 
     pub(super) fn mode(&self, settings: &Settings, training: bool) -> Mode {

@@ -159,3 +159,10 @@ pub fn matmul_rank(span: Span, right: &str) -> Diagnostic {
         .label(span, "too many axes")
         .help("write the sum: for …, o => sum k => a[…, k] * b[k, o]")
 }
+
+/// `ties: first`
+pub fn ties_other_than_any(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(253), "`ties:` is `any`, or is left out")
+        .label(span, "says nothing of equal entries")
+        .help("`ties: any` accepts that of equal entries any one is taken; without it a set is refused here")
+}

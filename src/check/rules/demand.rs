@@ -108,6 +108,7 @@ impl Walk<'_> {
     fn visit(&mut self, val: Val) -> Vec<Val> {
         let core = self.core;
         let roots = self.roots;
+        self.passes_positions(val);
         match &core.vals[val].form {
             Form::Input(_) => self.shaped(val, &core.vals[val].visible),
             Form::Param(index) => self.sized(&core.params[*index], val),
@@ -230,6 +231,37 @@ impl Walk<'_> {
         }
     }
 
+    /// Positions that a form hands on must be positions of one axis: two sets of equal size are permuted apart.
+    fn passes_positions(&mut self, val: Val) {
+        let core = self.core;
+        let handed: Vec<Val> = match &core.vals[val].form {
+            Form::Scalar(ScalarFn::Select, args) => args[1..].to_vec(),
+            Form::Choice { then, otherwise, .. } => vec![*then, *otherwise],
+            Form::Read { of, .. } | Form::Rename { of, .. } | Form::Reshape(of) | Form::Alias { of, .. } => {
+                vec![*of]
+            }
+            Form::StopGradient(of) | Form::Assume { of, .. } | Form::Tabulate { body: of, .. } => vec![*of],
+            Form::Concat { parts, .. } => parts.clone(),
+            Form::Scan { inits, body, .. } => {
+                for (init, result) in inits.iter().zip(&core.blocks[*body].results) {
+                    self.one_axis(*init, *result, val);
+                }
+                return;
+            }
+            _ => return,
+        };
+        for arg in handed {
+            self.one_axis(val, arg, val);
+        }
+    }
+
+    fn one_axis(&mut self, left: Val, right: Val, val: Val) {
+        let (a, b) = (self.positions(left), self.positions(right));
+        if a != b && !weaken::is(Weakening::AnyPosition) {
+            self.demand(a.into_iter().chain(b), Demand::Position, val);
+        }
+    }
+
     /// An index expression as a number. A position itself is an entry like any other, as long as its type says on which
     /// axis; a number made of it is not.
     fn number(&mut self, point: &Point, val: Val) {
@@ -349,7 +381,7 @@ impl Walk<'_> {
     fn whole_ring(&self, axis: AxisVar, root: Root, rate: Ratio) -> bool {
         let round = || {
             let size = self.core.size(axis).mul(&Dim::constant(rate.numerator())).ok()?;
-            let ring = Dim::var(self.roots.var(root).clone()).mul(&Dim::constant(rate.denominator())).ok()?;
+            let ring = self.core.roots[root].size.mul(&Dim::constant(rate.denominator())).ok()?;
             self.core.facts.same(&size, &ring).ok()
         };
         round().unwrap_or(false)
@@ -430,9 +462,15 @@ impl Walk<'_> {
     }
 }
 
-/// The axes before and behind a reshape that are not simply kept: those between the longest equal ends.
+/// The axes before and behind a reshape that are not simply kept: those between the longest equal ends, and those of one
+/// entry, which may stand anywhere.
 pub fn changed(core: &Core, of: Val, to: Val) -> (Vec<AxisVar>, Vec<AxisVar>) {
-    let (mut from, mut to) = (&core.vals[of].visible[..], &core.vals[to].visible[..]);
+    let is_one = |axis: &AxisVar| core.axes[*axis].root.is_none() && core.size(*axis).as_const() == Some(1);
+    let parted = |val: Val| -> (Vec<AxisVar>, Vec<AxisVar>) {
+        core.vals[val].visible.iter().copied().partition(is_one)
+    };
+    let ((mut from_changed, from), (mut to_changed, to)) = (parted(of), parted(to));
+    let (mut from, mut to) = (&from[..], &to[..]);
     let same = |a: &AxisVar, b: &AxisVar| core.axes[*a].size == core.axes[*b].size;
     while let ([a, from_rest @ ..], [b, to_rest @ ..]) = (from, to)
         && same(a, b)
@@ -444,5 +482,7 @@ pub fn changed(core: &Core, of: Val, to: Val) -> (Vec<AxisVar>, Vec<AxisVar>) {
     {
         (from, to) = (from_rest, to_rest);
     }
-    (from.to_vec(), to.to_vec())
+    from_changed.extend(from);
+    to_changed.extend(to);
+    (from_changed, to_changed)
 }

@@ -189,6 +189,7 @@ impl Walk<'_> {
             Form::Tangent { of, along, .. } => self.tangent(*of, along),
             Form::Cotangent { like, .. } => join(self.of(*like), self.own(&data.visible)),
             // Forward derivatives turn a rule round: only what keeps to its own place is the same in both directions.
+            Form::Custom { of, .. } if weaken::is(Weakening::Unruled) => self.of(*of),
             Form::Custom { of, pulled, .. } if self.derived.is_none() => pulled
                 .iter()
                 .flat_map(|&val| self.of(val))
@@ -225,12 +226,13 @@ impl Walk<'_> {
                 let mut components = Vec::new();
                 for &arg in wrt {
                     // Backwards every entry hears from all that it reaches; only entries that keep to themselves stay so.
-                    let of = self.differentiated(*of);
+                    let reached = self.differentiated(*of);
                     let mut flow: Flow =
-                        of.into_iter().map(|(root, reach)| (root, reversed(reach))).collect();
+                        reached.into_iter().map(|(root, reach)| (root, reversed(reach))).collect();
                     for &axis in &core.vals[arg].visible {
                         self.all(&mut flow, axis);
                     }
+                    flow.extend(self.summed_apart(*of, arg));
                     components.push(if weaken::is(Weakening::Derivative) { self.of(arg) } else { flow });
                 }
                 self.tuples.insert(val, components);
@@ -309,6 +311,32 @@ impl Walk<'_> {
         flow
     }
 
+    /// The roots along which the value of which a derivative is taken is a sum of terms that each read their own place alone: there the
+    /// derivative by an entry is that of its term.
+    fn summed_apart(&self, of: Val, arg: Val) -> Flow {
+        let core = self.roots.core;
+        let Form::Reduce { op: Reducer::Sum, over, guard: None, body } = &core.vals[of].form else {
+            return Flow::new();
+        };
+        let mut flow = Flow::new();
+        for (root, reach) in self.differentiated(*body) {
+            let Reach::Near(near) = &reach else { continue };
+            let [(Center::Index(term), Window::OWN)] =
+                near.iter().map(|(c, w)| (*c, *w)).collect::<Vec<_>>()[..]
+            else {
+                continue;
+            };
+            let shown = core.vals[arg].visible.iter().copied();
+            let own: Vec<AxisVar> =
+                shown.filter(|&axis| self.roots.measured_by(axis).contains(&root)).collect();
+            let [axis] = own[..] else { continue };
+            if over.contains(&term) && self.roots.agree(axis, term) && self.roots.is_whole(axis, root) {
+                flow.insert(root, Reach::near(Center::Index(axis), Window::OWN));
+            }
+        }
+        flow
+    }
+
     /// A value reads of the directions what it reads of the points. Only what keeps to its own position may be composed so.
     fn tangent(&self, of: Val, along: &[Val]) -> Flow {
         let value = self.differentiated(of);
@@ -366,7 +394,7 @@ impl Walk<'_> {
     }
 
     fn reduce(&self, op: Reducer, over: &[AxisVar], guard: Option<Val>, body: Val) -> Flow {
-        let bounds = guard.map(|guard| guard::bounds(self.roots, guard, over)).unwrap_or_default();
+        let bounds = guard::bounds(self.roots, op, guard, over, body);
         let mut flow = join(self.of(body), guard.map(|guard| self.of(guard)).unwrap_or_default());
         for &axis in over {
             let bound = bounds.iter().find(|bound| bound.bounded == axis);

@@ -3,6 +3,7 @@
 use crate::axes::{Dim, Ratio};
 use crate::graph::Literal;
 use crate::ops::ScalarFn;
+use crate::tensor::DType;
 
 use super::super::core::*;
 use super::points::Roots;
@@ -53,7 +54,7 @@ pub fn point_of(core: &Core, val: Val) -> Option<Point> {
 
 /// The comparisons of a guard that bound an index from both sides of another one.
 pub fn bands(roots: &Roots, guard: Val) -> Vec<Val> {
-    let sides: Vec<(Val, Side)> = sides(roots, guard);
+    let sides: Vec<(Val, Side)> = sides(roots, guard).collect();
     let closes = |a: &Side, b: &Side| {
         let same = a.bounded == b.bounded && a.to == b.to;
         same && (a.low.is_some() && b.high.is_some() || a.high.is_some() && b.low.is_some())
@@ -65,10 +66,15 @@ pub fn bands(roots: &Roots, guard: Val) -> Vec<Val> {
         .collect()
 }
 
-/// How far the guard lets each of the variables `over` go, relative to one that is not among them.
-pub fn bounds(roots: &Roots, guard: Val, over: &[AxisVar]) -> Vec<Bound> {
+/// How far a reduction's guard lets each of the variables `over` go, relative to one that is not among them. A sum is guarded also by what
+/// makes its terms zero.
+pub fn bounds(roots: &Roots, op: Reducer, guard: Option<Val>, over: &[AxisVar], body: Val) -> Vec<Bound> {
     let mut found: Vec<Bound> = Vec::new();
-    let sides = sides(roots, guard);
+    let guards = guard.into_iter().flat_map(|guard| sides(roots, guard));
+    let mut sides: Vec<(Val, Side)> = guards.collect();
+    if op == Reducer::Sum {
+        sides.extend(terms(roots, body));
+    }
     for &bounded in over {
         let own = |to: Option<AxisVar>| {
             sides.iter().map(|(_, side)| *side).filter(move |side| {
@@ -94,31 +100,93 @@ pub fn bounds(roots: &Roots, guard: Val, over: &[AxisVar]) -> Vec<Bound> {
     found
 }
 
-fn sides(roots: &Roots, guard: Val) -> Vec<(Val, Side)> {
-    let mut found = Vec::new();
-    for val in conjuncts(roots.core, guard) {
-        let Form::Scalar(function, args) = &roots.core.vals[val].form else { continue };
-        let strict = match function {
-            ScalarFn::Eq => 0,
-            ScalarFn::Le => 0,
-            ScalarFn::Lt => 1,
-            _ => continue,
-        };
+/// What must hold for a term not to be zero: the condition of `if c { … } else { 0 }`, the guard of a softmax whose entry is
+/// a factor.
+fn terms(roots: &Roots, body: Val) -> Vec<(Val, Side)> {
+    let core = roots.core;
+    let is_zero = |val: Val| match core.vals[val].form {
+        Form::Const(Literal::Float(value)) => value == 0.0,
+        Form::Const(Literal::Int(value)) => value == 0,
+        _ => false,
+    };
+    match &core.vals[body].form {
+        Form::Scalar(ScalarFn::Select, args) if is_zero(args[2]) => {
+            sides(roots, args[0]).chain(terms(roots, args[1])).collect()
+        }
+        Form::Scalar(ScalarFn::Mul, args) => args.iter().flat_map(|&arg| terms(roots, arg)).collect(),
+        Form::Scalar(ScalarFn::Div | ScalarFn::Neg, args) => terms(roots, args[0]),
+        Form::Scalar(_, args) if weaken::is(Weakening::AnyTerm) => terms(roots, args[0]),
+        Form::Scalar(ScalarFn::Cast(_), args) if core.vals[args[0]].elem == Elem::Of(DType::Bool) => {
+            sides(roots, args[0]).collect()
+        }
+        Form::Reduce { op: Reducer::Softmax, guard: Some(guard), .. } => sides(roots, *guard).collect(),
+        Form::Tabulate { body, .. } => terms(roots, *body),
+        Form::Rename { of, to } => {
+            let shown = core.vals[*of].visible.iter().copied();
+            let to: Vec<_> = shown.zip(to.iter().copied().map(Some)).collect();
+            renamed(roots, terms(roots, *of), &to)
+        }
+        Form::Read { of, at, .. } => {
+            let binder = |at: &At| match at {
+                At::Point(point) => point.as_axis(),
+                At::Keep | At::Entry(_) => None,
+            };
+            let shown = core.vals[*of].visible.iter().copied().zip(at);
+            let to: Vec<_> = shown
+                .filter(|(_, at)| !matches!(at, At::Keep))
+                .map(|(axis, at)| (axis, binder(at)))
+                .collect();
+            renamed(roots, terms(roots, *of), &to)
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Sides with other index variables in place; a side is lost where a variable has no one variable in its place.
+fn renamed(roots: &Roots, sides: Vec<(Val, Side)>, to: &[(AxisVar, Option<AxisVar>)]) -> Vec<(Val, Side)> {
+    let to = |axis: AxisVar| match to.iter().find(|(own, _)| *own == axis) {
+        Some((_, to)) => to.filter(|&to| roots.agree(axis, to)),
+        None => Some(axis),
+    };
+    let moved =
+        |(val, side): (Val, Side)| Some((val, Side { bounded: to(side.bounded)?, to: to(side.to)?, ..side }));
+    sides.into_iter().filter_map(moved).collect()
+}
+
+fn sides<'a>(roots: &'a Roots, guard: Val) -> impl Iterator<Item = (Val, Side)> + 'a {
+    conjuncts(roots.core, guard).into_iter().flat_map(|val| comparison(roots, val))
+}
+
+/// What one comparison says of index variables.
+fn comparison(roots: &Roots, val: Val) -> Vec<(Val, Side)> {
+    let form = |val: Val| match &roots.core.vals[val].form {
+        Form::Scalar(function, args) => Some((*function, args.as_slice())),
+        _ => None,
+    };
+    let compared = || {
         // left + strict <= right, with one variable of a root on each side in the end.
-        let (Some(left), Some(right)) = (point_of(roots.core, args[0]), point_of(roots.core, args[1])) else {
-            continue;
+        let (left, right, strict) = match form(val)? {
+            (ScalarFn::Eq | ScalarFn::Le, [left, right]) => (*left, *right, 0),
+            (ScalarFn::Lt, [left, right]) => (*left, *right, 1),
+            (ScalarFn::Not, [negated]) => match form(*negated)? {
+                (ScalarFn::Le, [left, right]) => (*right, *left, 1),
+                (ScalarFn::Lt, [left, right]) => (*right, *left, 0),
+                _ => return None,
+            },
+            _ => return None,
         };
-        let Some((below, above, gap)) = one_each(roots, &left, &right, strict) else { continue };
+        let (left, right) = (point_of(roots.core, left)?, point_of(roots.core, right)?);
+        let (below, above, gap) = one_each(roots, &left, &right, strict)?;
         let side = |bounded, to, low, high| (val, Side { bounded, to, low, high });
-        let Some(back) = gap.neg() else { continue };
-        found.push(side(below, above, None, Some(gap)));
-        found.push(side(above, below, Some(back), None));
-        if *function == ScalarFn::Eq {
+        let back = gap.neg()?;
+        let mut found = vec![side(below, above, None, Some(gap)), side(above, below, Some(back), None)];
+        if matches!(form(val), Some((ScalarFn::Eq, _))) {
             found.push(side(below, above, Some(gap), None));
             found.push(side(above, below, None, Some(back)));
         }
-    }
-    found
+        Some(found)
+    };
+    compared().unwrap_or_default()
 }
 
 /// `(i, j, c)` where `left + strict <= right` says `i <= j + c`, in places of the root of i and j.

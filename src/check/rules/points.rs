@@ -82,6 +82,9 @@ impl<'a> Roots<'a> {
     /// is computed from under another name.
     pub fn measured_by(&self, axis: AxisVar) -> Vec<Root> {
         let mut roots = self.of_axis(axis);
+        if weaken::is(Weakening::OtherLength) {
+            return roots;
+        }
         roots.extend(self.core.axes[axis].size.iter().flat_map(|size| self.made_of(size)));
         roots.sort();
         roots.dedup();
@@ -91,6 +94,9 @@ impl<'a> Roots<'a> {
     /// How many places beyond that of an entry the root must have for the entry to be there: an axis of size `H / 2` has its
     /// entry q, at the place 2 q, where there is a place 2 q + 1. Less than zero where the axis has more entries.
     pub fn lead(&self, axis: AxisVar, root: Root) -> Option<Ratio> {
+        if self.is_whole(axis, root) {
+            return Some(Ratio::ZERO);
+        }
         let (slope, offset, under) = self.core.axes[axis].size.as_ref()?.as_floor(self.var(root))?;
         // (slope * H + offset) / under > q where slope * H >= under * (q + 1) - offset; and H is whole.
         let least = Ratio::new(under.checked_sub(offset)?, slope)?;
@@ -105,6 +111,9 @@ impl<'a> Roots<'a> {
     /// The distance between neighbouring entries of an axis, in places of the root. `None` where the axis is no grid over it.
     pub fn rate(&self, axis: AxisVar, root: Root) -> Option<Ratio> {
         let [only] = self.of_axis(axis)[..] else { return None };
+        if only == root && self.is_whole(axis, root) {
+            return Some(Ratio::ONE);
+        }
         let slope = self.core.axes[axis].size.as_ref()?.slope(self.var(root))?;
         let rate = slope.inverse()?;
         (only == root && rate.is_positive()).then_some(rate)
@@ -112,8 +121,7 @@ impl<'a> Roots<'a> {
 
     /// An axis with exactly the root's entries.
     pub fn is_whole(&self, axis: AxisVar, root: Root) -> bool {
-        let size = self.core.axes[axis].size.as_ref();
-        size.and_then(Dim::as_var) == Some(self.var(root))
+        self.core.axes[axis].size.as_ref() == Some(&self.core.roots[root].size)
     }
 
     /// Two axes whose entries may be put together, one with one: of the same roots and the same size. A part of an axis
@@ -220,7 +228,7 @@ impl<'a> Roots<'a> {
                 let Point::Affine(affine) = &**inner else { return false };
                 let over: Vec<_> = affine.terms.iter().filter(|(axis, _)| self.has(*axis, root)).collect();
                 let whole = over.iter().all(|(axis, _)| self.is_whole(*axis, root));
-                let turn = by.as_var() == Some(self.var(root));
+                let turn = *by == self.core.roots[root].size;
                 let still = self.weight(inner, root).is_some_and(|weight| weight.weight == Ratio::ZERO);
                 turn && whole && still && !over.is_empty() && !self.sizes_in(inner).contains(&root)
             }

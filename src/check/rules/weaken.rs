@@ -28,6 +28,10 @@ pub enum Weakening {
     AnyPosition,
     /// What is written to a state is no output.
     Unwritten,
+    /// A sum is guarded by what is a part of its terms, not only by what makes them zero.
+    AnyTerm,
+    /// The number of entries under another name is no number of entries.
+    OtherLength,
     /// A rule's reads do not count for the derivatives of its value.
     Unruled,
 }
