@@ -14,7 +14,7 @@ use super::builtin::Builtin;
 use super::core::*;
 use super::errors;
 use super::program::Named;
-use super::state::{Checker, Checking, Reported};
+use super::state::{Checker, Checking, Reported, SlotKind};
 use super::types::dtype_of;
 use super::value::{Callable, Field, Func, Instance, Num, Placed, Real, Value};
 
@@ -121,6 +121,9 @@ impl Checker<'_> {
     fn name(&mut self, name: &ast::Ident) -> Checking<Value> {
         match self.lookup(&name.name) {
             Some(Value::Poison) => Err(Reported),
+            Some(Value::State(index)) => {
+                Ok(Value::Tensor(self.slot_value(SlotKind::State, index, name.span)))
+            }
             Some(value) => Ok(value),
             None => self.file_name(name),
         }

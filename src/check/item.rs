@@ -14,7 +14,7 @@ use super::errors;
 use super::kind::Kind;
 use super::program::Scope;
 use super::state::{Checker, Checking, Frame, Owner};
-use super::value::{Callable, Field, Func, Instance, Num, Value};
+use super::value::{Callable, Field, Func, Instance, Num, Real, Value};
 
 /// How a definition can be checked by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl Checker<'_> {
         for (name, span) in open {
             let elem = Elem::Of(self.float());
             let val = self.input(name.clone(), elem, Vec::new(), span);
-            self.bind(name, Value::Tensor(val));
+            self.bind(name, Value::Num(Num::new(None, Real::Val(val))));
         }
         let value = self.body_of(def)?;
         self.core.facts = self.facts.clone();

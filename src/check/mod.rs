@@ -20,6 +20,7 @@ mod guard;
 mod index;
 mod item;
 mod kind;
+mod loops;
 mod optimize;
 mod positions;
 mod program;

@@ -27,12 +27,17 @@ impl Checker<'_> {
 
     fn declare_slot(&mut self, kind: SlotKind, declare: &ast::Declare, span: Span) -> Checking<()> {
         let declared = self.declare(kind, declare, span);
-        let value = declared.map_or(Value::Poison, Value::Tensor);
+        let value = match (declared, kind) {
+            (Ok(index), SlotKind::Param) => Value::Tensor(self.slot_value(kind, index, span)),
+            (Ok(index), SlotKind::State) => Value::State(index),
+            (Err(_), _) => Value::Poison,
+        };
         self.bind(declare.name.name.clone(), value);
         declared.map(|_| ())
     }
 
-    fn declare(&mut self, kind: SlotKind, declare: &ast::Declare, span: Span) -> Checking<Val> {
+    /// The number of the slot, which may be one that another application of the layer has made.
+    fn declare(&mut self, kind: SlotKind, declare: &ast::Declare, span: Span) -> Checking<usize> {
         let Some(owner) = &self.frame.owner else {
             return self.fail(errors::parameter_in_function(span, &declare.name));
         };
@@ -52,7 +57,7 @@ impl Checker<'_> {
                 let (have, want) = (self.show_axes(&have), self.show_axes(&axes));
                 return self.fail(errors::slot_changes(span, &path, &have, &want, place));
             }
-            return Ok(self.slot_value(kind, index, span));
+            return Ok(index);
         }
         // A parameter inside stacks is one array, with the stacks' axes in front.
         let stacks = self.stacks[..members].to_vec();
@@ -68,7 +73,7 @@ impl Checker<'_> {
         slots.push(slot);
         let index = slots.len() - 1;
         self.slots.insert(path, (kind, index));
-        Ok(self.slot_value(kind, index, span))
+        Ok(index)
     }
 
     /// The slot's first value, computed in the block of initial values, once for each member of the stacks around.
@@ -147,6 +152,22 @@ impl Checker<'_> {
 
     /// A parameter, or a state's present value, as it is seen where it is used: one member of the stacks around.
     pub fn slot_value(&mut self, kind: SlotKind, index: usize, span: Span) -> Val {
+        if kind == SlotKind::State {
+            self.meet_state(index, span);
+        }
+        let block = self.present_block();
+        self.slot_value_in(block, kind, index, self.stacks.len(), span)
+    }
+
+    /// The same in one of the open blocks, as it is seen inside of the first `stacks` stacks.
+    pub fn slot_value_in(
+        &mut self,
+        block: BlockId,
+        kind: SlotKind,
+        index: usize,
+        stacks: usize,
+        span: Span,
+    ) -> Val {
         let slot = match kind {
             SlotKind::Param => self.core.params[index].clone(),
             SlotKind::State => self.core.states[index].clone(),
@@ -163,14 +184,14 @@ impl Checker<'_> {
                 Written { val, stacks: 0 }
             }
         };
-        let members = slot.stacks.min(self.stacks.len());
+        let members = slot.stacks.min(stacks);
         if members <= inside {
             return val;
         }
         let points = self.stacks[inside..members].iter().map(|&axis| At::Point(Point::axis(axis)));
         let at = points.chain(slot.axes[members..].iter().map(|_| At::Keep)).collect();
         let form = Form::Read { of: val, at, outside: Outside::Never };
-        self.emit(form, slot.elem.clone(), slot.axes[members..].to_vec(), span)
+        self.emit_in(block, form, slot.elem.clone(), slot.axes[members..].to_vec(), span)
     }
 
     /// `m := e`: from here on the state has this value; in training only.
@@ -185,8 +206,9 @@ impl Checker<'_> {
         }
         let slot = self.core.states[index].clone();
         let members = slot.stacks;
-        // A loop that is no stack of this state's would have to carry it from turn to turn.
-        if self.stacks.len() != members || self.open_loops() != members {
+        self.meet_state(index, span);
+        // All members of a stack would write the one state that lies outside of it.
+        if self.stacks.len() != members {
             return self.fail(errors::state_in_a_loop(span, &name.name));
         }
         let val = self.to_tensor_of(value, &slot.elem, place)?;
@@ -205,9 +227,6 @@ impl Checker<'_> {
             self.emit(Form::Rename { of: val, to: own.to_vec() }, elem, own.to_vec(), place)
         };
         self.set_written(index, Written { val, stacks: members });
-        if let Some(local) = self.frame.locals.iter_mut().rev().find(|(local, _)| *local == name.name) {
-            local.1 = Value::Tensor(val);
-        }
         Ok(())
     }
 
@@ -224,16 +243,17 @@ impl Checker<'_> {
         self.written = before;
     }
 
-    fn set_written(&mut self, index: usize, written: Written) {
+    pub fn set_written(&mut self, index: usize, written: Written) {
         self.written.insert(index, written);
         if written.stacks == 0 {
             self.core.states[index].written = Some(written.val);
         }
     }
 
-    /// Refuses a state's value that differs from point to point of a mapped axis; the members of stacks have one each.
-    fn refuse_ambient(&mut self, val: Val, name: &str, span: Span) -> Checking<()> {
-        let mapped = self.ambient.iter().filter(|axis| !self.stacks.contains(axis));
+    /// Refuses a state's value that differs from point to point of a mapped axis; the members of stacks have one each, and loops carry it.
+    pub fn refuse_ambient(&mut self, val: Val, name: &str, span: Span) -> Checking<()> {
+        let of_loops = |axis: &AxisVar| self.loops.iter().any(|open| open.axis == *axis);
+        let mapped = self.ambient.iter().filter(|axis| !self.stacks.contains(axis) && !of_loops(axis));
         if mapped.clone().next().is_none() {
             return Ok(());
         }

@@ -95,7 +95,7 @@ impl Checker<'_> {
         };
         let axis = self.fresh_axis("turn", Some(count.clone()), span);
         self.ambient.push(axis);
-        let body = self.open_block();
+        let body = self.open_loop(axis);
         let mut carries = Vec::new();
         for (index, &init) in inits.iter().enumerate() {
             let (elem, visible) = (self.elem(init), self.visible(init).to_vec());
@@ -103,13 +103,21 @@ impl Checker<'_> {
         }
         let result = self.apply(step, vec![(shaped(carries.clone()), *place)], span);
         let results = result.and_then(|value| self.next_carries(&value, &carries, span));
-        self.close_block();
         self.ambient.pop();
-        self.core.blocks[body].results = results?;
+        let mut results = match results {
+            Ok(results) => results,
+            Err(reported) => {
+                self.abandon_loop();
+                return Err(reported);
+            }
+        };
+        let left = self.close_loop(&mut inits, &mut results);
+        self.core.blocks[body].results = results;
         let form = Form::Scan { axis, reverse: false, inits: inits.clone(), body };
         let tuple = self.emit(form, Elem::Of(self.float()), Vec::new(), span);
+        self.states_behind(left, tuple, span)?;
         let mut last = Vec::new();
-        for (index, &init) in inits.iter().enumerate() {
+        for (index, &init) in inits.iter().take(carries.len()).enumerate() {
             let (elem, visible) = (self.elem(init), self.visible(init).to_vec());
             last.push(self.emit(Form::Component { of: tuple, index }, elem, visible, span));
         }

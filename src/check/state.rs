@@ -14,6 +14,7 @@ use super::core::*;
 use super::data::Files;
 use super::errors;
 use super::kind::Kind;
+use super::loops::OpenLoop;
 use super::program::{Program, Scope};
 use super::value::{Func, Num, Placed, Real, Value};
 
@@ -147,6 +148,8 @@ pub struct Checker<'p> {
     /// The place that random draws are keyed by.
     pub site: String,
     pub draws: HashMap<String, usize>,
+    /// The loops among the open ones that are no stacks, outermost first.
+    pub loops: Vec<OpenLoop>,
     /// The blocks among the open ones that are no loops.
     pub checkpoints: usize,
     /// The optimizer that is applied, by number, and the path of the parameter that it is applied to.
@@ -215,6 +218,7 @@ impl<'p> Checker<'p> {
             expected: None,
             site: String::new(),
             draws: HashMap::new(),
+            loops: Vec::new(),
             checkpoints: 0,
             optimized: None,
             all_gradients: Vec::new(),
@@ -264,7 +268,7 @@ impl<'p> Checker<'p> {
 
     /// Appends a value to the open block.
     pub fn emit(&mut self, form: Form, elem: Elem, visible: Vec<AxisVar>, span: Span) -> Val {
-        let block = *self.blocks.last().expect("a block is always open");
+        let block = self.present_block();
         self.emit_in(block, form, elem, visible, span)
     }
 
@@ -304,9 +308,9 @@ impl<'p> Checker<'p> {
         self.blocks.pop();
     }
 
-    /// The loops (scans and stacks) whose bodies are being walked.
-    pub fn open_loops(&self) -> usize {
-        self.blocks.len() - 1 - self.checkpoints
+    /// The block that values are appended to.
+    pub fn present_block(&self) -> BlockId {
+        *self.blocks.last().expect("a block is always open")
     }
 
     pub fn body_block(&self) -> BlockId {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use nn_grammar::ast::{self, PatKind, StmtKind};
 
-use crate::axes::Dim;
+use crate::axes::{Dim, Facts};
 use crate::base::{Name, Span};
 use crate::graph::Literal;
 use crate::ops::ScalarFn;
@@ -244,9 +244,9 @@ impl Checker<'_> {
                 self.learn_guard(condition);
                 let then = self.block(&branch.then);
                 self.guards.truncate(guards);
-                self.facts = facts;
+                let of_then = std::mem::replace(&mut self.facts, facts);
                 let otherwise = self.eval(otherwise)?;
-                self.choose(condition, undecided, then?, otherwise, span)
+                self.choose(condition, undecided.then_some(&of_then), then?, otherwise, span)
             }
         }
     }
@@ -285,10 +285,12 @@ impl Checker<'_> {
         }
     }
 
+    /// The value of a conditional. Where its condition is static and not decided, `of_then` is what holds in the first arm: sizes that
+    /// are equal there are written as the other arm has them.
     fn choose(
         &mut self,
         condition: Val,
-        undecided: bool,
+        of_then: Option<&Facts>,
         then: Value,
         otherwise: Value,
         span: Span,
@@ -298,7 +300,7 @@ impl Checker<'_> {
                 let mut fields = Vec::new();
                 for (then, otherwise) in then.iter().zip(otherwise.iter()) {
                     let value =
-                        self.choose(condition, undecided, then.value.clone(), otherwise.value.clone(), span)?;
+                        self.choose(condition, of_then, then.value.clone(), otherwise.value.clone(), span)?;
                     fields.push(Field { label: then.label.clone(), value });
                 }
                 Ok(Value::Tuple(fields.into()))
@@ -317,7 +319,8 @@ impl Checker<'_> {
                     return self.fail(errors::arms_differ(span, &then, &otherwise));
                 }
                 let elem = left;
-                if undecided {
+                if let Some(facts) = of_then {
+                    let then = self.sizes_of_other_arm(then, otherwise, facts, span);
                     let vals = self.align(&[(then, span), (otherwise, span)], span)?;
                     let visible = self.visible(vals[0]).to_vec();
                     let form = Form::Choice { condition, then: vals[0], otherwise: vals[1] };
@@ -327,6 +330,30 @@ impl Checker<'_> {
                 Ok(Value::Tensor(self.scalar(ScalarFn::Select, &vals, elem, span)))
             }
         }
+    }
+
+    fn sizes_of_other_arm(&mut self, then: Val, otherwise: Val, facts: &Facts, span: Span) -> Val {
+        let (have, want) = (self.visible(then).to_vec(), self.visible(otherwise).to_vec());
+        let agree = |cx: &Self, facts: &Facts, left: AxisVar, right: AxisVar| {
+            let sizes = cx.size_of(left).zip(cx.size_of(right));
+            sizes.is_some_and(|(left, right)| facts.same(&left, &right).unwrap_or(false))
+        };
+        if have.len() != want.len()
+            || !have.iter().zip(&want).all(|(&have, &want)| agree(self, facts, have, want))
+        {
+            return then;
+        }
+        let mut to = have.clone();
+        for (axis, &want) in to.iter_mut().zip(&want) {
+            if !agree(self, &self.facts, *axis, want) {
+                *axis = self.fresh_like(want);
+            }
+        }
+        if to == have {
+            return then;
+        }
+        let elem = self.elem(then);
+        self.emit(Form::Rename { of: then, to: to.clone() }, elem, to, span)
     }
 
     // ---- scans ---------------------------------------------------------------------------------
@@ -346,7 +373,7 @@ impl Checker<'_> {
         };
         let outer = self.ambient.len();
         let axis = self.bind_axis(bind)?;
-        let body = self.open_block();
+        let body = self.open_loop(axis);
         for (index, (carry, &init)) in scan.carries.iter().zip(&inits).enumerate() {
             let (elem, visible) = (self.elem(init), self.visible(init).to_vec());
             let mut val = self.emit(Form::Carry(body, index), elem, visible, carry.span);
@@ -363,8 +390,15 @@ impl Checker<'_> {
         self.frame.locals.truncate(mark);
         self.ambient.truncate(outer);
         let results = walked.and_then(|value| self.scan_results(scan, &inits, next, finished, value));
-        self.close_block();
-        let (results, yields) = results?;
+        let (mut results, yields) = match results {
+            Ok(results) => results,
+            Err(reported) => {
+                self.abandon_loop();
+                return Err(reported);
+            }
+        };
+        let declared = inits.len();
+        let left = self.close_loop(&mut inits, &mut results);
         if self.core.axes[axis].size.is_none() {
             return self.fail(errors::range_unknown(bind.span, &bind.name.name));
         }
@@ -373,8 +407,9 @@ impl Checker<'_> {
         self.core.blocks[body].results = results.clone();
         let form = Form::Scan { axis, reverse: scan.reverse.is_some(), inits: inits.clone(), body };
         let tuple = self.emit(form, Elem::Of(DType::Bool), Vec::new(), span);
+        self.states_behind(left, tuple, span)?;
         let mut values = Vec::new();
-        let range = if yields == 0 { 0..inits.len() } else { inits.len()..results.len() };
+        let range = if yields == 0 { 0..declared } else { inits.len()..results.len() };
         for index in range {
             let (elem, mut visible) = (self.elem(results[index]), self.visible(results[index]).to_vec());
             if index >= inits.len() {

@@ -23,6 +23,8 @@ pub enum Value {
     List(Rc<[Value]>),
     Tuple(Rc<[Field]>),
     Tensor(Val),
+    /// The name of a state: its present value, wherever it is read.
+    State(usize),
     /// Arithmetic on binders.
     Index(Point),
     /// The axes that `..S` stands for.
@@ -177,6 +179,7 @@ impl Value {
             Value::List(_) => "a list",
             Value::Tuple(_) => "a tuple",
             Value::Tensor(_) => "a tensor",
+            Value::State(_) => "a state",
             Value::Index(_) => "an index",
             Value::Pack(_) => "a pack of axes",
             Value::Func(func) => match &func.callable {

@@ -153,6 +153,60 @@ train fit {
     assert!(ran.code == 1 && ran.err.contains("E0349"), "{}", ran.err);
 }
 
+/// A state of a layer that is applied in a loop, of one inside a loop inside that, of a stack inside, and of the loop's own layer.
+const LOOPS: &str = "
+layer counted(D: dim)(x: f32[D]) -> f32[D] {
+  state uses: f32 = 0
+  uses := 2 * uses + 1
+  x
+}
+layer looped(D: dim)(x: f32[T, D]) -> f32[T, D] {
+  state turns: f32 = 0
+  let once = counted(D)
+  let twice = counted(D)
+  let members = stack(2, counted(D))
+  let again = fn(h) => {
+    turns := turns + 1
+    twice(h)
+  }
+  scan t: T (h: f32[D] = 0) {
+    h = checkpoint { once(h + x[t]) |> iterate(2, again) |> members }
+    yield h
+  }
+}
+model net(x: f32[4]) -> f32[3] {
+  param start: f32[5, 4] = ones
+  let h = looped(4)(start)
+  linear(3)(x + h[4])
+}
+train fit {
+  data d = npz(\"data.npz\")
+  let net = net()
+  loss cross_entropy(net(d.x), d.y)
+  optim sgd(0.01)
+  batch 64
+  epochs 1
+}
+";
+
+#[test]
+fn the_turns_of_a_loop_share_the_states_that_they_write() {
+    let folder = folder(LOOPS);
+    let here = folder.path();
+    let ran = nnc(here, &["train", "a.nn", "--out", "run"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let saved = |file: &str| nnc::formats::safetensors::load(&here.join("run").join(file)).unwrap();
+    let (weights, steps) = (saved("weights.safetensors"), saved("checkpoint.safetensors"));
+    let steps = steps.metadata["step"].parse::<u32>().unwrap();
+    let state = |path: &str| weights.tensors[path].number(0).unwrap().as_f64();
+    let uses = |turns: u32| 2f64.powi((turns * steps) as i32) - 1.0;
+    assert_eq!(state("looped_0.turns"), f64::from(10 * steps));
+    for (path, turns) in [("once", 5), ("twice", 10), ("members.0", 5), ("members.1", 5)] {
+        let wanted = uses(turns) as f32;
+        assert_eq!(state(&format!("looped_0.{path}.uses")), f64::from(wanted), "{path}");
+    }
+}
+
 /// Two models, two losses, two optimizers; a third model that nothing trains.
 const SEVERAL: &str = "
 model generator(z: f32[2]) -> f32[4] { z |> linear(6) |> relu |> linear(4) }

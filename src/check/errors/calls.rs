@@ -107,9 +107,9 @@ pub fn state_of_a_sample(span: Span, name: &str) -> Diagnostic {
 }
 
 pub fn state_in_a_loop(span: Span, name: &str) -> Diagnostic {
-    Diagnostic::error(Code(349), format!("`{name}` is written in a loop that does not own it"))
-        .label(span, "written anew in every turn")
-        .help("carry it: scan t (m: f32[C] = m) { … }, and write the last carry behind the loop; or let each member of the stack own one")
+    Diagnostic::error(Code(349), format!("`{name}` is written by every member of a stack"))
+        .label(span, "written anew by each member")
+        .help("let each member own a state, or write a scan, whose turns share what they own")
 }
 
 pub fn stack_changes_shape(span: Span, before: &str, after: &str) -> Diagnostic {
