@@ -36,5 +36,7 @@ mod soundness;
 mod stacks;
 #[path = "suite/training.rs"]
 mod training;
+#[path = "suite/tutorial.rs"]
+mod tutorial;
 #[path = "suite/zoo.rs"]
 mod zoo;
