@@ -233,6 +233,21 @@ impl Dim {
         Some(slope)
     }
 
+    /// A number after which what the dim's divisions round off comes again: the product of all divisors; `None` where one of them
+    /// is no number, or the product is beyond `most`.
+    pub fn turn(&self, most: i64) -> Option<i64> {
+        let mut turn: i64 = 1;
+        for (monomial, _) in self.0.terms() {
+            for (atom, _) in monomial.factors() {
+                if let Atom::Quotient(q) = atom {
+                    let inner = q.over.turn(most)?.checked_mul(q.under.as_const()?)?;
+                    turn = turn.checked_mul(inner).filter(|turn| *turn <= most)?;
+                }
+            }
+        }
+        Some(turn)
+    }
+
     /// `(a, b, c)` with `self == (a * var + b) / c`, numbers with a and c above zero; `None` where it is of another form.
     pub fn as_floor(&self, var: &DimVar) -> Option<(i64, i64, i64)> {
         let (mut part, mut offset) = (None, 0);

@@ -453,7 +453,8 @@ impl Checker<'_> {
         for (val, place) in parts {
             let visible = self.visible(val).to_vec();
             let agree = visible.len() == axes.len()
-                && (0..axes.len()).all(|index| index == position || self.unify(visible[index], axes[index]));
+                && (0..axes.len())
+                    .all(|index| index == position || self.join_axes(visible[index], axes[index], place));
             let other = self.elem(val);
             if !agree || !self.elem_fits(&elem, &other) {
                 let (left, right) = (self.show_val(first), self.show_val(val));

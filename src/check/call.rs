@@ -450,7 +450,7 @@ impl Checker<'_> {
         for (list, place) in &lists {
             let tail = &longest[longest.len() - list.len()..];
             for (&left, &right) in list.iter().zip(tail) {
-                if !self.unify(left, right) {
+                if !self.join_axes(left, right, *place) {
                     let (given, other) = (self.show_axes(list), self.show_axes(&longest));
                     return self.fail(errors::mapped_axes_differ(*place, &def.name.name, &given, &other));
                 }
@@ -693,7 +693,7 @@ impl Checker<'_> {
                     return self.fail(errors::wrong_rank(span, &want, &given, ty.span));
                 }
                 for (&want, &given) in axes.iter().zip(&visible) {
-                    if !self.unify(want, given) {
+                    if !self.join_axes(want, given, span) {
                         let (want, given) = (self.at_axis(want, ty.span), self.at_axis(given, span));
                         return self.fail(errors::axis_mismatch(given, want));
                     }

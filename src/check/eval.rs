@@ -467,7 +467,7 @@ impl Checker<'_> {
             let from = self.visible(val).to_vec();
             let tail = to[to.len() - from.len()..].to_vec();
             for (&have, &want) in from.iter().zip(&tail) {
-                if !self.unify(have, want) {
+                if !self.join_axes(have, want, span) {
                     let (left, right) = (self.show_val(longest), self.show_val(val));
                     let (have, want) = (self.at_axis(have, place), self.at_axis(want, longest_span));
                     return self.fail(errors::shapes_differ(span, have, want, &left, &right));

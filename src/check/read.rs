@@ -178,8 +178,10 @@ impl Checker<'_> {
             return self.fail(errors::range_unknown(span, "this index"));
         };
         let Some((low, high)) = self.bounds(point, span)? else { return Ok(None) };
+        // The places of what is sorted are as many as there are entries.
+        let (size, high) = (self.core.expand(&size), self.core.expand(&high));
         let room = size.sub(&Dim::constant(1)).and_then(|last| last.sub(&high));
-        Ok(Some((low, self.dim(room, span)?)))
+        Ok(Some((self.core.expand(&low), self.dim(room, span)?)))
     }
 
     /// A read at an expression lies inside the axis for every value of its binders, or it is refused.

@@ -141,6 +141,8 @@ pub struct Checker<'p> {
     pub waiting: Vec<Waiting>,
     /// Binders whose range is written: they may run over a part of what they read.
     pub ranged: HashSet<AxisVar>,
+    /// Divisibilities that the definition turned out to want, `by` and `over`: they hold from there on.
+    pub divided: Vec<(Dim, Dim)>,
     /// What the guards around say of index expressions.
     pub guards: Vec<Guarded>,
     /// The declared type of the `param`, `state` or carry whose first value is evaluated.
@@ -214,6 +216,7 @@ impl<'p> Checker<'p> {
             compared: Vec::new(),
             waiting: Vec::new(),
             ranged: HashSet::new(),
+            divided: Vec::new(),
             guards: Vec::new(),
             expected: None,
             site: String::new(),
@@ -368,6 +371,48 @@ impl<'p> Checker<'p> {
         }
     }
 
+    /// `over % by == 0` becomes a `where` of the definition, and is known from here on.
+    fn require_divides(&mut self, by: i64, over: Dim, span: Span) -> bool {
+        let divisor = Dim::constant(by);
+        let Ok(left) = over.rem(&divisor) else { return false };
+        if self.facts.divides(&divisor, &over).is_err() {
+            return false;
+        }
+        let text = format!("{over} % {by} == 0");
+        let right = Dim::constant(0);
+        self.core.constraints.push(Constraint { text, left, op: ConstraintOp::Eq, right, span });
+        self.divided.push((divisor, over));
+        true
+    }
+
+    /// Two axes that are put together entry by entry. Where both run over one name at one rate and nothing but a remainder of it
+    /// keeps their sizes apart, that it is zero becomes a `where` of the definition: what a U-Net makes smaller and larger again.
+    pub fn join_axes(&mut self, left: AxisVar, right: AxisVar, span: Span) -> bool {
+        const TURN: i64 = 1024;
+        if self.unify(left, right) {
+            return true;
+        }
+        let divisor = || {
+            let (a, b) = (self.size_of(left)?, self.size_of(right)?);
+            let vars: Vec<DimVar> = a.vars().union(&b.vars()).cloned().collect();
+            let [var] = &vars[..] else { return None };
+            if a.slope(var)? != b.slope(var)? || !a.slope(var)?.is_positive() {
+                return None;
+            }
+            let gap = a.sub(&b).ok()?;
+            let turn = gap.turn(TURN)?;
+            // What is left over comes again after a turn; the sizes must be equal for the multiples of a number, and no others.
+            let equal = |at: i64| gap.eval_with(&|_| Some(at)).ok() == Some(0);
+            let by = (1..=turn).find(|&at| equal(turn + at))?;
+            let multiples = turn % by == 0 && (0..turn).all(|at| equal(turn + at) == (at % by == 0));
+            (multiples && by > 1).then(|| (by, Dim::var(var.clone())))
+        };
+        match divisor() {
+            Some((by, over)) => self.require_divides(by, over, span),
+            None => false,
+        }
+    }
+
     /// The kind that the signature in scope declares for an axis. What was inferred counts for nothing here: it must not
     /// decide what a program means.
     pub fn declared_kind(&self, axis: AxisVar) -> Option<Kind> {
@@ -449,11 +494,15 @@ impl<'p> Checker<'p> {
         }));
         let outer_path = std::mem::replace(&mut self.path, path);
         let outer = std::mem::replace(&mut self.frame, frame);
-        let facts = self.facts.clone();
+        let (facts, divided) = (self.facts.clone(), self.divided.len());
         self.depth += 1;
         let result = walk(self);
         self.depth -= 1;
         self.facts = facts;
+        for (by, over) in &self.divided[divided..] {
+            // What the callee wanted of the caller's dims. A contradiction has been reported there.
+            let _ = self.facts.divides(by, over);
+        }
         self.frame = outer;
         self.path = outer_path;
         result

@@ -189,7 +189,7 @@ impl Checker<'_> {
             return self.fail(errors::wrong_rank(span, &wanted, &given, ty.span));
         }
         for (&want, &given) in axes.iter().zip(actual) {
-            if !self.unify(want, given) {
+            if !self.join_axes(want, given, span) {
                 let (want, given) = (self.at_axis(want, ty.span), self.at_axis(given, span));
                 return self.fail(errors::axis_mismatch(given, want));
             }

@@ -465,10 +465,10 @@ impl Walk<'_> {
                 }
                 if joined != *present {
                     changed = true;
-                    *present = if round >= 3 {
-                        joined.into_keys().map(|root| (root, Reach::All)).collect()
-                    } else {
-                        joined
+                    *present = match round {
+                        0..3 => joined,
+                        3..6 => widened(present, joined),
+                        _ => joined.into_keys().map(|root| (root, Reach::All)).collect(),
                     };
                 }
             }
@@ -567,6 +567,22 @@ fn join_reach(left: Option<Reach>, right: Reach) -> Reach {
             Reach::Near(near)
         }
     }
+}
+
+/// What still grows from turn to turn: into the past it goes to its start; into the future it is all.
+fn widened(before: &Flow, after: Flow) -> Flow {
+    let widen = |root: Root, reach: Reach| match (before.get(&root), reach) {
+        (Some(Reach::Near(old)), Reach::Near(near)) => {
+            let grown = |(center, window): (Center, Window)| {
+                let known = old.get(&center)?;
+                let low = if known.low == window.low { window.low } else { None };
+                (known.high == window.high).then_some((center, Window { low, ..window }))
+            };
+            near.into_iter().map(grown).collect::<Option<_>>().map_or(Reach::All, Reach::Near)
+        }
+        _ => Reach::All,
+    };
+    after.into_iter().map(|(root, reach)| (root, widen(root, reach))).collect()
 }
 
 /// The flow of a derivative: only what keeps to its own position stays there.
