@@ -6,5 +6,6 @@ mod code;
 pub mod cranelift;
 mod entry;
 pub mod object;
+mod wide;
 
 pub use code::{Code, CodegenError, KernelFn};

@@ -12,6 +12,7 @@ use cranelift_entity::{EntitySet, SecondaryMap};
 use cranelift_frontend::FunctionBuilder;
 
 use super::address::Partial;
+use super::wide_loops::Widen;
 use crate::kernel::{
     Address, Arg, ArgKind, Const, Contract, Inst, KOp, Kernel, Loop, Range, Size, SizeId, Stmt, Val, Var,
 };
@@ -67,16 +68,21 @@ pub(super) struct Emitter<'a, 'f> {
     /// What a guarded load reads where it must not.
     pub zeros: Option<StackSlot>,
     pub contraction: Option<FuncRef>,
+    pub widen: Widen,
+    /// The code of wide loops.
+    pub wide: Vec<Vec<u8>>,
     pub scope: Scope,
 }
 
-/// Emits the body of `kernel`'s function. `contraction` is called for its contractions.
+/// Emits the body of `kernel`'s function. `contraction` is called for its contractions. Gives the code of its wide loops, which it calls by
+/// their numbers.
 pub(super) fn emit<'a>(
     builder: &'a mut FunctionBuilder<'_>,
     kernel: &'a Kernel,
     fused: bool,
     contraction: Option<FuncRef>,
-) {
+    widen: Widen,
+) -> Vec<Vec<u8>> {
     let scope = Scope {
         vals: vec![Rep::Absent; kernel.vals.len()],
         vars: SecondaryMap::new(),
@@ -97,13 +103,15 @@ pub(super) fn emit<'a>(
         tables: HashMap::new(),
         zeros: None,
         contraction,
+        widen,
+        wide: Vec::new(),
         scope,
     };
-    emitter.function();
+    emitter.function()
 }
 
 impl<'a> Emitter<'a, '_> {
-    fn function(mut self) {
+    fn function(mut self) -> Vec<Vec<u8>> {
         let entry = self.b.create_block();
         self.b.append_block_params_for_function_params(entry);
         self.b.switch_to_block(entry);
@@ -121,6 +129,7 @@ impl<'a> Emitter<'a, '_> {
         self.grid(begin, end);
         self.b.ins().return_(&[]);
         self.b.seal_all_blocks();
+        self.wide
     }
 
     /// The pointers of buffers and scratch arrays, in the layout of [`Kernel::scratch_layout`].

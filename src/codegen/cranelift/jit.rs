@@ -9,6 +9,7 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, default_libcall_names};
 
 use super::place;
+use super::wide_loops::Widen;
 use crate::codegen::code::{Code, CodegenError, Door, Entry, KernelFn};
 use crate::kernel::{Kernel, Program};
 use crate::tiles::Isa;
@@ -18,13 +19,15 @@ use crate::tiles::Isa;
 pub struct Options {
     /// The code of contractions.
     pub tiles: Isa,
+    /// The lane loops that run on wide vectors.
+    pub widen: Widen,
     /// Checks Cranelift's IR of every function: for tests.
     pub verify: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { tiles: Isa::best(), verify: cfg!(test) }
+        Options { tiles: Isa::best(), widen: Widen::best(), verify: cfg!(test) }
     }
 }
 
@@ -68,7 +71,7 @@ fn define(module: &mut JITModule, program: &Program, options: Options) -> Result
         false => None,
     };
     let all: Vec<&Kernel> = program.kernels.values().collect();
-    let (kernels, size) = place::kernels(module, &all, "kernel", contraction)?;
+    let (kernels, size) = place::kernels(module, &all, "kernel", contraction, options.widen)?;
     Ok(Placed { kernels, door: place::door(module)?, size })
 }
 
@@ -84,7 +87,8 @@ pub fn text(program: &Program, options: Options, machine_code: bool) -> Result<S
     for (i, kernel) in program.kernels.values().enumerate() {
         let (id, contraction) = (FuncId::from_u32(i as u32), FuncId::from_u32(program.kernels.len() as u32));
         let contraction = (!kernel.contracts().is_empty()).then_some(contraction);
-        let mut context = place::function(&*isa, kernel, id, contraction);
+        // The same on every machine: all loops as they are on short vectors.
+        let (mut context, _) = place::function(&*isa, kernel, id, contraction, Widen::Never);
         text += &format!("; kernel_{i}: {}\n", kernel.name);
         if machine_code {
             context.set_disasm(true);

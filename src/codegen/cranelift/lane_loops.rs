@@ -24,6 +24,9 @@ struct Plan {
 
 impl<'a> Emitter<'a, '_> {
     pub fn lane_loop(&mut self, l: &'a Loop, start: Value, end: Value) -> Vec<Rep> {
+        if let Some(results) = self.wide_loop(l, start, end) {
+            return results;
+        }
         let Plan { groups, in_memory } = plan(l);
         let step = (groups * GROUP) as i64;
         let shapes: Vec<Shape> = l
@@ -215,14 +218,14 @@ impl<'a> Emitter<'a, '_> {
         partials
     }
 
-    fn load_partial(&mut self, shape: Shape, at: Value, offset: i32) -> Group {
+    pub fn load_partial(&mut self, shape: Shape, at: Value, offset: i32) -> Group {
         let ty = vector_type(shape.dtype);
         let first = self.b.ins().load(ty, ACCESS, at, offset);
         if shape.parts() == 1 { [first; 2] } else { [first, self.b.ins().load(ty, ACCESS, at, offset + 16)] }
     }
 
     /// The fixed tree over the lanes, then the value before the loop.
-    fn combine_lanes(&mut self, l: &'a Loop, shapes: &[Shape], partials: Vec<Vec<Group>>) -> Vec<Rep> {
+    pub fn combine_lanes(&mut self, l: &'a Loop, shapes: &[Shape], partials: Vec<Vec<Group>>) -> Vec<Rep> {
         let count = l.accs.len();
         let halve = |e: &mut Self, x: &[Vec<Group>], from: usize, to: usize| {
             let one: Vec<Shape> = shapes.iter().map(|shape| Shape { groups: 1, ..*shape }).collect();

@@ -17,5 +17,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 pub mod tile;
+mod wide_loops;
 
 pub use jit::{Options, compile, text};
+pub use wide_loops::Widen;

@@ -8,9 +8,10 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use cranelift_module::{FuncId, Linkage, Module, ModuleReloc};
+use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, ModuleRelocTarget};
 use rayon::prelude::*;
 
+use super::wide_loops::{NAMESPACE, Widen};
 use super::{emit, tile};
 use crate::codegen::code::CodegenError;
 use crate::codegen::entry;
@@ -30,6 +31,7 @@ pub(in crate::codegen) fn kernels(
     kernels: &[&Kernel],
     prefix: &str,
     contraction: Option<FuncId>,
+    widen: Widen,
 ) -> Result<(Vec<FuncId>, usize), CodegenError> {
     let signature = signature(module.isa());
     let mut ids = Vec::new();
@@ -40,7 +42,7 @@ pub(in crate::codegen) fn kernels(
     let isa = module.isa();
     let work: Vec<(&Kernel, FuncId)> = kernels.iter().copied().zip(ids.iter().copied()).collect();
     let compiled: Vec<Result<Compiled, CodegenError>> =
-        work.par_iter().map(|&(kernel, id)| compile_kernel(isa, kernel, id, contraction)).collect();
+        work.par_iter().map(|&(kernel, id)| compile_kernel(isa, kernel, id, contraction, widen)).collect();
     let mut size = 0;
     for ((kernel, id), compiled) in work.into_iter().zip(compiled) {
         let Compiled { align, bytes, relocs } = compiled?;
@@ -86,25 +88,46 @@ fn compile_kernel(
     kernel: &Kernel,
     id: FuncId,
     contraction: Option<FuncId>,
+    widen: Widen,
 ) -> Result<Compiled, CodegenError> {
     let failure = |message: String| CodegenError { kernel: kernel.name.to_string(), message };
-    let mut context = function(isa, kernel, id, contraction);
+    let (mut context, wide) = function(isa, kernel, id, contraction, widen);
     let code =
         context.compile(isa, &mut ControlPlane::default()).map_err(|e| failure(format!("{:?}", e.inner)))?;
     let align = u64::from(code.buffer.alignment).max(16);
-    let bytes = code.code_buffer().to_vec();
+    let mut bytes = code.code_buffer().to_vec();
     let relocs = code.buffer.relocs().to_vec();
-    let relocs = relocs.iter().map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id)).collect();
+    let mut relocs: Vec<ModuleReloc> =
+        relocs.iter().map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id)).collect();
+    append(&mut bytes, &mut relocs, &wide);
     Ok(Compiled { align, bytes, relocs })
 }
 
-/// A kernel's function in Cranelift's IR.
+/// Puts the code of wide loops behind a kernel's own, and lets its calls lead there.
+fn append(bytes: &mut Vec<u8>, relocs: &mut Vec<ModuleReloc>, wide: &[Vec<u8>]) {
+    let mut starts = Vec::new();
+    for code in wide {
+        bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
+        starts.push(bytes.len() as i64);
+        bytes.extend(code);
+    }
+    relocs.retain(|reloc| {
+        let ModuleRelocTarget::User { namespace: NAMESPACE, index } = reloc.name else { return true };
+        let at = reloc.offset as usize;
+        let distance = starts[index as usize] + reloc.addend - at as i64;
+        bytes[at..at + 4].copy_from_slice(&(distance as i32).to_le_bytes());
+        false
+    });
+}
+
+/// A kernel's function in Cranelift's IR, and the code of its wide loops.
 pub(super) fn function(
     isa: &dyn TargetIsa,
     kernel: &Kernel,
     id: FuncId,
     contraction: Option<FuncId>,
-) -> Context {
+    widen: Widen,
+) -> (Context, Vec<Vec<u8>>) {
     let mut context = Context::new();
     context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature(isa));
     let contraction = contraction.map(|callee| {
@@ -115,7 +138,7 @@ pub(super) fn function(
     });
     let mut scratch = FunctionBuilderContext::new();
     let mut builder = FunctionBuilder::new(&mut context.func, &mut scratch);
-    emit::emit(&mut builder, kernel, isa.has_native_fma(), contraction);
+    let wide = emit::emit(&mut builder, kernel, isa.has_native_fma(), contraction, widen);
     builder.finalize(isa.frontend_config());
-    context
+    (context, wide)
 }

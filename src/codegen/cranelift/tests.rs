@@ -2,7 +2,7 @@
 
 use cranelift_entity::PrimaryMap;
 
-use super::{Options, compile};
+use super::{Options, Widen, compile};
 use crate::axes::Dim;
 use crate::base::{FileId, Span};
 use crate::kernel::interpret::run_kernel;
@@ -16,7 +16,10 @@ const CANARY: usize = 64;
 
 /// Runs a kernel both ways on buffers of its arguments in order, and compares all their bytes.
 fn check(kernel: &Kernel, buffers: &[Vec<u8>], sizes: &[i64]) {
-    check_with(kernel, buffers, sizes, Options::default());
+    let wide = Widen::best() != Widen::Never;
+    for widen in [Some(Widen::Never), wide.then_some(Widen::Always)].into_iter().flatten() {
+        check_with(kernel, buffers, sizes, Options { widen, ..Options::default() });
+    }
 }
 
 fn check_with(kernel: &Kernel, buffers: &[Vec<u8>], sizes: &[i64], options: Options) {
@@ -519,4 +522,33 @@ fn subnormal_numbers_are_flushed_and_the_flags_restored() {
     let buffers = [1e-30f32, 1e-10].map(|x| x.to_le_bytes().repeat(20));
     check(&kernel, &[buffers[0].clone(), buffers[1].clone(), vec![0xff; 80]], &[20]);
     assert!(std::hint::black_box(1e-30f32) * std::hint::black_box(1e-10) > 0.0);
+}
+
+/// What a softmax or a gelu is made of runs on wide vectors; other types do not.
+#[test]
+fn lane_loops_of_floats_are_wide() {
+    use crate::codegen::wide::{Outside, lane_loop};
+    for (dtype, expected) in [(DType::F32, true), (DType::F64, false)] {
+        let mut b = builder();
+        let (x, y) = (b.read(dtype), b.write(dtype));
+        let n = b.size(&Dim::var("N"));
+        let zero = b.number(dtype, 0.0);
+        let i = b.begin_loop(Range::Full(n), true);
+        let value = b.load(x, row(i));
+        let value = crate::kernel::math::exp(&mut b, &[value]);
+        b.store(y, row(i), value);
+        b.end_loop(&[(AccOp::Sum, zero, value)]);
+        let kernel = b.finish();
+        let Some(Stmt::Loop(l)) = kernel.body.iter().find(|stmt| matches!(stmt, Stmt::Loop(_))) else {
+            panic!("{kernel}")
+        };
+        let consts = |val: Val| {
+            let is = |stmt: &Stmt| match stmt {
+                Stmt::Let(own, Inst::Const(value)) if *own == val => Some(*value),
+                _ => None,
+            };
+            kernel.body.iter().chain(&l.body).find_map(is).map(Outside::Const)
+        };
+        assert_eq!(lane_loop(&kernel, l, &consts).is_some(), expected, "{kernel}");
+    }
 }

@@ -31,7 +31,7 @@ use self::function::{Fun, define};
 use self::layout::Layout;
 use self::run::Parts;
 use super::CodegenError;
-use super::cranelift::place;
+use super::cranelift::{Widen, place};
 use crate::kernel::Kernel;
 
 /// An object file.
@@ -154,13 +154,15 @@ fn kernels<M: Module>(
 ) -> Result<Vec<Vec<FuncId>>, CodegenError> {
     let all: Vec<&Kernel> = entry.program.kernels.values().collect();
     let name = &entry.name;
-    let (first, _) = place::kernels(module, &all, &format!("{name}_kernel"), contractions.first().copied())?;
+    let (first, _) =
+        place::kernels(module, &all, &format!("{name}_kernel"), contractions.first().copied(), Widen::Never)?;
     let mut kernels = vec![first];
     for variant in 1..variants {
         let own: Vec<usize> = (0..all.len()).filter(|&index| !all[index].contracts().is_empty()).collect();
         let chosen: Vec<&Kernel> = own.iter().map(|&index| all[index]).collect();
         let prefix = format!("{name}_kernel_variant_{variant}");
-        let (ids, _) = place::kernels(module, &chosen, &prefix, contractions.get(variant).copied())?;
+        let (ids, _) =
+            place::kernels(module, &chosen, &prefix, contractions.get(variant).copied(), Widen::Never)?;
         let mut these = kernels[0].clone();
         for (index, id) in own.into_iter().zip(ids) {
             these[index] = id;
