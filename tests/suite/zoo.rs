@@ -15,6 +15,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nnc::formats::npz;
+use nnc::tensor::Tensor;
 use serde_json::Value;
 
 use crate::command::nnc;
@@ -324,6 +326,20 @@ fn readme() -> String {
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
     text.push_str(
+        "\n## Equal to PyTorch\n\n\
+         The same weights and the same input give the same numbers: the largest difference, divided by the largest number. \
+         `tests/zoo/equal.py` has measured it, with the time and memory of `nnc run` from reading the weights to writing the \
+         output, of an unoptimised build of nnc on two busy cores.\n\n\
+         | system | difference | seconds | gigabytes |\n\
+         |---|---|---|---|\n",
+    );
+    let equal = fs::read_to_string(root().join("tests/zoo/equal.json")).unwrap();
+    let equal: Value = serde_json::from_str(&equal).unwrap();
+    for (system, row) in equal.as_object().unwrap() {
+        let difference = row["difference"].as_str().unwrap();
+        let _ = writeln!(text, "| {system} | {difference} | {} | {} |", row["seconds"], row["gigabytes"]);
+    }
+    text.push_str(
         "\n## Families side by side\n\n\
          What each architecture assumes of its input, as `nnc check` proves it: the less, the more it must learn.\n\n\
          | family | program | translations | by multiples of | receptive field | permutations | causal |\n\
@@ -379,4 +395,157 @@ fn columns(item: &Value) -> [String; 5] {
             grouped.iter().map(|(text, names)| format!("{text} ({})", names.join(", "))).collect();
         if shown.is_empty() { "–".to_owned() } else { shown.join(", ") }
     })
+}
+
+/// A model at a size at which a step of training is cheap: its file, the call, what it reads (`i` a position below a bound), and the
+/// names of what it gives where that is several values. Whatever it gives is pushed towards 0.
+type Small = (&'static str, &'static str, &'static [Reads], usize);
+
+/// A name, sizes, and for positions how many there are.
+type Reads = (&'static str, &'static [usize], usize);
+
+const IMAGE: &[Reads] = &[("x", &[32, 32, 3], 0)];
+const WORDS: &[Reads] = &[("i", &[12], 50)];
+
+const SMALL: &[Small] = &[
+    ("vision/mlp.nn", "perceptron(hidden: 16)", &[("x", &[784], 0)], 1),
+    ("vision/lenet5.nn", "lenet5_1998()", &[("x", &[32, 32, 1], 0)], 1),
+    ("vision/lenet5.nn", "lenet5()", &[("x", &[32, 32, 1], 0)], 1),
+    ("vision/alexnet.nn", "alexnet_2012(width: 6, hidden: 16, size: 67)", &[("x", &[67, 67, 3], 0)], 1),
+    ("vision/alexnet.nn", "zfnet(width: 6, hidden: 16, size: 64)", &[("x", &[64, 64, 3], 0)], 1),
+    ("vision/vgg.nn", "vgg16(width: 4, hidden: 16, size: 32)", IMAGE, 1),
+    ("vision/resnet.nn", "resnet18(width: 4)", IMAGE, 1),
+    ("vision/resnet.nn", "resnet50(width: 4)", IMAGE, 1),
+    ("vision/densenet.nn", "densenet121(growth: 2)", IMAGE, 1),
+    ("vision/unet.nn", "unet(width: 2, size: 188)", &[("x", &[188, 188, 1], 0)], 1),
+    ("vision/segnet.nn", "segnet(width: 2, H: 36, W: 48)", &[("x", &[36, 48, 3], 0)], 1),
+    ("vision/stn.nn", "stn()", &[("x", &[28, 28, 1], 0)], 1),
+    ("vision/vit.nn", "vit(D: 16, heads: 2, L: 2, patch: 8, size: 32)", IMAGE, 1),
+    ("vision/detection.nn", "rpn(C: 16)", &[("x", &[6, 6, 16], 0)], 2),
+    (
+        "vision/detection.nn",
+        "fast_rcnn(width: 4, hidden: 16)",
+        &[("x", &[64, 64, 3], 0), ("boxes", &[3, 4], 0)],
+        2,
+    ),
+    (
+        "vision/pixelnet.nn",
+        "pixelnet(width: 4, hidden: 16, size: 32)",
+        &[("x", &[32, 32, 3], 0), ("pixels", &[7, 2], 0)],
+        1,
+    ),
+    ("vision/darts.nn", "darts(C: 4)", &[("x", &[16, 16, 3], 0)], 1),
+    (
+        "language/transformer.nn",
+        "transformer(V: 50, D: 16, heads: 2, hidden: 32, L: 2)",
+        &[("i", &[9], 50), ("j", &[7], 50)],
+        1,
+    ),
+    ("language/gpt2.nn", "gpt2(V: 50, D: 16, heads: 2, L: 2, longest: 16)", WORDS, 1),
+    (
+        "language/bert.nn",
+        "bert(V: 50, D: 16, heads: 2, L: 2, longest: 16)",
+        &[("i", &[12], 50), ("j", &[12], 2)],
+        2,
+    ),
+    ("language/palm.nn", "palm(V: 50, D: 16, heads: 2, L: 2)", WORDS, 1),
+    ("language/captions.nn", "captions(V: 50, H: 8, I: 6)", &[("x", &[6], 0), ("i", &[12], 50)], 1),
+    ("language/captions.nn", "neuraltalk2(V: 50, H: 8, I: 6)", &[("x", &[6], 0), ("i", &[12], 50)], 1),
+    ("sequences/recurrent.nn", "rnn_states(H: 8, I: 3)", &[("x", &[12, 3], 0)], 1),
+    ("sequences/recurrent.nn", "lstm_states(H: 8, I: 3)", &[("x", &[12, 3], 0)], 1),
+    ("sequences/recurrent.nn", "gru_states(H: 8, I: 3)", &[("x", &[12, 3], 0)], 1),
+    ("sequences/wavenet.nn", "wavenet(R: 4, S: 8)", &[("i", &[40], 256)], 1),
+    ("graphs/deep_sets.nn", "deep_sets()", &[("x", &[9, 3], 0)], 1),
+    ("graphs/pointnet.nn", "pointnet_vanilla()", &[("x", &[9, 3], 0)], 1),
+    ("graphs/citations.nn", "gcn_cora(words: 5)", &[("x", &[6, 5], 0), ("i", &[14], 6), ("j", &[14], 6)], 1),
+    ("graphs/citations.nn", "gat_cora(words: 5)", &[("x", &[6, 5], 0), ("i", &[14], 6), ("j", &[14], 6)], 1),
+    ("fields/nerf.nn", "nerf(H: 16)", &[("x", &[3], 0), ("d", &[3], 0)], 2),
+    ("fields/siren.nn", "siren(H: 16)", &[("x", &[2], 0)], 1),
+    (
+        "generative/clip.nn",
+        "clip(V: 50, T: 6, D: 64, L: 1, wide: 64, patch: 4, size: 8)",
+        &[("x", &[2, 8, 8, 3], 0), ("i", &[2, 6], 50)],
+        1,
+    ),
+];
+
+/// Those whose widths are fixed by tables: some seconds each.
+const LARGE: &[Small] = &[
+    ("vision/alexnet.nn", "alexnet(width: 8, hidden: 16, size: 63)", &[("x", &[63, 63, 3], 0)], 1),
+    ("vision/vgg.nn", "vgg19(width: 4, hidden: 16, size: 32)", IMAGE, 1),
+    ("vision/resnet.nn", "resnet152(width: 4)", IMAGE, 1),
+    ("vision/resnet.nn", "resnet50_late(width: 4)", IMAGE, 1),
+    ("vision/resnet.nn", "resnet152_late(width: 4)", IMAGE, 1),
+    ("vision/squeezenet.nn", "squeezenet(classes: 10)", IMAGE, 1),
+    ("vision/squeezenet.nn", "squeezenet_1_1(classes: 10)", IMAGE, 1),
+    ("vision/googlenet.nn", "googlenet()", IMAGE, 1),
+    ("vision/googlenet.nn", "googlenet_norm()", IMAGE, 1),
+    ("vision/inception.nn", "inception_v3()", &[("x", &[75, 75, 3], 0)], 1),
+    ("vision/efficientnet.nn", "efficientnet_b0()", IMAGE, 1),
+    ("vision/unet.nn", "unet_padded(width: 2)", &[("x", &[32, 32, 1], 0)], 1),
+    ("vision/yolo.nn", "yolo(hidden: 16, size: 64)", &[("x", &[64, 64, 3], 0)], 1),
+    ("vision/yolo.nn", "yolo_tiny()", &[("x", &[448, 448, 3], 0)], 1),
+    ("graphs/pointnet.nn", "pointnet()", &[("x", &[9, 3], 0)], 1),
+    ("generative/ddpm.nn", "ddpm(C: 32, size: 8)", &[("x", &[8, 8, 3], 0), ("t", &[], 0)], 1),
+    (
+        "language/bert.nn",
+        "bert_words(V: 50, D: 16, heads: 2, L: 2, longest: 16)",
+        &[("i", &[12], 50), ("j", &[12], 2)],
+        1,
+    ),
+];
+
+#[test]
+fn every_architecture_trains() {
+    steps(SMALL);
+}
+
+/// `cargo test --release --test main zoo -- --ignored`
+#[test]
+#[ignore = "a minute"]
+fn large_architectures_train() {
+    steps(LARGE);
+}
+
+fn steps(models: &[Small]) {
+    let mut wrong = String::new();
+    for (number, (file, call, reads, outputs)) in models.iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let samples = 4;
+        let arrays: Vec<(&str, Tensor)> = reads
+            .iter()
+            .map(|(name, sizes, bound)| {
+                let shape: Vec<usize> = [samples].iter().chain(*sizes).copied().collect();
+                let places = 0..shape.iter().product::<usize>();
+                let tensor = match bound {
+                    0 => Tensor::from_vec(
+                        &shape,
+                        places.map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect(),
+                    ),
+                    _ => Tensor::from_vec(&shape, places.map(|i| (i * 37 % 101 % bound) as i64).collect()),
+                };
+                (*name, tensor.unwrap())
+            })
+            .collect();
+        let arrays: Vec<(&str, &Tensor)> = arrays.iter().map(|(name, tensor)| (*name, tensor)).collect();
+        npz::save(&folder.path().join("data.npz"), &arrays).unwrap();
+        let given: Vec<String> = reads.iter().map(|(name, ..)| format!("d.{name}")).collect();
+        let results = ["a", "b", "c"][..*outputs].join(", ");
+        let loss: Vec<String> =
+            ["a", "b", "c"][..*outputs].iter().map(|name| format!("mean({name} ** 2)")).collect();
+        let pattern = if *outputs == 1 { results } else { format!("({results})") };
+        fs::copy(root().join("examples").join(file), folder.path().join("zoo.nn")).unwrap();
+        let program = format!(
+            "use \"zoo.nn\" as zoo\n\ntrain small {{\n  data   d = npz(\"data.npz\")\n  let    net = zoo.{call}\n  let    {pattern} = net({})\n  \
+             loss   {}\n  optim  sgd(1e-3)\n  batch  2\n  epochs 1\n}}\n",
+            given.join(", "),
+            loss.join(" + "),
+        );
+        fs::write(folder.path().join("small.nn"), &program).unwrap();
+        let ran = nnc(folder.path(), &["train", "small.nn"]);
+        if ran.code != 0 {
+            let _ = writeln!(wrong, "{number}. {file} {call}\n{}{}", ran.out, ran.err);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
 }
