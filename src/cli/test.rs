@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -49,7 +50,8 @@ pub fn test(global: &Global, arguments: &TestArguments, console: &mut Console) -
         What::Train => arguments.full && item.is_none_or(|name| session::name_of(entry).0 == *name),
         _ => false,
     };
-    let interrupted = interruption();
+    // Without trainings Ctrl-C ends the process at once.
+    let interrupted = if arguments.full { interruption() } else { Arc::default() };
     let (mut broken, mut failed, mut count) = (0, 0, 0);
     let (mut shown, mut rows) = (Vec::new(), Vec::new());
     for target in targets {
