@@ -523,7 +523,27 @@ fn flow_refused(core: &Core, by: Val, kind: Kind, declared: Span, name: &str, wh
     }
     diagnostic.help(match kind {
         Kind::Batch => format!("a definition that sees all samples declares `set {name}`"),
-        _ => "guard the reduction: sum s where s <= t => …".to_owned(),
+        _ => causal_instead(core, by).to_owned(),
+    })
+}
+
+/// What may be written instead of an operation that reads the future: by the library's name for it, where a call leads to it.
+fn causal_instead(core: &Core, by: Val) -> &'static str {
+    let mut path = core.vals[by].path.as_deref();
+    let mut known = None;
+    while let Some(call) = path {
+        known = match &*call.callee {
+            "self_attention" | "relative_attention" | "transformer_block" => Some("ask for it: causal: true"),
+            "attend" => Some("attend_causal(q, k, v) looks at the past alone"),
+            "conv1d" => Some("causal_conv1d(O, k) looks at the past alone"),
+            _ => known,
+        };
+        path = call.outer.as_deref();
+    }
+    known.unwrap_or(match &core.vals[by].form {
+        Form::Read { .. } => "read what came before, as in x[t - 1]: before the start there are zeros",
+        Form::Scan { .. } | Form::Component { .. } => "let the scan run forward",
+        _ => "guard the reduction: sum s where s <= t => …",
     })
 }
 

@@ -322,3 +322,19 @@ model m(x: f32[4]) -> f32[4] { x |> r(5) }";
     let core = load(source).item("m").unwrap_or_else(|shown| panic!("{shown}"));
     assert_eq!(core.params.len(), 10);
 }
+
+#[test]
+fn what_reads_the_future_is_told_what_does_not() {
+    let attend =
+        "fn attend(q: f32[T, D], v: f32[S, D]) -> f32[T, D] = for t, d => q[t, d] * sum s => v[s, d]";
+    let layer = |body: &str| format!("{attend}\nlayer f(x: f32[causal T, 4]) -> f32[T, 4] = {body}");
+    for (body, wanted) in [
+        ("attend(x, x)", "attend_causal(q, k, v)"),
+        ("for t: T => x[t + 1]", "x[t - 1]"),
+        ("for t, d => mean s where s <= t + 1 => x[s, d]", "guard the reduction"),
+    ] {
+        refused(&layer(body), "f", wanted);
+    }
+    accepted(&layer("for t: T => x[t - 1]"), "f");
+    accepted(&layer("for t, d => mean s where s <= t => x[s, d]"), "f");
+}

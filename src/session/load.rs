@@ -236,16 +236,3 @@ fn tidy(path: &Path) -> PathBuf {
     }
     parts.iter().collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::check::errors::written_here;
-
-    #[test]
-    fn no_hint_stands_for_a_name_that_the_library_has() {
-        let library = library_names(&load_library().program);
-        let taken: Vec<_> = library.iter().filter(|name| written_here(name).is_some()).collect();
-        assert!(taken.is_empty(), "{taken:?} exist: they need no hint");
-    }
-}

@@ -13,7 +13,7 @@ mod types;
 
 pub use axes::*;
 pub use calls::*;
-pub use elsewhere::written_here;
+use elsewhere::written_here;
 pub use indices::*;
 pub use limits::*;
 pub use names::*;
