@@ -189,6 +189,10 @@ impl BodyBuilder {
         self.push(Stmt::Store { arg, at, value });
     }
 
+    pub fn transpose(&mut self, transpose: Transpose) {
+        self.push(Stmt::Transpose(Box::new(transpose)));
+    }
+
     pub fn contract(&mut self, contract: Contract) {
         self.push(Stmt::Contract(Box::new(contract)));
     }

@@ -51,14 +51,23 @@ fn weigh<E: Estimate>(stmts: &[Stmt], share: f64, e: &mut E) -> E::Number {
                 add(e, all);
             }
             Stmt::Contract(contract) => {
-                let Contract { m, n, k, blocks, .. } = &**contract;
+                let Contract { m, n, k, blocks, groups, .. } = &**contract;
                 let mut work = extent(*m, e);
                 let others = [extent(*n, e), extent(*k, e), e.constant(MULTIPLY_ADD)];
-                let blocks: Vec<E::Number> = blocks.iter().map(|block| extent(block.0, e)).collect();
+                let blocks: Vec<E::Number> =
+                    blocks.iter().chain(groups).map(|block| extent(block.0, e)).collect();
                 for factor in others.into_iter().chain(blocks) {
                     work = e.product(work, factor);
                 }
                 add(e, work);
+                plain += 20.0;
+            }
+            Stmt::Transpose(transpose) => {
+                let (m, n, each) =
+                    (extent(transpose.m, e), extent(transpose.n, e), e.constant(10.0 * MULTIPLY_ADD));
+                let all = e.product(m, n);
+                let all = e.product(all, each);
+                add(e, all);
                 plain += 20.0;
             }
         }

@@ -60,13 +60,26 @@ impl Kernel {
                     Stmt::Loop(l) => collect(&l.body, found),
                     Stmt::If { then, .. } => collect(then, found),
                     Stmt::Contract(contract) => found.push(contract),
-                    Stmt::Let(..) | Stmt::Store { .. } => {}
+                    Stmt::Let(..) | Stmt::Store { .. } | Stmt::Transpose(_) => {}
                 }
             }
         }
         let mut found = Vec::new();
         collect(&self.body, &mut found);
         found
+    }
+
+    /// Whether it calls the code of contractions.
+    pub fn calls_tiles(&self) -> bool {
+        fn calls(stmts: &[Stmt]) -> bool {
+            stmts.iter().any(|stmt| match stmt {
+                Stmt::Loop(l) => calls(&l.body),
+                Stmt::If { then, .. } => calls(then),
+                Stmt::Contract(_) | Stmt::Transpose(_) => true,
+                Stmt::Let(..) | Stmt::Store { .. } => false,
+            })
+        }
+        calls(&self.body)
     }
 
     /// The values that differ from lane to lane of the lane loop that they stand in.
@@ -138,7 +151,7 @@ fn mark(stmts: &[Stmt], lanes: Option<Var>, varying: &mut EntitySet<Val>) {
                 }
             }
             Stmt::If { then, .. } => mark(then, lanes, varying),
-            Stmt::Store { .. } | Stmt::Contract(_) => {}
+            Stmt::Store { .. } | Stmt::Contract(_) | Stmt::Transpose(_) => {}
         }
     }
 }

@@ -152,6 +152,7 @@ impl Machine<'_> {
                     }
                 }
                 Stmt::Contract(contract) => self.contract(contract)?,
+                Stmt::Transpose(transpose) => self.transpose(transpose)?,
             }
         }
         Ok(())
@@ -236,11 +237,15 @@ impl Machine<'_> {
             offsets = offsets.iter().flat_map(step).collect();
         }
         let (a, b, to) = (self.address(&c.a)?, self.address(&c.b)?, self.address(&c.c)?);
-        let [a_m, a_k, b_k, c_m] = [c.a_m, c.a_k, c.b_k, c.c_m].map(|size| self.size(size));
-        let (a_m, a_k, b_k, c_m, (k0, k1)) = (a_m?, a_k?, b_k?, c_m?, self.range(c.k)?);
-        for m in m0..m1 {
+        let [a_m, a_k, b_k, b_n, c_m] = [c.a_m, c.a_k, c.b_k, c.b_n, c.c_m].map(|size| self.size(size));
+        let (a_m, a_k, b_k, b_n, c_m, (k0, k1)) = (a_m?, a_k?, b_k?, b_n?, c_m?, self.range(c.k)?);
+        let ((g0, g1), a_g, c_g) = match c.groups {
+            Some((range, a, c)) => (self.range(range)?, self.size(a)?, self.size(c)?),
+            None => ((0, 1), 0, 0),
+        };
+        for (g, m) in (g0..g1).flat_map(|g| (m0..m1).map(move |m| (g, m))) {
             for n in n0..n1 {
-                let place = to + m * c_m + n;
+                let place = to + g * c_g + m * c_m + n;
                 let mut sum = match &c.bias {
                     _ if c.accumulate => self.read(c.c_arg, place)?,
                     Some((arg, at)) => self.read(*arg, self.address(at)? + n)?,
@@ -248,8 +253,8 @@ impl Machine<'_> {
                 };
                 for &(qa, qb) in &offsets {
                     for k in k0..k1 {
-                        let x = self.read(c.a_arg, a + m * a_m + k * a_k + qa)?;
-                        let y = self.read(c.b_arg, b + k * b_k + n + qb)?;
+                        let x = self.read(c.a_arg, a + g * a_g + m * a_m + k * a_k + qa)?;
+                        let y = self.read(c.b_arg, b + k * b_k + n * b_n + qb)?;
                         sum = eval_op(KOp::Fma, &[x, y, sum], self.flush);
                     }
                 }
@@ -257,6 +262,19 @@ impl Machine<'_> {
                     sum = Const::F32(0.0);
                 }
                 self.write(c.c_arg, place, sum)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn transpose(&mut self, t: &Transpose) -> Result<(), Fault> {
+        let ((m0, m1), (n0, n1)) = (self.range(t.m)?, self.range(t.n)?);
+        let (from, to) = (self.address(&t.from)?, self.address(&t.to)?);
+        let (from_m, from_n, to_m) = (self.size(t.from_m)?, self.size(t.from_n)?, self.size(t.to_m)?);
+        for m in m0..m1 {
+            for n in n0..n1 {
+                let entry = self.read(t.from_arg, from + m * from_m + n * from_n)?;
+                self.write(t.to_arg, to + m * to_m + n, entry)?;
             }
         }
         Ok(())

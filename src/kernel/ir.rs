@@ -169,6 +169,7 @@ pub enum Stmt {
         then: Vec<Stmt>,
     },
     Contract(Box<Contract>),
+    Transpose(Box<Transpose>),
 }
 
 /// A sequential loop.
@@ -310,7 +311,7 @@ pub enum KOp {
     Bitcast(DType),
 }
 
-/// `C[m, n] (+)= Σ_blocks Σ_k A[m, k] * B[k, n] (+ bias[n])`, f32, by tiles. Strides in elements; `n` is contiguous in B, C and bias.
+/// `C[g, m, n] (+)= Σ_blocks Σ_k A[g, m, k] * B[k, n] (+ bias[n])`, f32, by tiles. Strides in elements; `n` is contiguous in C and bias.
 /// Each entry is accumulated in order of (block, k) by one fused multiply-add a step, whatever the tile.
 #[derive(Clone, Debug)]
 pub struct Contract {
@@ -325,13 +326,30 @@ pub struct Contract {
     pub b: Address,
     pub b_arg: Arg,
     pub b_k: Size,
+    pub b_n: Size,
     pub c: Address,
     pub c_arg: Arg,
     pub c_m: Size,
+    /// Groups of rows, such as the rows of an image: range, stride in A, stride in C.
+    pub groups: Option<(Range, Size, Size)>,
     /// Further summed axes (the taps of a convolution), outermost first: range, stride in A, stride in B. Only the first may be a chunk.
     pub blocks: Vec<(Range, Size, Size)>,
     /// Adds to what C holds.
     pub accumulate: bool,
     pub bias: Option<(Arg, Address)>,
     pub relu: bool,
+}
+
+/// `to[i, j] = from[i, j]` for i in `m` and j in `n`, f32, where `j` is contiguous in `to` only. Strides in elements.
+#[derive(Clone, Debug)]
+pub struct Transpose {
+    pub m: Range,
+    pub n: Range,
+    pub from: Address,
+    pub from_arg: Arg,
+    pub from_m: Size,
+    pub from_n: Size,
+    pub to: Address,
+    pub to_arg: Arg,
+    pub to_m: Size,
 }

@@ -111,6 +111,14 @@ impl Kernel {
                     self.stmts(f, then, depth + 1)?;
                 }
                 Stmt::Contract(c) => writeln!(f, "{c}")?,
+                Stmt::Transpose(t) => {
+                    write!(
+                        f,
+                        "transpose m in {}, n in {}: {}[{} + m*{} + n]",
+                        t.m, t.n, t.to_arg, t.to, t.to_m
+                    )?;
+                    writeln!(f, " = {}[{} + m*{} + n*{}]", t.from_arg, t.from, t.from_m, t.from_n)?;
+                }
             }
         }
         Ok(())
@@ -120,7 +128,11 @@ impl Kernel {
 impl Display for Contract {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let sign = if self.accumulate { "+=" } else { "=" };
-        write!(f, "contract m in {}, n in {}, k in {}", self.m, self.n, self.k)?;
+        f.write_str("contract ")?;
+        if let Some((range, ..)) = &self.groups {
+            write!(f, "g in {range}, ")?;
+        }
+        write!(f, "m in {}, n in {}, k in {}", self.m, self.n, self.k)?;
         for (q, (extent, ..)) in self.blocks.iter().enumerate() {
             write!(f, ", q{q} in {extent}")?;
         }
@@ -131,9 +143,17 @@ impl Display for Contract {
             })
         };
         let (a_taps, b_taps) = (taps(|b| b.1), taps(|b| b.2));
-        write!(f, ": {}[{} + m*{} + n] {sign} ", self.c_arg, self.c, self.c_m)?;
-        write!(f, "{}[{} + m*{} + k*{}{a_taps}]", self.a_arg, self.a, self.a_m, self.a_k)?;
-        write!(f, " * {}[{} + k*{} + n{b_taps}]", self.b_arg, self.b, self.b_k)?;
+        let group = |stride: fn(&(Range, Size, Size)) -> Size| {
+            self.groups.as_ref().map_or(String::new(), |groups| format!(" + g*{}", stride(groups)))
+        };
+        let (a_group, c_group) = (group(|g| g.1), group(|g| g.2));
+        let column = match self.b_n {
+            Size::Const(1) => "n".to_owned(),
+            stride => format!("n*{stride}"),
+        };
+        write!(f, ": {}[{}{c_group} + m*{} + n] {sign} ", self.c_arg, self.c, self.c_m)?;
+        write!(f, "{}[{}{a_group} + m*{} + k*{}{a_taps}]", self.a_arg, self.a, self.a_m, self.a_k)?;
+        write!(f, " * {}[{} + k*{} + {column}{b_taps}]", self.b_arg, self.b, self.b_k)?;
         if let Some((arg, at)) = &self.bias {
             write!(f, " + {arg}[{at} + n]")?;
         }

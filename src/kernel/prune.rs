@@ -44,6 +44,7 @@ fn backwards(stmts: &mut Vec<Stmt>, used: &mut EntitySet<Val>) {
                 let bias = c.bias.as_ref().map(|(_, at)| at);
                 [&c.a, &c.b, &c.c].into_iter().chain(bias).for_each(|at| use_address(at, used));
             }
+            Stmt::Transpose(t) => [&t.from, &t.to].into_iter().for_each(|at| use_address(at, used)),
         }
         kept.push(stmt);
     }

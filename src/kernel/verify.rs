@@ -172,6 +172,7 @@ impl<'a> Checker<'a> {
                     self.vals = before;
                 }
                 Stmt::Contract(c) => self.contract(c)?,
+                Stmt::Transpose(t) => self.transpose(t)?,
             }
         }
         Ok(())
@@ -261,7 +262,11 @@ impl<'a> Checker<'a> {
             self.range(range)?;
             require(i == 0 || matches!(range, Range::Full(_)), || "an inner block is a chunk".to_owned())?;
         }
-        for size in [c.a_m, c.a_k, c.b_k, c.c_m].into_iter().chain(c.blocks.iter().flat_map(|b| [b.1, b.2])) {
+        if let Some((range, ..)) = &c.groups {
+            self.range(range)?;
+        }
+        let further = c.blocks.iter().chain(&c.groups).flat_map(|b| [b.1, b.2]);
+        for size in [c.a_m, c.a_k, c.b_k, c.b_n, c.c_m].into_iter().chain(further) {
             self.size(size)?;
         }
         self.written(c.c_arg)?;
@@ -275,6 +280,22 @@ impl<'a> Checker<'a> {
             "a contraction overwrites its operand".to_owned()
         })?;
         require(!(c.accumulate && c.bias.is_some()), || "a contraction has two starts".to_owned())
+    }
+
+    fn transpose(&mut self, t: &Transpose) -> Check {
+        require(self.lane_var.is_none(), || "a transposition stands in a lane loop".to_owned())?;
+        self.range(&t.m)?;
+        self.range(&t.n)?;
+        for size in [t.from_m, t.from_n, t.to_m] {
+            self.size(size)?;
+        }
+        self.written(t.to_arg)?;
+        for (arg, at) in [(t.from_arg, &t.from), (t.to_arg, &t.to)] {
+            let dtype = self.arg(arg)?.dtype;
+            require(dtype == DType::F32, || format!("transposes {arg} : {dtype}"))?;
+            self.address(arg, at)?;
+        }
+        require(t.from_arg != t.to_arg, || "a transposition overwrites its operand".to_owned())
     }
 
     /// Checks an address; true where it varies over lanes.

@@ -80,12 +80,18 @@ impl Count<'_> {
                 }
                 Stmt::If { then, .. } => self.stmts(then, times),
                 Stmt::Contract(contract) => self.contract(contract, times),
+                Stmt::Transpose(t) => {
+                    let entries = self.range(t.m) * self.range(t.n);
+                    self.touch_more(t.from_arg, &t.from, entries);
+                    self.touch_more(t.to_arg, &t.to, entries);
+                }
             }
         }
     }
 
     fn contract(&mut self, contract: &Contract, times: f64) {
         let [m, n, k] = [contract.m, contract.n, contract.k].map(|range| self.range(range));
+        let m = m * contract.groups.map_or(1.0, |groups| self.range(groups.0));
         let blocks: f64 = contract.blocks.iter().map(|block| self.range(block.0)).product();
         self.work.flops += times * 2.0 * m * n * k * blocks;
         let moves = |stride: Size| self.number(stride) != 0.0;

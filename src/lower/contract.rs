@@ -12,15 +12,15 @@ use super::split::Split;
 use super::{LowerError, Lowering};
 use crate::axes::Dim;
 use crate::graph::{Axis, Literal, Node, Op, Outside, Region};
-use crate::kernel::{Address, Arg, Contract, Coord, Range, Size};
+use crate::kernel::{Address, Arg, Contract, Coord, Range, Size, Transpose};
 use crate::ops::ScalarFn;
 use crate::passes::{Roles, roles};
+use crate::tiles::{Blocking, Extents, cut};
 
-/// Rows and columns of a grid point.
-const ROWS: i64 = 64;
-const COLUMNS: i64 = 128;
-/// Rows that are worth a call.
+/// Rows that fill a tile.
 const TALL: i64 = 7;
+/// Rows of a transposed copy that a grid point makes.
+const COPIED: i64 = 64;
 
 /// What is done to a contraction's entries before they are stored.
 #[derive(Clone, Copy)]
@@ -141,24 +141,71 @@ impl Lowering<'_> {
         }
     }
 
-    /// The operand in memory; packed with these axes if it is not there in a form that will do.
+    /// The operand in memory: where it is, or copied with axes in this order if it is not there in a form that will do.
     fn operand(
         &mut self,
         node: Node,
         order: &[Axis],
-        contiguous: Option<Axis>,
+        will_do: impl Fn(&Read) -> bool,
     ) -> Result<(Home, Read), LowerError> {
         if let Some((home, read)) = self.linear(node)?
-            && contiguous.is_none_or(|axis| factor_of(&read, axis).as_const() == Some(1))
+            && will_do(&read)
         {
             return Ok((home, read));
         }
         let axes = self.free_axes(node);
         let order: Vec<Axis> = order.iter().copied().filter(|axis| axes.contains(axis)).collect();
         let home = self.temporary(self.resolve(node), order)?;
-        self.early(node, |cx| cx.kernel(&[(node, home.clone())], &[]))?;
+        self.early(node, |cx| {
+            // The place may be another one there.
+            match cx.linear(node)? {
+                Some((from, read)) if cx.transpose(node, (&from, &read), &home)? => Ok(()),
+                _ => cx.kernel(&[(node, home.clone())], &[]),
+            }
+        })?;
         let read = self.read(&home, &self.outer_place())?;
         Ok((home, read))
+    }
+
+    /// Copies what lies in memory to a home of another order; false if neither end would be contiguous or it is no change of order.
+    fn transpose(&mut self, node: Node, from: (&Home, &Read), to: &Home) -> Result<bool, LowerError> {
+        let place = self.outer_place();
+        let target = self.read(to, &place)?;
+        let Some((inner, outer)) = to.order.split_last() else { return Ok(false) };
+        let unit = |axis: &&Axis| factor_of(from.1, **axis).as_const() == Some(1);
+        let Some(along) = outer.iter().find(unit).copied() else { return Ok(false) };
+        let both = [from.1, &target];
+        let runs = self.merged(&to.order, &both)?;
+        let at =
+            |axis: Axis| runs.iter().position(|run| run.axes.contains(&axis)).expect("an axis of the home");
+        let (rows, columns) = (at(along), at(*inner));
+        if rows == columns {
+            return Ok(false);
+        }
+        let name = self.unique("transpose");
+        let span = self.graph.nodes[node].span;
+        let mut e = Emitter::new(self, name, span);
+        let mut place = place;
+        for (i, run) in runs.iter().enumerate() {
+            if i == rows || i == columns {
+                run.axes.iter().for_each(|axis| place.set(*axis, Ix::zero()));
+            } else {
+                let var = e.grid(&run.extent);
+                e.spread(run, Ix::atom(Atom::Var(var)), &mut place)?;
+            }
+        }
+        let m = e.part(&runs[rows], COPIED)?;
+        let n = e.part(&runs[columns], COPIED)?;
+        let last = |i: usize| *runs[i].axes.last().expect("a run has an axis");
+        let mut stride = |read: &Read, axis: Axis| e.b.size(&factor_of(read, axis));
+        let (from_m, from_n, to_m) =
+            (stride(from.1, last(rows)), stride(from.1, last(columns)), stride(&target, last(rows)));
+        let (from_arg, from) = e.operand_at(from, &place, false)?;
+        let (to_arg, to) = e.operand_at((to, &target), &place, true)?;
+        e.b.transpose(Transpose { m, n, from, from_arg, from_m, from_n, to, to_arg, to_m });
+        let (kernel, args) = e.finish();
+        self.run(kernel, args);
+        Ok(true)
     }
 
     /// Lowers a reduction as a contraction; false where it is none.
@@ -191,18 +238,24 @@ impl Lowering<'_> {
             order.iter().copied().filter(|axis| axes.contains(axis)).collect()
         };
         let (batch, m, n) = (by_order(&roles.batch), by_order(&roles.m), by_order(&roles.n));
-        // Where B is packed, its steps stand as A has them.
+        // Where B is copied, its steps stand as A has them.
         let mut steps: Vec<Axis> = match self.linear(roles.a)? {
             Some((_, a)) => a.order.iter().copied().filter(|axis| roles.k.contains(axis)).collect(),
             None => Vec::new(),
         };
         steps.splice(0..0, roles.k.iter().copied().filter(|axis| !steps.contains(axis)).collect::<Vec<_>>());
-        let packed = [&batch[..], &steps, &n].concat();
-        let (b_home, b) = self.operand(roles.b, &packed, Some(inner))?;
+        let copied = [&batch[..], &steps, &n].concat();
+        // The code copies what lies otherwise for each call; where many would copy the same, it is done once before.
+        let changes = self.depends_on_turns(roles.b) == self.turns.len();
+        let once = m.len() < 2;
+        let (b_home, b) = self.operand(roles.b, &copied, |read| {
+            let factor = factor_of(read, inner);
+            factor.as_const() == Some(1) || (once && changes && factor.as_const() != Some(0))
+        })?;
         let mut k: Vec<Axis> = b.order.iter().copied().filter(|axis| roles.k.contains(axis)).collect();
         k.splice(0..0, roles.k.iter().copied().filter(|axis| !b.order.contains(axis)).collect::<Vec<_>>());
-        let packed = [&batch[..], &m, &k].concat();
-        let (a_home, a) = self.operand(roles.a, &packed, None)?;
+        let copied = [&batch[..], &m, &k].concat();
+        let (a_home, a) = self.operand(roles.a, &copied, |_| true)?;
         let bias = match tail.bias {
             Some(bias) => self.linear(bias)?,
             None => None,
@@ -308,26 +361,76 @@ impl Emitter<'_, '_> {
         let length = |run: &Run| run.extent.as_const().unwrap_or(i64::MAX);
         let tall = (0..m.len()).rev().find(|i| length(&m[*i]) >= TALL);
         let longest = (0..m.len()).max_by_key(|i| length(&m[*i])).expect("a contraction has rows");
-        let rows = m.remove(tall.unwrap_or(longest));
+        let chosen = tall.unwrap_or(longest);
+        let rows = m.remove(chosen);
+        // Beside it, groups of such rows: an image.
+        let groups = match rows.extent.as_const() {
+            Some(_) if chosen > 0 => Some(m.remove(chosen - 1)),
+            Some(_) if !m.is_empty() => Some(m.remove(chosen)),
+            _ => None,
+        };
+        let groups = match groups {
+            Some(groups) if groups.extent.as_const().is_none() => {
+                m.push(groups);
+                None
+            }
+            groups => groups,
+        };
         let columns = n.pop().expect("a contraction has columns");
         let steps = k.pop().expect("a contraction sums");
         let batch: Vec<Run> =
             batch.into_iter().map(|axis| Run { axes: vec![axis], extent: self.cx.size(axis) }).collect();
-        for run in batch.iter().chain(&m).chain(&n) {
-            let var = self.grid(&run.extent);
-            self.spread(run, Ix::atom(Atom::Var(var)), &mut place)?;
-        }
-        for run in [&rows, &columns, &steps].into_iter().chain(&k) {
+        let blocking = {
+            let of = |runs: &[&Run]| {
+                runs.iter().try_fold(1i64, |all, run| all.checked_mul(run.extent.as_const()?))
+            };
+            let depth = match split {
+                Some(split) => {
+                    of(&k.iter().skip(1).chain((!k.is_empty()).then_some(&steps)).collect::<Vec<_>>())
+                        .map(|inner| inner.saturating_mul(split.by))
+                }
+                None => of(&k.iter().chain([&steps]).collect::<Vec<_>>()),
+            };
+            Blocking::choose(Extents {
+                m: of(&groups.iter().chain([&rows]).collect::<Vec<_>>()),
+                n: columns.extent.as_const(),
+                depth,
+                alone: batch.is_empty() && m.is_empty() && n.is_empty() && split.is_none(),
+            })
+        };
+        for run in [&rows, &columns, &steps].into_iter().chain(&k).chain(&groups) {
             for axis in &run.axes {
                 place.set(*axis, Ix::zero());
             }
         }
-        let m = self.part(&rows, ROWS)?;
-        let n = self.part(&columns, COLUMNS)?;
+        let mut by_columns = None;
+        if blocking.rows_within {
+            by_columns = Some(self.part(&columns, blocking.columns)?);
+        }
+        for run in batch.iter().chain(&m).chain(&n) {
+            let var = self.grid(&run.extent);
+            self.spread(run, Ix::atom(Atom::Var(var)), &mut place)?;
+        }
+        let (groups, m) = match &groups {
+            Some(run) => {
+                let each = length(&rows).max(1);
+                let by = cut(length(run).max(1), (blocking.rows / each).max(1), 1);
+                let range = self.part(run, by)?;
+                let rows = self.part(&rows, blocking.rows)?;
+                (Some((run, range)), rows)
+            }
+            None => (None, self.part(&rows, blocking.rows)?),
+        };
+        let n = match by_columns {
+            Some(range) => range,
+            None => self.part(&columns, blocking.columns)?,
+        };
         let last = |run: &Run| *run.axes.last().expect("a run has an axis");
         let (row, step) = (last(&rows), last(&steps));
         let mut stride = |read: &Read, axis: Axis| self.b.size(&factor_of(read, axis));
         let (a_m, a_k, b_k, c_m) = (stride(a.1, row), stride(a.1, step), stride(b.1, step), stride(c.1, row));
+        let b_n = stride(b.1, last(&columns));
+        let groups = groups.map(|(run, range)| (range, stride(a.1, last(run)), stride(c.1, last(run))));
         let mut blocks = Vec::new();
         for (i, run) in k.iter().enumerate() {
             let axis = last(run);
@@ -370,9 +473,11 @@ impl Emitter<'_, '_> {
             b: b_at,
             b_arg,
             b_k,
+            b_n,
             c: c_at,
             c_arg,
             c_m,
+            groups,
             blocks,
             accumulate: false,
             bias,

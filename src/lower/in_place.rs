@@ -111,6 +111,7 @@ impl Uses<'_> {
                 Stmt::Store { .. } => {}
                 Stmt::Loop(l) => self.visit(&l.body),
                 Stmt::If { then, .. } => self.visit(then),
+                Stmt::Transpose(t) => self.safe &= !self.read.contains(&t.from_arg),
                 Stmt::Contract(c) => {
                     let bias = c.bias.as_ref().map(|(arg, _)| *arg);
                     self.safe &= ![Some(c.a_arg), Some(c.b_arg), bias]

@@ -145,7 +145,7 @@ impl Lowering<'_> {
     }
 
     /// How many of the loops around, from the outermost, have to run for a value to be there.
-    fn depends_on_turns(&self, of: Node) -> usize {
+    pub(super) fn depends_on_turns(&self, of: Node) -> usize {
         let mut depth = 0;
         let mut todo = vec![of];
         let mut seen = HashSet::new();

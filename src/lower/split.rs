@@ -14,10 +14,11 @@ use crate::graph::Node;
 use crate::kernel::{AccOp, Address, Buffer, BufferKind, Coord, Range};
 use crate::tensor::DType;
 
-/// Steps of a chunk, about.
+/// Steps of a chunk, about: at least so many, and one for each so many entries, so that partial sums stay small beside the operands.
 const STEPS: i64 = 2048;
+const ENTRIES_OF_STEP: i64 = 32;
 /// Entries of a result that has partial sums, at most.
-const ENTRIES: i64 = 1 << 15;
+const ENTRIES: i64 = 1 << 18;
 /// Entries that a grid point of the last sum adds up.
 const COLUMNS: i64 = 512;
 
@@ -38,7 +39,8 @@ fn wanted(entries: &[&Run], sums: &[Run]) -> Option<(i64, i64)> {
         |runs: &[&Run]| runs.iter().try_fold(1i64, |all, run| all.checked_mul(run.extent.as_const()?));
     let len = product(entries).filter(|len| *len <= ENTRIES)?;
     let (outer, inner) = sums.split_first()?;
-    let by = (STEPS / product(&inner.iter().collect::<Vec<_>>())?.max(1)).max(1);
+    let steps = STEPS.max(len / ENTRIES_OF_STEP);
+    let by = (steps / product(&inner.iter().collect::<Vec<_>>())?.max(1)).max(1);
     let long = match outer.extent.as_const() {
         Some(extent) => extent > by,
         // The batch alone is seldom long.

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::{accumulators, cse, dce, distribute, factor, fuse, guards, simplify, unfold, unify, windows};
+use super::{
+    accumulators, cse, dce, distribute, factor, fuse, guards, phases, simplify, unfold, unify, windows,
+};
 use crate::graph::{Defect, Graph, verify};
 
 /// A step from graph to graph. The name is that of `--emit after=NAME`, of golden files and of timings.
@@ -44,6 +46,7 @@ pub static PIPELINE: &[Pass] = &[
     GUARDS,
     ACCUMULATORS,
     DISTRIBUTE,
+    PHASES,
     dce::DCE,
     WINDOWS,
     FUSE,
@@ -70,6 +73,8 @@ const DISTRIBUTE: Pass = Pass {
     summary: "sums over views of sums of products become one sum",
     run: distribute,
 };
+const PHASES: Pass =
+    Pass { name: "phases", summary: "transposed strides become sums over their phases", run: phases };
 const WINDOWS: Pass =
     Pass { name: "windows", summary: "contractions read windows of padded copies", run: windows };
 const FUSE: Pass = Pass { name: "fuse", summary: "group the nodes that become one kernel", run: fuse };

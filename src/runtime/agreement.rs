@@ -13,15 +13,15 @@ use crate::lower::tests::{Numbers, fused, images, inputs, programs, random};
 use crate::tensor::{DType, Tensor, Tolerance};
 
 /// A program with the arrays of one run.
-struct Loaded {
-    exec: Executable,
+pub(super) struct Loaded {
+    pub exec: Executable,
     inputs: Vec<Array>,
     outputs: Vec<Option<Array>>,
     dims: BTreeMap<DimVar, i64>,
 }
 
 impl Loaded {
-    fn new(graph: &Graph, given: &[Tensor], dims: &BTreeMap<DimVar, i64>) -> Loaded {
+    pub fn new(graph: &Graph, given: &[Tensor], dims: &BTreeMap<DimVar, i64>) -> Loaded {
         let program = lower(graph).unwrap();
         let code = compile(&program, Options { verify: true, ..Options::default() })
             .unwrap_or_else(|error| panic!("{error}\n{program}"));
@@ -35,7 +35,7 @@ impl Loaded {
         Loaded { exec: Executable::new(program, code), inputs, outputs, dims: dims.clone() }
     }
 
-    fn run(&mut self, pool: &Pool, observer: Option<super::Observer<'_>>) {
+    pub fn run(&mut self, pool: &Pool, observer: Option<super::Observer<'_>>) {
         let bound = self.exec.bind(&self.dims).unwrap();
         let buffers = &self.exec.program().buffers;
         let slots = self.inputs.iter_mut().zip(&self.exec.program().inputs);

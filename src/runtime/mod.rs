@@ -9,6 +9,8 @@ mod bind;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod detached;
 mod exec;
+#[cfg(test)]
+mod peak;
 pub mod memory;
 pub mod pool;
 pub mod slots;

@@ -8,72 +8,99 @@
 pub struct Extents {
     pub m: Option<i64>,
     pub n: Option<i64>,
-    /// Steps in a block.
-    pub k: Option<i64>,
-    /// From step to step in B, in numbers.
-    pub b_pitch: Option<i64>,
+    /// Steps of all blocks.
+    pub depth: Option<i64>,
+    /// Whether nothing else is cut: no batch, no further rows.
+    pub alone: bool,
 }
 
 /// The chunks of a contraction. One call does `rows` by `columns`, the last chunk of each axis may be smaller; any thread may do any chunk.
-/// One after another they go column by column, then to the next rows. The steps are cut inside of the call.
+/// The steps are cut inside of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocking {
     pub rows: i64,
     /// A multiple of [`PANEL`], or all.
     pub columns: i64,
-    /// Whether to copy B first, into panels: entry (p, j) to `[j / PANEL][p][j % PANEL]`. Then a call takes one panel, with a `brs` of
-    /// `4 * PANEL`. The last panel may hold anything behind the last column.
-    pub pack: bool,
+    /// Whether all rows come before the next columns: what a call reads of B then stays near while A passes by. Else A stays.
+    pub rows_within: bool,
 }
 
-/// Columns of a packed panel: two vectors of 512 bits, or two pairs of 256.
+/// Two vectors of 512 bits, or two pairs of 256.
 pub const PANEL: i64 = 32;
 
-/// Eight strips of 14 rows: A's chunk stays in L2 while the panels of B go by.
+/// Rows of one strip, and of the fewest strips that are worth reading a panel of B.
+const STRIP: i64 = 14;
+const LEAST_ROWS: i64 = 4 * STRIP;
+/// Rows and columns of a call where both operands are large.
 const ROWS: i64 = 112;
-/// Steps that a call does at once, and the guess where they are not known.
+const COLUMNS: i64 = 256;
+/// The guess of how many rows there are, where it is not known.
+const BATCH: i64 = 64;
+/// Steps, where it is not known how many.
 const STEPS: i64 = 512;
-/// Multiply-adds worth a chunk: 12 to 50 µs, many times what handing it to a thread costs.
+/// Multiply-adds of a chunk: 3 to 6 µs at least, 20 to 50 where there are many, more only where threads have enough to share anyway.
+const LEAST_WORK: i64 = 1 << 18;
 const WORK: i64 = 1 << 21;
+const MOST_WORK: i64 = 1 << 26;
+/// Chunks that threads share well, and chunks that are enough.
+const CHUNKS: i64 = 8;
+const ENOUGH: i64 = 16;
 /// Rows up to which a contraction only streams B through.
 const SKINNY: i64 = 6;
 /// Columns from which on rows of B are runs that the memory's prefetcher follows.
 const STREAM: i64 = 512;
-/// What of B stays near from one use to the next.
-const L2: i64 = 1 << 20;
-/// Rows from which on a copy of B pays.
-const PACK: i64 = 256;
+/// What of an operand stays near from one use to the next: half of an L2.
+const NEAR: i64 = 1 << 19;
 
 impl Blocking {
     /// The blocking of a contraction. Extents are taken as at least 1.
     pub fn choose(extents: Extents) -> Blocking {
         let known = |extent: Option<i64>| extent.map(|n| n.max(1));
-        let (m, n, k) = (known(extents.m), known(extents.n), known(extents.k));
-        // Rows of B that begin at the same place in their pages fall into the same few sets of a cache.
-        let aliased = extents.b_pitch.is_some_and(|pitch| pitch % 1024 == 0);
-        if let (Some(m), Some(n), Some(k)) = (m, n, k)
-            && m <= SKINNY
-        {
-            let columns = cut(n, (WORK / (m * k)).max(STREAM), PANEL);
-            return Blocking { rows: m, columns, pack: false };
+        let (m, n) = (known(extents.m), known(extents.n));
+        let depth = known(extents.depth).unwrap_or(STEPS);
+        let whole = |columns: i64| {
+            let columns = columns / PANEL * PANEL;
+            n.map_or(columns.max(PANEL), |n| cut(n, columns, PANEL))
+        };
+        let near = n.is_some_and(|n| 4 * n * depth <= NEAR);
+        match m {
+            Some(m) if m <= SKINNY => {
+                Blocking { rows: m, columns: whole((WORK / (m * depth)).max(STREAM)), rows_within: false }
+            }
+            // A batch: the columns alone give the threads something to share, while a chunk of the rows stays near.
+            None if extents.alone => {
+                let columns = whole((LEAST_WORK / (BATCH * depth)).max(PANEL));
+                let most = (NEAR / (4 * depth)).clamp(ROWS, 8 * ROWS);
+                let rows = (LEAST_WORK / (columns * depth)).clamp(ROWS, most);
+                Blocking { rows, columns, rows_within: false }
+            }
+            // Two large operands.
+            Some(m) if extents.alone && !near && m >= 2 * LEAST_ROWS => {
+                let work = (m * n.unwrap_or(STREAM) * depth / ENOUGH).clamp(LEAST_WORK, MOST_WORK);
+                let rows = cut(m, ROWS, STRIP);
+                let columns = whole((work / depth / rows).clamp(2 * PANEL, COLUMNS));
+                Blocking { rows, columns, rows_within: false }
+            }
+            _ => {
+                let work = match (m, n) {
+                    (Some(m), Some(n)) if extents.alone => (m * n * depth / CHUNKS).clamp(LEAST_WORK, WORK),
+                    _ => WORK,
+                };
+                let mut columns = if near { n.unwrap_or(PANEL) } else { NEAR / (4 * depth) };
+                if let Some(m) = m.filter(|m| *m < 2 * LEAST_ROWS && extents.alone) {
+                    columns = columns.min(work / (m * depth));
+                }
+                let columns = whole(columns);
+                let rows = (work / (columns * depth)).max(LEAST_ROWS);
+                let rows = m.map_or(rows, |m| cut(m, rows, STRIP));
+                Blocking { rows, columns, rows_within: !near }
+            }
         }
-        let pack = aliased && m.is_some_and(|m| m >= PACK);
-        let rows = m.map_or(ROWS, |m| cut(m, ROWS, 1));
-        let depth = k.unwrap_or(STEPS);
-        // Long runs of rows of B again, where they come from afar.
-        let near = pack || n.is_some_and(|n| 4 * n * depth <= L2);
-        let least = if near { PANEL } else { 4 * PANEL };
-        let columns = (WORK / (rows * depth) / PANEL * PANEL).max(least);
-        let columns = n.map_or(columns, |n| cut(n, columns, PANEL));
-        // Few columns take more rows, up to half of L2.
-        let taller = (WORK / (ROWS * columns * depth)).clamp(1, L2 / 2 / (4 * ROWS * depth.min(STEPS)));
-        let rows = m.map_or(ROWS * taller, |m| cut(m, ROWS * taller, 1));
-        Blocking { rows, columns, pack }
     }
 }
 
 /// The length of the fewest equal runs of about `most` that `total` is cut into, in multiples of `unit`, or `total`.
-fn cut(total: i64, most: i64, unit: i64) -> i64 {
+pub fn cut(total: i64, most: i64, unit: i64) -> i64 {
     let most = most.max(unit);
     let runs = (total + most - 1) / most;
     let run = (total + runs - 1) / runs;
@@ -86,38 +113,46 @@ mod tests {
 
     use super::*;
 
-    fn known(m: i64, n: i64, k: i64) -> Blocking {
-        Blocking::choose(Extents { m: Some(m), n: Some(n), k: Some(k), b_pitch: Some(n) })
+    fn known(m: i64, n: i64, depth: i64) -> Blocking {
+        Blocking::choose(Extents { m: Some(m), n: Some(n), depth: Some(depth), alone: true })
     }
 
     #[test]
     fn small_contractions_are_one_chunk() {
-        assert_eq!(known(64, 10, 128), Blocking { rows: 64, columns: 10, pack: false });
-        assert_eq!(known(64, 128, 256), Blocking { rows: 64, columns: 128, pack: false });
+        assert_eq!(known(64, 10, 128), Blocking { rows: 64, columns: 10, rows_within: false });
+        assert_eq!(known(32, 32, 256), Blocking { rows: 32, columns: 32, rows_within: false });
     }
 
     #[test]
     fn a_vector_streams_long_rows_of_a_large_matrix() {
-        assert_eq!(known(1, 4096, 4096), Blocking { rows: 1, columns: 512, pack: false });
+        assert_eq!(known(1, 4096, 4096), Blocking { rows: 1, columns: 512, rows_within: false });
     }
 
     #[test]
-    fn only_matrices_whose_rows_alias_are_packed() {
-        assert!(known(512, 1024, 1024).pack && known(512, 3072, 768).pack);
-        assert!(!known(512, 768, 3072).pack && !known(64, 1024, 1024).pack);
-        assert_eq!(known(512, 768, 3072).columns, 128);
+    fn what_a_call_reads_of_a_large_matrix_stays_near() {
+        let image = Extents { m: Some(196), n: Some(256), depth: Some(2304), alone: false };
+        let Blocking { columns, rows_within, .. } = Blocking::choose(image);
+        assert!(columns == 32 && rows_within);
+        assert_eq!(known(49, 512, 4608).columns, 32);
+        assert_eq!(known(1024, 1024, 1024), Blocking { rows: 112, columns: 256, rows_within: false });
     }
 
     #[test]
-    fn a_symbolic_batch_gets_constant_chunks() {
-        let layer = Blocking::choose(Extents { m: None, n: Some(256), k: Some(784), b_pitch: Some(256) });
-        assert_eq!(layer, Blocking { rows: 112, columns: 32, pack: false });
+    fn few_rows_are_shared_by_columns() {
+        assert!(64 / known(64, 128, 256).rows * 128 / known(64, 128, 256).columns >= 4);
+        let layer = Extents { m: None, n: Some(256), depth: Some(784), alone: true };
+        assert_eq!(Blocking::choose(layer), Blocking { rows: 112, columns: 32, rows_within: false });
     }
 
     proptest! {
         #[test]
-        fn chunks_fit(m in proptest::option::of(0..5000i64), n in proptest::option::of(0..5000i64), k in proptest::option::of(0..5000i64)) {
-            let chosen = Blocking::choose(Extents { m, n, k, b_pitch: n });
+        fn chunks_fit(
+            m in proptest::option::of(0..5000i64),
+            n in proptest::option::of(0..5000i64),
+            depth in proptest::option::of(0..50000i64),
+            alone: bool,
+        ) {
+            let chosen = Blocking::choose(Extents { m, n, depth, alone });
             for (chunk, extent) in [(chosen.rows, m), (chosen.columns, n)] {
                 prop_assert!(chunk >= 1 && extent.is_none_or(|extent| chunk <= extent.max(1)), "{chosen:?}");
             }

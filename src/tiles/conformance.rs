@@ -6,7 +6,7 @@ use std::ptr;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{ACCUMULATE, Contraction, RELU, Tile};
+use super::{ACCUMULATE, COPY, Contraction, RELU, Tile};
 
 /// One contraction to try.
 #[derive(Clone, Debug)]
@@ -15,8 +15,12 @@ struct Case {
     n: i64,
     k: i64,
     nb: i64,
+    /// Groups of m rows.
+    mo: i64,
     /// A is read along its columns.
     transposed: bool,
+    /// From column to column of B: next to each other, a row apart (then its steps are next to each other), or two apart.
+    columns: Columns,
     /// Distance of rows in B and C beyond what they hold.
     gap: i64,
     accumulate: bool,
@@ -25,6 +29,13 @@ struct Case {
     /// Whether a single block has offset tables.
     tables: bool,
     seed: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Columns {
+    Together,
+    Transposed,
+    Apart,
 }
 
 /// m, n, k, nb, gap.
@@ -48,18 +59,15 @@ fn deep() -> impl Strategy<Value = Sizes> {
 fn cases() -> impl Strategy<Value = Case> {
     let sizes = prop_oneof![9 => shallow(), 1 => deep()];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<u32>());
-    (sizes, flags).prop_map(|((m, n, k, nb, gap), (transposed, accumulate, bias, relu, tables, seed))| Case {
-        m,
-        n,
-        k,
-        nb,
-        transposed,
-        gap,
-        accumulate,
-        bias,
-        relu,
-        tables,
-        seed,
+    let columns = prop_oneof![
+        4 => Just(Columns::Together),
+        2 => Just(Columns::Transposed),
+        1 => Just(Columns::Apart)
+    ];
+    let form = (prop_oneof![3 => Just(1i64), 1 => 0..4i64], columns);
+    (sizes, flags, form).prop_map(|(sizes, flags, (mo, columns))| {
+        let ((m, n, k, nb, gap), (transposed, accumulate, bias, relu, tables, seed)) = (sizes, flags);
+        Case { m, n, k, nb, mo, transposed, columns, gap, accumulate, bias, relu, tables, seed }
     })
 }
 
@@ -75,7 +83,10 @@ pub(crate) unsafe fn check(code: Contraction, fused: bool) {
     );
     let verdict = runner.run(&cases(), |case| {
         // SAFETY: the caller's.
-        unsafe { check_case(code, fused, &case) };
+        unsafe {
+            check_case(code, fused, &case);
+            check_copy(code, &case);
+        }
         Ok(())
     });
     if let Err(failure) = verdict {
@@ -107,24 +118,78 @@ impl Numbers {
     }
 }
 
+/// The extent of a matrix up to its last entry: behind it lies the unreadable page.
+fn extent(offsets: &[i64], dims: &[(i64, i64)]) -> i64 {
+    match offsets.iter().max() {
+        Some(&far) if dims.iter().all(|(count, _)| *count > 0) => {
+            (far + dims.iter().map(|(count, stride)| (count - 1) * stride).sum::<i64>()) / 4 + 1
+        }
+        _ => 0,
+    }
+}
+
+impl Case {
+    /// From step to step and from column to column of B, in bytes.
+    fn strides_of_b(&self) -> (i64, i64) {
+        match self.columns {
+            Columns::Together => (4 * (self.n + self.gap), 4),
+            Columns::Transposed => (4, 4 * (self.k + self.gap)),
+            Columns::Apart => (8 * (self.n + self.gap), 8),
+        }
+    }
+}
+
+/// C becomes B, and nothing else changes.
+unsafe fn check_copy(code: Contraction, case: &Case) {
+    let &Case { n, k, gap, .. } = case;
+    let mut numbers = Numbers { state: case.seed | 1, special: false };
+    let ((brs, bcs), ldc) = (case.strides_of_b(), 4 * (n + gap));
+    let b = Guarded::new(&numbers.fill(extent(&[0], &[(k, brs), (n, bcs)])));
+    let before = numbers.fill(extent(&[0], &[(k, ldc), (n, 4)]));
+    let c = Guarded::new(&before);
+    let tile = Tile {
+        nb: 0,
+        ao: ptr::null(),
+        bo: ptr::null(),
+        k,
+        ras: 0,
+        cas: 0,
+        brs,
+        bcs,
+        ldc,
+        mo: 0,
+        rao: 0,
+        rco: 0,
+        bias: ptr::null(),
+        flags: COPY,
+    };
+    // SAFETY: the operands have the extents that the strides reach.
+    unsafe { code(&tile, ptr::null(), b.start() as *const u8, c.start() as *mut u8, 0, n) };
+    let mut expected = before;
+    for p in 0..k {
+        for j in 0..n {
+            expected[(p * ldc / 4 + j) as usize] = b.get()[((p * brs + j * bcs) / 4) as usize];
+        }
+    }
+    assert!(c.get().iter().zip(&expected).all(|(is, should)| is.to_bits() == should.to_bits()));
+}
+
 unsafe fn check_case(code: Contraction, fused: bool, case: &Case) {
-    let &Case { m, n, k, nb, transposed, gap, .. } = case;
+    let &Case { m, n, k, nb, mo, transposed, gap, .. } = case;
     let mut numbers = Numbers { state: case.seed | 1, special: case.seed.is_multiple_of(2) };
     // Blocks overlap, as the taps of a convolution do.
     let (ao, bo): (Vec<i64>, Vec<i64>) =
         (0..nb).map(|q| if case.tables || nb > 1 { (4 * q, 4 * (nb - 1 - q) * 3) } else { (0, 0) }).unzip();
     let (ras, cas) = if transposed { (4, 4 * (m + gap)) } else { (4 * (k + gap), 4) };
-    let brs = 4 * (n + gap);
-    // The extent up to the last entry that is read: behind it lies the unreadable page.
-    let extent = |offsets: &[i64], rows: i64, row: i64, columns: i64, column: i64| match offsets.iter().max()
-    {
-        Some(&far) if rows > 0 && columns > 0 => (far + (rows - 1) * row + (columns - 1) * column) / 4 + 1,
-        _ => 0,
-    };
-    let a = Guarded::new(&numbers.fill(if n > 0 { extent(&ao, m, ras, k, cas) } else { 0 }));
-    let b = Guarded::new(&numbers.fill(if m > 0 { extent(&bo, k, brs, n, 4) } else { 0 }));
+    let ((brs, bcs), ldc) = (case.strides_of_b(), 4 * (n + gap));
+    // Groups overlap in A, and stand apart in C.
+    let (rao, rco) = (if transposed { 4 } else { ras }, (m.max(1) + 1) * ldc);
+    let reads = mo > 0 && m > 0 && n > 0;
+    let a =
+        Guarded::new(&numbers.fill(if reads { extent(&ao, &[(mo, rao), (m, ras), (k, cas)]) } else { 0 }));
+    let b = Guarded::new(&numbers.fill(if reads { extent(&bo, &[(k, brs), (n, bcs)]) } else { 0 }));
     let bias = Guarded::new(&numbers.fill(n));
-    let before = numbers.fill(extent(&[0], m, brs, n, 4));
+    let before = numbers.fill(extent(&[0], &[(mo, rco), (m, ldc), (n, 4)]));
     let c = Guarded::new(&before);
     let (accumulate, relu) = (if case.accumulate { ACCUMULATE } else { 0 }, if case.relu { RELU } else { 0 });
     let tables = case.tables || nb > 1;
@@ -136,7 +201,11 @@ unsafe fn check_case(code: Contraction, fused: bool, case: &Case) {
         ras,
         cas,
         brs,
-        ldc: brs,
+        bcs,
+        ldc,
+        mo,
+        rao,
+        rco,
         bias: if case.bias { bias.start() } else { ptr::null() },
         flags: accumulate | relu,
     };
@@ -144,9 +213,10 @@ unsafe fn check_case(code: Contraction, fused: bool, case: &Case) {
     unsafe { code(&tile, a.start() as *const u8, b.start() as *const u8, c.start() as *mut u8, m, n) };
 
     let mut expected = before.clone();
-    for i in 0..m {
+    let rows = (0..mo).flat_map(|o| (0..m).map(move |i| (o * rao + i * ras, o * rco + i * ldc)));
+    for (from, to) in rows {
         for j in 0..n {
-            let entry = &mut expected[(i * brs / 4 + j) as usize];
+            let entry = &mut expected[(to / 4 + j) as usize];
             let mut sum = match (case.accumulate, case.bias) {
                 (true, _) => *entry,
                 (false, true) => bias.get()[j as usize],
@@ -154,8 +224,8 @@ unsafe fn check_case(code: Contraction, fused: bool, case: &Case) {
             };
             for q in 0..nb as usize {
                 for p in 0..k {
-                    let x = a.get()[((ao[q] + i * ras + p * cas) / 4) as usize];
-                    let y = b.get()[((bo[q] + p * brs) / 4 + j) as usize];
+                    let x = a.get()[((ao[q] + from + p * cas) / 4) as usize];
+                    let y = b.get()[((bo[q] + p * brs + j * bcs) / 4) as usize];
                     sum = if fused { x.mul_add(y, sum) } else { x * y + sum };
                 }
             }

@@ -13,8 +13,8 @@ mod peak;
 use std::fmt;
 use std::str::FromStr;
 
-pub use abi::{ACCUMULATE, Contraction, RELU, Tile};
-pub use blocking::{Blocking, Extents, PANEL};
+pub use abi::{ACCUMULATE, COPY, Contraction, RELU, Tile};
+pub use blocking::{Blocking, Extents, cut};
 pub use peak::peak;
 
 include!(concat!(env!("OUT_DIR"), "/blobs.rs"));

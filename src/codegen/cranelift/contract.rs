@@ -6,8 +6,8 @@ use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value};
 
 use super::emit::{ACCESS, Emitter};
-use crate::kernel::{Contract, Size};
-use crate::tiles::{ACCUMULATE, RELU, Tile};
+use crate::kernel::{Contract, Range, Size, Transpose};
+use crate::tiles::{ACCUMULATE, COPY, RELU, Tile};
 
 /// Bytes of an f32.
 const ELEMENT: i64 = 4;
@@ -20,7 +20,7 @@ impl<'a> Emitter<'a, '_> {
         let a = self.pointer(c.a_arg, &c.a);
         let a = self.moved(a, m_start, c.a_m);
         let b = self.pointer(c.b_arg, &c.b);
-        let b = self.moved(b, n_start, Size::Const(1));
+        let b = self.moved(b, n_start, c.b_n);
         let (k_start, k_end) = self.bounds(c.k);
         let k = self.b.ins().isub(k_end, k_start);
         let (a, b) = (self.moved(a, k_start, c.a_k), self.moved(b, k_start, c.b_k));
@@ -28,6 +28,11 @@ impl<'a> Emitter<'a, '_> {
         let to = self.pointer(c.c_arg, &c.c);
         let to = self.moved(to, m_start, c.c_m);
         let to = self.moved(to, n_start, Size::Const(1));
+        let (one, none) = (Range::Full(Size::Const(1)), Size::Const(0));
+        let (range, a_group, c_group) = c.groups.unwrap_or((one, none, none));
+        let (g_start, g_end) = self.bounds(range);
+        let mo = self.b.ins().isub(g_end, g_start);
+        let (a, to) = (self.moved(a, g_start, a_group), self.moved(to, g_start, c_group));
         let zero = self.b.ins().iconst(I64, 0);
         let bias = match &c.bias {
             Some((arg, at)) => {
@@ -39,13 +44,9 @@ impl<'a> Emitter<'a, '_> {
         let (ao, bo) = self.tables.get(&(c as *const Contract)).copied().unwrap_or((zero, zero));
         let flags = if c.accumulate { ACCUMULATE } else { 0 } | if c.relu { RELU } else { 0 };
         let flags = self.b.ins().iconst(I64, flags);
-        let [ras, cas, brs, ldc] =
-            [c.a_m, c.a_k, c.b_k, c.c_m].map(|stride| self.size_bytes(stride, ELEMENT));
-
-        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, size_of::<Tile>() as u32, 3);
-        let slot = self.b.create_sized_stack_slot(slot);
-        let tile = self.b.ins().stack_addr(I64, slot, 0);
-        for (field, value) in [
+        let [ras, cas, brs, bcs, ldc, rao, rco] = [c.a_m, c.a_k, c.b_k, c.b_n, c.c_m, a_group, c_group]
+            .map(|stride| self.size_bytes(stride, ELEMENT));
+        let fields = [
             (offset_of!(Tile, nb), nb),
             (offset_of!(Tile, ao), ao),
             (offset_of!(Tile, bo), bo),
@@ -53,14 +54,51 @@ impl<'a> Emitter<'a, '_> {
             (offset_of!(Tile, ras), ras),
             (offset_of!(Tile, cas), cas),
             (offset_of!(Tile, brs), brs),
+            (offset_of!(Tile, bcs), bcs),
             (offset_of!(Tile, ldc), ldc),
+            (offset_of!(Tile, mo), mo),
+            (offset_of!(Tile, rao), rao),
+            (offset_of!(Tile, rco), rco),
             (offset_of!(Tile, bias), bias),
             (offset_of!(Tile, flags), flags),
-        ] {
+        ];
+        self.call_tiles(&fields, [a, b, to, m, n]);
+    }
+
+    pub fn transpose(&mut self, t: &'a Transpose) {
+        let (m_start, m_end) = self.bounds(t.m);
+        let (n_start, n_end) = self.bounds(t.n);
+        let (m, n) = (self.b.ins().isub(m_end, m_start), self.b.ins().isub(n_end, n_start));
+        let from = self.pointer(t.from_arg, &t.from);
+        let from = self.moved(from, m_start, t.from_m);
+        let from = self.moved(from, n_start, t.from_n);
+        let to = self.pointer(t.to_arg, &t.to);
+        let to = self.moved(to, m_start, t.to_m);
+        let to = self.moved(to, n_start, Size::Const(1));
+        let [brs, bcs, ldc] = [t.from_m, t.from_n, t.to_m].map(|stride| self.size_bytes(stride, ELEMENT));
+        let flags = self.b.ins().iconst(I64, COPY);
+        let zero = self.b.ins().iconst(I64, 0);
+        let fields = [
+            (offset_of!(Tile, k), m),
+            (offset_of!(Tile, brs), brs),
+            (offset_of!(Tile, bcs), bcs),
+            (offset_of!(Tile, ldc), ldc),
+            (offset_of!(Tile, flags), flags),
+        ];
+        self.call_tiles(&fields, [zero, from, to, zero, n]);
+    }
+
+    /// Calls the code of contractions with a tile of these fields, and the operands behind it.
+    fn call_tiles(&mut self, fields: &[(usize, Value)], operands: [Value; 5]) {
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, size_of::<Tile>() as u32, 3);
+        let slot = self.b.create_sized_stack_slot(slot);
+        let tile = self.b.ins().stack_addr(I64, slot, 0);
+        for &(field, value) in fields {
             self.b.ins().store(ACCESS, value, tile, field as i32);
         }
-        let callee = self.contraction.expect("a kernel with contractions is given their function");
-        self.b.ins().call(callee, &[tile, a, b, to, m, n]);
+        let callee = self.contraction.expect("a kernel that calls tiles is given their function");
+        let [a, b, c, m, n] = operands;
+        self.b.ins().call(callee, &[tile, a, b, c, m, n]);
     }
 
     fn moved(&mut self, pointer: Value, count: Value, stride: Size) -> Value {

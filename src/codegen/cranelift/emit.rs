@@ -248,6 +248,7 @@ impl<'a> Emitter<'a, '_> {
                 Stmt::Loop(l) => self.looped(l),
                 Stmt::If { cond, then } => self.conditional(*cond, then),
                 Stmt::Contract(contract) => self.contract(contract),
+                Stmt::Transpose(transpose) => self.transpose(transpose),
                 Stmt::Let(..) | Stmt::Store { .. } => {}
             }
             rest = &rest[1..];
@@ -452,6 +453,10 @@ pub(super) fn visit_addresses<'a>(stmts: &'a [Stmt], visit: &mut dyn FnMut(Arg, 
             Stmt::Store { arg, at, .. } => visit(*arg, at),
             Stmt::Loop(Loop { body, .. }) => visit_addresses(body, visit),
             Stmt::If { then, .. } => visit_addresses(then, visit),
+            Stmt::Transpose(t) => {
+                visit(t.from_arg, &t.from);
+                visit(t.to_arg, &t.to);
+            }
             Stmt::Contract(c) => {
                 visit(c.a_arg, &c.a);
                 visit(c.b_arg, &c.b);

@@ -76,7 +76,7 @@ fn define(module: &mut JITModule, program: &Program, options: Options) -> Result
 }
 
 fn contracts(program: &Program) -> bool {
-    program.kernels.values().any(|kernel| !kernel.contracts().is_empty())
+    program.kernels.values().any(|kernel| kernel.calls_tiles())
 }
 
 /// The text of a program's kernels: Cranelift's IR (`--emit clif`) or, disassembled, the machine code (`--emit asm`).
@@ -86,7 +86,7 @@ pub fn text(program: &Program, options: Options, machine_code: bool) -> Result<S
     let mut text = String::new();
     for (i, kernel) in program.kernels.values().enumerate() {
         let (id, contraction) = (FuncId::from_u32(i as u32), FuncId::from_u32(program.kernels.len() as u32));
-        let contraction = (!kernel.contracts().is_empty()).then_some(contraction);
+        let contraction = kernel.calls_tiles().then_some(contraction);
         // The same on every machine: all loops as they are on short vectors.
         let (mut context, _) = place::function(&*isa, kernel, id, contraction, Widen::Never);
         text += &format!("; kernel_{i}: {}\n", kernel.name);

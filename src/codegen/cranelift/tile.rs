@@ -13,7 +13,7 @@ use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use cranelift_module::{FuncId, Linkage, Module, ModuleError};
 
-use crate::tiles::{ACCUMULATE, Isa, RELU, Tile};
+use crate::tiles::{ACCUMULATE, COPY, Isa, RELU, Tile};
 
 /// How a [`crate::tiles::Contraction`] is called: `(tile, a, b, c, m, n)`, all of 64 bits.
 pub fn signature(isa: &dyn TargetIsa) -> Signature {
@@ -73,6 +73,9 @@ struct Cursor {
     b: Variable,
     panel: Variable,
     bias: Variable,
+    groups: Variable,
+    group_a: Variable,
+    group_c: Variable,
     rows: Variable,
     a: Variable,
     c: Variable,
@@ -103,30 +106,105 @@ impl<'e, 'f> Emitter<'e, 'f> {
             builder.def_var(variable, value);
             variable
         };
-        let at =
-            Cursor { columns: at(n), b: at(b), panel: at(c), bias: at(c), rows: at(m), a: at(a), c: at(c) };
+        let at = Cursor {
+            columns: at(n),
+            b: at(b),
+            panel: at(c),
+            bias: at(c),
+            groups: at(m),
+            group_a: at(a),
+            group_c: at(c),
+            rows: at(m),
+            a: at(a),
+            c: at(c),
+        };
         // 16 vector registers hold 4 x 8 numbers, a row of B and one of A; 32 hold twice as many. Every height takes its time to compile.
         let heights: &[i64] = if is_x86_64(isa) { &[4, 1] } else { &[8, 3, 1] };
         Emitter { builder, heights, fused: isa.has_native_fma(), tile, a, m, at }
     }
 
-    /// The whole function: panels of columns, in each the strips of rows.
+    /// The whole function: panels of columns, in each the groups of rows and their strips. Columns that are apart are taken one by one.
     fn contraction(mut self) {
+        let [copy, multiply, vectors, single] = [(); 4].map(|()| self.builder.create_block());
+        let copies = self.flag(COPY);
+        self.builder.ins().brif(copies, copy, &[], multiply, &[]);
+        self.builder.switch_to_block(copy);
+        self.copy();
+        self.builder.ins().return_(&[]);
+
+        self.builder.switch_to_block(multiply);
         let bias = self.field(offset_of!(Tile, bias));
         self.builder.def_var(self.at.bias, bias);
-        for width in WIDTHS {
-            self.while_at_least(self.at.columns, width.columns(), |emit| {
-                emit.builder.def_var(emit.at.rows, emit.m);
-                emit.builder.def_var(emit.at.a, emit.a);
-                let panel = emit.builder.use_var(emit.at.panel);
-                emit.builder.def_var(emit.at.c, panel);
-                for &height in emit.heights {
-                    emit.while_at_least(emit.at.rows, height, |emit| emit.tile(height as usize, width));
+        let bcs = self.field(offset_of!(Tile, bcs));
+        let together = self.builder.ins().icmp_imm_s(IntCC::Equal, bcs, 4);
+        self.builder.ins().brif(together, vectors, &[], single, &[]);
+        for (i, width) in WIDTHS.into_iter().enumerate() {
+            match i {
+                0 => self.builder.switch_to_block(vectors),
+                2 => {
+                    self.builder.ins().jump(single, &[]);
+                    self.builder.switch_to_block(single);
                 }
-                emit.advance_panel(width);
-            });
+                _ => {}
+            }
+            self.while_at_least(self.at.columns, width.columns(), |emit| emit.panel(width, bcs));
         }
         self.builder.ins().return_(&[]);
+    }
+
+    /// `C[p, j] = B[p, j]`, entry by entry.
+    fn copy(&mut self) {
+        let [brs, bcs, ldc, k] =
+            [offset_of!(Tile, brs), offset_of!(Tile, bcs), offset_of!(Tile, ldc), offset_of!(Tile, k)]
+                .map(|at| self.field(at));
+        let n = self.builder.use_var(self.at.columns);
+        self.builder.def_var(self.at.rows, k);
+        self.while_at_least(self.at.rows, 1, |emit| {
+            for (row, of) in [(emit.at.a, emit.at.b), (emit.at.c, emit.at.panel)] {
+                let start = emit.builder.use_var(of);
+                emit.builder.def_var(row, start);
+            }
+            emit.builder.def_var(emit.at.columns, n);
+            emit.while_at_least(emit.at.columns, 1, |emit| {
+                let (from, to) = (emit.builder.use_var(emit.at.a), emit.builder.use_var(emit.at.c));
+                let entry = emit.builder.ins().load(F32, ACCESS, from, 0);
+                emit.builder.ins().store(ACCESS, entry, to, 0);
+                emit.step(emit.at.a, bcs);
+                let four = emit.builder.ins().iconst(I64, 4);
+                emit.step(emit.at.c, four);
+                emit.count_down(emit.at.columns, 1);
+            });
+            emit.step(emit.at.b, brs);
+            emit.step(emit.at.panel, ldc);
+            emit.count_down(emit.at.rows, 1);
+        });
+    }
+
+    /// A panel of columns, and the step to the one beside it.
+    fn panel(&mut self, width: Width, bcs: Value) {
+        let mo = self.field(offset_of!(Tile, mo));
+        self.builder.def_var(self.at.groups, mo);
+        self.builder.def_var(self.at.group_a, self.a);
+        let panel = self.builder.use_var(self.at.panel);
+        self.builder.def_var(self.at.group_c, panel);
+        self.while_at_least(self.at.groups, 1, |emit| {
+            emit.builder.def_var(emit.at.rows, emit.m);
+            for (row, group) in [(emit.at.a, emit.at.group_a), (emit.at.c, emit.at.group_c)] {
+                let start = emit.builder.use_var(group);
+                emit.builder.def_var(row, start);
+            }
+            for &height in emit.heights {
+                emit.while_at_least(emit.at.rows, height, |emit| emit.tile(height as usize, width));
+            }
+            for (group, stride) in
+                [(emit.at.group_a, offset_of!(Tile, rao)), (emit.at.group_c, offset_of!(Tile, rco))]
+            {
+                let stride = emit.field(stride);
+                emit.step(group, stride);
+            }
+            emit.count_down(emit.at.groups, 1);
+        });
+        self.advance_panel(width, bcs);
     }
 
     /// One tile, and the step to the one below.
@@ -268,9 +346,10 @@ impl<'e, 'f> Emitter<'e, 'f> {
         self.builder.switch_to_block(done);
     }
 
-    fn advance_panel(&mut self, width: Width) {
+    fn advance_panel(&mut self, width: Width, bcs: Value) {
+        let across = self.builder.ins().imul_imm_s(bcs, width.columns());
+        self.step(self.at.b, across);
         let bytes = self.builder.ins().iconst(I64, 4 * width.columns());
-        self.step(self.at.b, bytes);
         self.step(self.at.panel, bytes);
         let bias = self.builder.use_var(self.at.bias);
         let next = self.builder.ins().iadd(bias, bytes);
@@ -407,7 +486,8 @@ mod tests {
     #[test]
     #[ignore = "prints speeds, a minute long"]
     fn speed() {
-        for tiles in supported() {
+        let wanted = std::env::var("NNC_TILES").ok();
+        for tiles in supported().filter(|tiles| wanted.as_ref().is_none_or(|wanted| tiles.name() == wanted)) {
             // SAFETY: this machine can run it.
             with_code(tiles, cranelift_native::builder().expect("a host"), |code, _| unsafe {
                 report(tiles, code)

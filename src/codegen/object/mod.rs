@@ -63,8 +63,7 @@ pub fn compile(entries: &[Entry<'_>], target: Target, verify: bool) -> Result<Ob
 /// Defines all functions of the entries; gives what their callers must know.
 fn fill<M: Module>(module: &mut M, entries: &[Entry<'_>], target: Target) -> Result<Vec<Plan>, CodegenError> {
     let variants = target.variants();
-    let contracts =
-        |entry: &Entry<'_>| entry.program.kernels.values().any(|kernel| !kernel.contracts().is_empty());
+    let contracts = |entry: &Entry<'_>| entry.program.kernels.values().any(|kernel| kernel.calls_tiles());
     let contractions: Vec<FuncId> = match entries.iter().any(contracts) {
         true => {
             variants.iter().map(|&(tiles, _)| place::contraction(module, tiles)).collect::<Result<_, _>>()?
@@ -158,7 +157,7 @@ fn kernels<M: Module>(
         place::kernels(module, &all, &format!("{name}_kernel"), contractions.first().copied(), Widen::Never)?;
     let mut kernels = vec![first];
     for variant in 1..variants {
-        let own: Vec<usize> = (0..all.len()).filter(|&index| !all[index].contracts().is_empty()).collect();
+        let own: Vec<usize> = (0..all.len()).filter(|&index| all[index].calls_tiles()).collect();
         let chosen: Vec<&Kernel> = own.iter().map(|&index| all[index]).collect();
         let prefix = format!("{name}_kernel_variant_{variant}");
         let (ids, _) =

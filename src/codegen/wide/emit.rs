@@ -162,7 +162,7 @@ impl<'a> Emitter<'a, '_> {
                         }
                     }
                 }
-                Stmt::If { .. } | Stmt::Contract(_) => {}
+                Stmt::If { .. } | Stmt::Contract(_) | Stmt::Transpose(_) => {}
             }
         }
     }
@@ -231,7 +231,7 @@ impl<'a> Emitter<'a, '_> {
                     self.free_dead(&[*value]);
                 }
                 Stmt::Loop(l) if !l.lanes => self.plain_loop(l)?,
-                Stmt::Loop(_) | Stmt::If { .. } | Stmt::Contract(_) => return None,
+                Stmt::Loop(_) | Stmt::If { .. } | Stmt::Contract(_) | Stmt::Transpose(_) => return None,
             }
         }
         Some(())

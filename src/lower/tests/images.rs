@@ -13,7 +13,8 @@ pub struct Net {
     pub b: Builder,
     pub batch: Axis,
     pub params: Vec<Node>,
-    orders: Vec<Vec<Axis>>,
+    /// The order of each parameter's axes.
+    pub orders: Vec<Vec<Axis>>,
 }
 
 /// A value and its axes of height, width and channels.
@@ -275,6 +276,31 @@ fn convolutions_agree() {
         let y = net.dilated(first, 5, kernel, stride, pad, dilation);
         let loss = net.head(y);
         sizes(&net.step(loss));
+    }
+}
+
+/// The transpose of a stride multiplies no zeros that stand between entries.
+#[test]
+fn transposed_strides_have_phases() {
+    for (kernel, stride, pad) in [(3, 2, 1), (3, 2, 0), (4, 2, 1), (1, 2, 0), (2, 2, 0), (3, 3, 0), (5, 3, 3)]
+    {
+        let mut net = Net::new();
+        let x = net.image(9, 3);
+        let first = net.conv(x, 4, 1, 1, 0);
+        let y = net.conv(first, 5, kernel, stride, pad);
+        let loss = net.head(y);
+        let graph = net.step(loss);
+        sizes(&graph);
+        let after = super::fused(&graph);
+        let divides = |index: &Index| matches!(index, Index::Sum(parts) if parts.iter().any(|(_, part)| matches!(part, Index::Rem(..))));
+        for node in after.nodes.keys() {
+            let Some(roles) = crate::passes::roles(&after, node, &|_| false) else { continue };
+            for operand in [roles.a, roles.b] {
+                if let crate::graph::Op::View(map) = &after.nodes[operand].op {
+                    assert!(!map.at.iter().any(|(_, index)| divides(index)), "{after}");
+                }
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod kernel;
 use abi::Tile;
 use core::arch::x86_64::*;
 use cut::Runs;
-use kernel::{Machine, Place, Vector, tiles};
+use kernel::{Machine, Place, Vector, each, tiles};
 
 /// The contraction of `abi.rs`.
 ///
@@ -47,7 +47,7 @@ impl Machine for Avx2 {
 
     /// Few rows take wide panels, for a register's next multiply-add waits 4 cycles for its last: eight independent ones keep two units busy.
     #[inline(always)]
-    fn panels(m: i64, vectors: i64) -> Runs {
+    fn panels(m: i64, _: i64, vectors: i64) -> Runs {
         match m {
             1 => Runs::of_at_most(vectors, 8),
             2 => Runs::of_at_most(vectors, 4),
@@ -119,8 +119,51 @@ impl Vector for __m256 {
         // vmaxps yields its second operand where one is NaN or both are zero.
         unsafe { _mm256_max_ps(_mm256_setzero_ps(), self) }
     }
+    #[inline(always)]
+    unsafe fn transpose(from: *const u8, pitch: isize, rows: i64, steps: i64, to: *mut u8, to_pitch: isize) {
+        // SAFETY: the caller's; masks choose the entries that exist.
+        unsafe {
+            let (across, down) = (Self::mask(steps), Self::mask(rows));
+            let mut r = [Self::zero(); 8];
+            each!(i < 8, {
+                let row = from.offset(i as isize * pitch) as *const f32;
+                if (i as i64) < rows {
+                    r[i] = if steps == 8 { Self::load(row) } else { Self::load_masked(row, across) };
+                }
+            });
+            // Pairs of rows, pairs of pairs, and halves of registers.
+            let mut s = r;
+            each!(i < 4, {
+                s[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+                s[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+            });
+            each!(i < 2, {
+                r[4 * i] = _mm256_shuffle_ps::<0x44>(s[4 * i], s[4 * i + 2]);
+                r[4 * i + 1] = _mm256_shuffle_ps::<0xee>(s[4 * i], s[4 * i + 2]);
+                r[4 * i + 2] = _mm256_shuffle_ps::<0x44>(s[4 * i + 1], s[4 * i + 3]);
+                r[4 * i + 3] = _mm256_shuffle_ps::<0xee>(s[4 * i + 1], s[4 * i + 3]);
+            });
+            each!(i < 4, {
+                s[i] = _mm256_permute2f128_ps::<0x20>(r[i], r[4 + i]);
+                s[4 + i] = _mm256_permute2f128_ps::<0x31>(r[i], r[4 + i]);
+            });
+            each!(i < 8, {
+                let row = to.offset(i as isize * to_pitch) as *mut f32;
+                if (i as i64) < steps {
+                    if rows == 8 {
+                        s[i].store(row)
+                    } else {
+                        s[i].store_masked(row, down)
+                    }
+                }
+            });
+        }
+    }
     /// Half as many numbers a step arrive in time by themselves.
     const AHEAD: isize = 0;
     #[inline(always)]
-    fn prefetch(_: *const f32) {}
+    fn prefetch(from: *const f32) {
+        // SAFETY: a prefetch does nothing that can be seen.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from as *const i8) }
+    }
 }

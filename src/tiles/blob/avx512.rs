@@ -9,7 +9,7 @@ mod kernel;
 use abi::Tile;
 use core::arch::x86_64::*;
 use cut::Runs;
-use kernel::{Machine, Place, Vector, tiles};
+use kernel::{Machine, Place, Vector, each, tiles};
 
 /// The contraction of `abi.rs`.
 ///
@@ -46,10 +46,12 @@ impl Machine for Avx512 {
 
     /// Few rows take wide panels, for a register's next multiply-add waits 4 cycles for its last: eight independent ones keep two units busy.
     #[inline(always)]
-    fn panels(m: i64, vectors: i64) -> Runs {
+    fn panels(m: i64, pitch: i64, vectors: i64) -> Runs {
         match m {
             1 => Runs::of_at_most(vectors, 8),
             2..=6 => Runs::of_at_most(vectors, 4),
+            // Such rows of A share one set of a cache, which holds twelve lines or eight: six rows at most.
+            _ if pitch % 4096 == 0 => Runs::of_at_most(vectors, 4),
             _ => Runs::of_at_least(vectors, 2),
         }
     }
@@ -114,6 +116,52 @@ impl Vector for __m512 {
     unsafe fn relu(self) -> Self {
         // vmaxps yields its second operand where one is NaN or both are zero.
         unsafe { _mm512_max_ps(_mm512_setzero_ps(), self) }
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const u8, pitch: isize, rows: i64, steps: i64, to: *mut u8, to_pitch: isize) {
+        // SAFETY: the caller's; masks choose the entries that exist.
+        unsafe {
+            let (across, down) = (Self::mask(steps), Self::mask(rows));
+            let mut r = [Self::zero(); 16];
+            each!(i < 16, {
+                if (i as i64) < rows {
+                    r[i] = Self::load_masked(from.offset(i as isize * pitch) as *const f32, across);
+                }
+            });
+            // Pairs of rows, pairs of pairs, and twice quarters of registers.
+            let mut s = r;
+            each!(i < 8, {
+                s[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+                s[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+            });
+            let pair = |a, b| (_mm512_castps_pd(a), _mm512_castps_pd(b));
+            each!(i < 4, {
+                let ((a, c), (b, d)) = (pair(s[4 * i], s[4 * i + 2]), pair(s[4 * i + 1], s[4 * i + 3]));
+                r[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+                r[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+                r[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+                r[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+            });
+            each!(i < 4, {
+                let (x, y) = (
+                    _mm512_shuffle_f32x4::<0x88>(r[i], r[4 + i]),
+                    _mm512_shuffle_f32x4::<0x88>(r[8 + i], r[12 + i]),
+                );
+                let (z, w) = (
+                    _mm512_shuffle_f32x4::<0xdd>(r[i], r[4 + i]),
+                    _mm512_shuffle_f32x4::<0xdd>(r[8 + i], r[12 + i]),
+                );
+                s[i] = _mm512_shuffle_f32x4::<0x88>(x, y);
+                s[4 + i] = _mm512_shuffle_f32x4::<0x88>(z, w);
+                s[8 + i] = _mm512_shuffle_f32x4::<0xdd>(x, y);
+                s[12 + i] = _mm512_shuffle_f32x4::<0xdd>(z, w);
+            });
+            each!(i < 16, {
+                if (i as i64) < steps {
+                    s[i].store_masked(to.offset(i as isize * to_pitch) as *mut f32, down);
+                }
+            });
+        }
     }
     /// Rows of B that lie in L2 then come at 94 % of the peak instead of 89 %.
     const AHEAD: isize = 4;

@@ -3,8 +3,9 @@
 //! Everything here is inlined into one function a machine, whose bytes are copied about: so no constant tables, no calls and no panics,
 //! and every loop over registers is unrolled by macro, for an array of registers that is indexed by a variable lives in memory.
 
-use crate::abi::{ACCUMULATE, RELU, Tile};
+use crate::abi::{ACCUMULATE, COPY, RELU, Tile};
 use crate::cut::Runs;
+use core::mem::MaybeUninit;
 use core::ptr;
 
 /// A kind of vector register of f32.
@@ -27,6 +28,9 @@ pub trait Vector: Copy {
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// Zero where negative; NaN and -0 stay.
     unsafe fn relu(self) -> Self;
+    /// Copies the transpose: `to[p, j] = from[j, p]` for j < `rows` and p < `steps`, both at most `LANES`. `pitch` and `to_pitch` are the bytes
+    /// from row to row; the entries of a row follow each other.
+    unsafe fn transpose(from: *const u8, pitch: isize, rows: i64, steps: i64, to: *mut u8, to_pitch: isize);
     /// How many steps ahead rows of B are asked for; 0: never.
     const AHEAD: isize;
     /// Asks for the memory of a vector, which need not exist.
@@ -54,8 +58,8 @@ pub trait Machine {
     unsafe fn tile(vectors: i64, rows: i64, masked: bool, t: &Tile, at: Place<<Self::V as Vector>::Mask>);
     /// The most rows of a tile of so many vectors.
     fn rows(vectors: i64) -> i64;
-    /// The widths of the panels, in vectors, that an output of `m` rows by `vectors` is cut into.
-    fn panels(m: i64, vectors: i64) -> Runs;
+    /// The widths of the panels, in vectors, that an output of `m` rows by `vectors` is cut into; A's rows are `pitch` bytes apart.
+    fn panels(m: i64, pitch: i64, vectors: i64) -> Runs;
     /// Whether a vector that is not full makes a panel of its own.
     const TAIL_APART: bool;
 }
@@ -83,7 +87,10 @@ macro_rules! tiles {
         }
     };
 }
-pub(crate) use tiles;
+pub(crate) use {each, tiles};
+
+/// Inside of a call: the blocks of B follow each other.
+const FOLLOW: i64 = 1 << 16;
 
 /// Rows of A that share a pointer. More rows would be reached by a chain of additions as long as the multiply-adds take.
 const GROUP: usize = 5;
@@ -125,9 +132,14 @@ pub unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const MASKED: bo
         }
         let (ras, cas, brs) = (t.ras as isize, t.cas as isize, t.brs as isize);
         let ahead = V::AHEAD * brs;
+        let mut b = at.b;
         for q in 0..t.nb {
             let a = if t.ao.is_null() { at.a } else { at.a.offset(*t.ao.offset(q as isize) as isize) };
-            let mut b = if t.bo.is_null() { at.b } else { at.b.offset(*t.bo.offset(q as isize) as isize) };
+            if !t.bo.is_null() {
+                b = at.b.offset(*t.bo.offset(q as isize) as isize);
+            } else if at.flags & FOLLOW == 0 {
+                b = at.b;
+            }
             let mut group = [a; MR];
             each!(g < MR.div_ceil(GROUP), { group[g] = opaque(a.offset((g * GROUP) as isize * ras)) });
             let mut steps = at.steps;
@@ -161,13 +173,13 @@ pub unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const MASKED: bo
     }
 }
 
-/// The steps of a run over all of C: what a run reads again then stays near, and C is read and written again once a run.
+/// The steps of a run over all of C, at most: what a run reads again then stays near, and C is read and written again once a run.
 #[inline(always)]
-fn run_of_steps(t: &Tile, m: i64) -> i64 {
+fn most_steps(t: &Tile, m: i64) -> i64 {
     if t.nb != 1 {
         // Runs would change the order, and blocks are short.
         t.k
-    } else if m <= 6 && t.k * t.brs > 1 << 20 {
+    } else if m <= 6 && t.mo == 1 && t.k * t.brs > 1 << 20 {
         // B only streams through: few rows at a time, for the memory's prefetcher follows few streams (28 instead of 19 GB/s).
         64
     } else if t.brs % 4096 == 0 {
@@ -178,30 +190,161 @@ fn run_of_steps(t: &Tile, m: i64) -> i64 {
     }
 }
 
-/// The whole contraction: runs of steps, in them panels of columns, so that a panel of B stays near, and in each the strips of rows.
+/// Rounded up; 0 where `b` is not positive: a division that could fail would be a call.
+#[inline(always)]
+fn quotient(a: i64, b: i64) -> i64 {
+    if b > 0 { (a + b - 1) / b } else { 0 }
+}
+
+/// Numbers of the panel of B on the stack: a third of 48 KB. What is left holds a strip of A, whose rows may share a few sets of the cache.
+const BUFFER: i64 = 4096;
+/// How many steps ahead a copy asks for rows.
+const COPY_AHEAD: isize = 24;
+
+/// Whether panels of B are copied to the stack: where its columns are apart; where its rows fall into the same few sets of a cache; where
+/// they lie far apart and cannot be taken in runs, since there are several blocks. Few rows of A are not worth the copy.
+#[inline(always)]
+fn copies(t: &Tile, m: i64) -> bool {
+    let rows = m * t.mo;
+    t.bcs != 4 || (t.brs % 4096 == 0 && rows >= 24) || (t.nb > 1 && t.brs >= 2048 && rows >= 40)
+}
+
+/// Copies a panel of B, `steps` by `columns`, to rows of `pitch` bytes.
+#[inline(always)]
+unsafe fn copy<V: Vector>(from: *const u8, t: &Tile, steps: i64, columns: i64, to: *mut u8, pitch: isize) {
+    let lanes = V::LANES as i64;
+    let (brs, bcs) = (t.brs as isize, t.bcs as isize);
+    // SAFETY: the caller's; no entry beyond the panel is touched.
+    unsafe {
+        if bcs == 4 {
+            let (mut from, mut to, mut left) = (from as *const f32, to as *mut f32, steps);
+            while left > 0 {
+                // No prefetcher follows rows that lie a page apart.
+                let ahead = from.wrapping_byte_offset(COPY_AHEAD * brs);
+                let mut j = 0;
+                while j < columns {
+                    V::prefetch(ahead.wrapping_offset(j as isize));
+                    j += 16;
+                }
+                let mut j = 0;
+                while j + lanes <= columns {
+                    V::load(from.offset(j as isize)).store(to.offset(j as isize));
+                    j += lanes;
+                }
+                if j < columns {
+                    let mask = V::mask(columns - j);
+                    V::load_masked(from.offset(j as isize), mask).store_masked(to.offset(j as isize), mask);
+                }
+                from = from.byte_offset(brs);
+                to = to.byte_offset(pitch);
+                left -= 1;
+            }
+        } else if brs == 4 {
+            let mut j = 0;
+            while j < columns {
+                let rows = if columns - j < lanes { columns - j } else { lanes };
+                let mut p = 0;
+                while p < steps {
+                    let run = if steps - p < lanes { steps - p } else { lanes };
+                    let at = from.offset(j as isize * bcs + 4 * p as isize);
+                    V::transpose(at, bcs, rows, run, to.offset(p as isize * pitch + 4 * j as isize), pitch);
+                    p += lanes;
+                }
+                j += lanes;
+            }
+        } else {
+            let mut p = 0;
+            while p < steps {
+                let (mut at, mut row) = (from.offset(p as isize * brs), to.offset(p as isize * pitch) as *mut f32);
+                let mut left = columns;
+                while left > 0 {
+                    row.write_unaligned((at as *const f32).read_unaligned());
+                    at = at.offset(bcs);
+                    row = row.offset(1);
+                    left -= 1;
+                }
+                p += 1;
+            }
+        }
+    }
+}
+
+/// The whole contraction: runs of steps, in them panels of columns, so that a panel of B stays near, and in each the strips of rows. Where B
+/// is copied, a run is as many blocks, or steps of one, as the panel on the stack holds.
 ///
 /// # Safety
 /// As `abi.rs` says.
 #[inline(always)]
 pub unsafe fn contract<M: Machine>(t: *const Tile, a: *const u8, b: *const u8, c: *mut u8, m: i64, n: i64) {
-    // SAFETY: the caller's; the runs cover all steps in order, each but the first on what C holds.
+    let mut buffer = MaybeUninit::<[f32; BUFFER as usize]>::uninit();
+    // SAFETY: the caller's; the runs cover all blocks and steps in order, each but the first on what C holds.
     unsafe {
         let t = &*t;
-        let (mut a, mut b, mut left) = (a, b, t.k);
-        let (mut bias, mut start) = (t.bias, t.flags & ACCUMULATE);
-        let mut runs = Runs::of_at_most(t.k, run_of_steps(t, m));
+        if t.flags & COPY != 0 {
+            copy::<M::V>(b, t, t.k, n, c, t.ldc as isize);
+            return;
+        }
+        if m <= 0 || t.mo <= 0 || n <= 0 {
+            return;
+        }
+        let copies = copies(t, m);
+        let lanes = M::V::LANES as i64;
+        let total = quotient(n, lanes);
+        let wide = match M::panels(m, t.ras, total).next() {
+            Some(first) if copies => first,
+            _ => total,
+        };
+        let pitch = 4 * wide * lanes;
+        let most = if copies { quotient(4 * BUFFER, pitch + 1) } else { most_steps(t, m) };
+        let run = quotient(t.k, quotient(t.k, most));
+        let whole = if run < t.k { 1 } else { (most - run).max(0) / run.max(1) + 1 };
+        let mut part = *t;
+        let (mut bias, mut flags) = (t.bias, t.flags & ACCUMULATE);
+        // The block and the step that come next.
+        let (mut q, mut p) = (0, 0);
         loop {
-            // Without a step C becomes its start.
-            let steps = runs.next().unwrap_or(0);
-            left -= steps;
-            let flags = if left > 0 { start } else { start | t.flags & RELU };
-            panels::<M>(t, Place { a, b, c, bias, flags, steps, last: M::V::mask(1) }, m, n);
-            if left <= 0 {
+            let steps = if t.k - p < run { t.k - p } else { run };
+            let (from_a, from_b) = (a.offset((p * t.cas) as isize), b.offset((p * t.brs) as isize));
+            part.nb = t.nb - q;
+            if copies {
+                part.nb = part.nb.min(whole);
+                part.ao = if t.ao.is_null() { t.ao } else { t.ao.offset(q as isize) };
+                (part.brs, part.bo) = (pitch, ptr::null());
+            }
+            let first = q;
+            p += steps;
+            if p >= t.k {
+                p = 0;
+                q += part.nb;
+            }
+            let ends = q >= t.nb;
+            if ends {
+                flags |= t.flags & RELU;
+            }
+            let mut j = 0;
+            while j < n {
+                let width = if n - j < wide * lanes { n - j } else { wide * lanes };
+                let to = c.offset(4 * j as isize);
+                let bias = if bias.is_null() { bias } else { bias.offset(j as isize) };
+                let from = from_b.offset((j * t.bcs) as isize);
+                let mut at = Place { a: from_a, b: from, c: to, bias, flags, steps, last: M::V::mask(1) };
+                if copies {
+                    let mut panel = buffer.as_mut_ptr() as *mut u8;
+                    for block in first..first + part.nb {
+                        let offset = if t.bo.is_null() { 0 } else { *t.bo.offset(block as isize) };
+                        copy::<M::V>(from.offset(offset as isize), t, steps, width, panel, pitch as isize);
+                        panel = panel.offset((steps * pitch) as isize);
+                    }
+                    at.b = buffer.as_ptr() as *const u8;
+                    at.flags |= FOLLOW;
+                }
+                panels::<M>(&part, at, m, width);
+                j += width;
+            }
+            if ends {
                 return;
             }
-            a = a.offset((steps * t.cas) as isize);
-            b = b.offset((steps * t.brs) as isize);
-            (bias, start) = (ptr::null(), ACCUMULATE);
+            (bias, flags) = (ptr::null(), ACCUMULATE);
         }
     }
 }
@@ -213,10 +356,10 @@ unsafe fn panels<M: Machine>(t: &Tile, at: Place<<M::V as Vector>::Mask>, m: i64
     let whole = n / lanes;
     let part = n % lanes;
     let vectors = if M::TAIL_APART || part <= 0 { whole } else { whole + 1 };
-    let mut panels = M::panels(m, vectors);
+    let mut panels = M::panels(m, t.ras, vectors);
     let mut tail = M::TAIL_APART && part > 0;
     let (mut panel, mut columns) = (at, n);
-    // SAFETY: the caller's; panels and strips cover m by n exactly.
+    // SAFETY: the caller's; panels and strips cover all groups of m rows by n exactly.
     unsafe {
         while columns > 0 {
             let v = match panels.next() {
@@ -229,11 +372,17 @@ unsafe fn panels<M: Machine>(t: &Tile, at: Place<<M::V as Vector>::Mask>, m: i64
             };
             let width = if columns < v * lanes { columns } else { v * lanes };
             let masked = !M::TAIL_APART || width < lanes;
-            let mut strip = Place { last: M::V::mask(width - (v - 1) * lanes), ..panel };
-            for rows in Runs::of_at_most(m, M::rows(v)) {
-                M::tile(v, rows, masked, t, strip);
-                strip.a = strip.a.offset((rows * t.ras) as isize);
-                strip.c = strip.c.offset((rows * t.ldc) as isize);
+            panel.last = M::V::mask(width - (v - 1) * lanes);
+            let mut group = panel;
+            for _ in 0..t.mo {
+                let mut strip = group;
+                for rows in Runs::of_at_most(m, M::rows(v)) {
+                    M::tile(v, rows, masked, t, strip);
+                    strip.a = strip.a.offset((rows * t.ras) as isize);
+                    strip.c = strip.c.offset((rows * t.ldc) as isize);
+                }
+                group.a = group.a.offset(t.rao as isize);
+                group.c = group.c.offset(t.rco as isize);
             }
             panel.b = panel.b.offset(4 * width as isize);
             panel.c = panel.c.offset(4 * width as isize);
