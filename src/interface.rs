@@ -1,14 +1,18 @@
 //! The library's own face: a program's text to models that run.
 //!
 //! ```
-//! use nnc::tensor::Tensor;
+//! use nnc::ndarray::array;
 //!
 //! let program = nnc::compile("model scores(x: f32[N, D]) -> f32[N] = for n => sum d => x[n, d] ** 2")?;
-//! let x = Tensor::from_vec(&[2, 3], vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
-//! let results = program.model("scores")?.run(&[("x", x)])?;
+//! let x = array![[1.0f32, 2.0, 3.0], [4.0, 5.0, 6.0]];
+//! let results = program.model("scores")?.run(&[("x", x.into())])?;
 //! assert_eq!(results["scores"].as_slice::<f32>().unwrap(), [14.0, 77.0]);
 //! # Ok::<(), nnc::Error>(())
 //! ```
+//!
+//! A model is compiled when it first runs, for the ranks of its inputs, and then serves arrays of all sizes. Arrays are [`Tensor`]s, which are
+//! ndarray's arrays with their type of elements known at run time; [`crate::ndarray`] is the version that they are of. To run a model where
+//! there is no compiler, `nnc compile` writes it as a library with a C header (docs/objects.md).
 //!
 //! It strings together what the commands do, in the same order; it must never do anything that they cannot.
 
@@ -20,6 +24,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 
 use crate::axes::DimVar;
+use crate::check::show_type;
 use crate::diag::{Diagnostic, render};
 use crate::elaborate::Part;
 use crate::runtime::{Array, Pool};
@@ -27,7 +32,14 @@ use crate::session::{self, Check, Checked, Failure, Given, Session, Settings, Wh
 use crate::tensor::Tensor;
 use crate::train::{Clock, Store, Unit, errors, fill, load_weights};
 
-/// What is wrong with a program, its inputs or its weights, as `nnc` would tell it.
+/// What is wrong with a program, its inputs or its weights, as `nnc` would tell it. Threads may hand it on.
+///
+/// ```
+/// fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+///     nnc::compile("fn one() -> f32 = 1.0")?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct Error {
@@ -129,6 +141,7 @@ impl Program {
 enum Weights {
     None,
     File(PathBuf),
+    Tensors(BTreeMap<String, Tensor>),
     Seed(u64),
 }
 
@@ -151,7 +164,69 @@ struct Ready {
 }
 
 impl Model<'_> {
-    /// Takes the parameters from a file that training wrote. It is read at the first run.
+    /// What the model is called.
+    pub fn name(&self) -> &str {
+        &self.item.name
+    }
+
+    /// The names of its inputs and their types as the language writes them, in order.
+    ///
+    /// ```
+    /// let program = nnc::compile("fn pick(x: f32[N, D], k: Idx[N]) -> f32[D] = x[k]")?;
+    /// let pick = program.model("pick")?;
+    /// let inputs: Vec<(&str, String)> = pick.inputs().collect();
+    /// assert_eq!(inputs, [("x", "f32[N, D]".to_owned()), ("k", "Idx[N]".to_owned())]);
+    /// # Ok::<(), nnc::Error>(())
+    /// ```
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, String)> {
+        let core = self.item.core.iter();
+        core.flat_map(|core| {
+            core.inputs.iter().map(|info| (info.name.as_str(), show_type(core, &info.elem, &info.axes)))
+        })
+    }
+
+    /// What is proved of it, for people: its type, and for each axis what a change along it does to the outputs.
+    ///
+    /// ```
+    /// let program = nnc::compile("model total(x: f32[set N]) -> f32 = sum(x)")?;
+    /// assert!(program.model("total")?.theorem().contains("permutation-invariant"));
+    /// # Ok::<(), nnc::Error>(())
+    /// ```
+    pub fn theorem(&self) -> String {
+        session::theorem(self.item)
+    }
+
+    /// Its parameters and states by name, as [`Model::run`] uses them: given ones, or those that the seed draws.
+    ///
+    /// # Errors
+    /// Neither weights nor a seed were given, or they do not fit; their sizes follow only from the inputs.
+    ///
+    /// ```
+    /// let program = nnc::compile("model m(x: f32[4]) -> f32[2] = linear(2)(x)")?;
+    /// let weights = program.model("m")?.with_seed(1).weights()?;
+    /// assert_eq!(weights["linear_0.w"].shape(), [4, 2]);
+    /// let x = nnc::Tensor::from(vec![1.0f32; 4]);
+    /// let model = program.model("m")?.with_tensors(weights);
+    /// assert_eq!(model.run(&[("x", x)])?["m"].shape(), [2]);
+    /// # Ok::<(), nnc::Error>(())
+    /// ```
+    pub fn weights(&self) -> Result<BTreeMap<String, Tensor>, Error> {
+        let fixed = &self.program.settings.dims;
+        let Some(core) = &self.item.core else {
+            let error = session::errors::not_compiled_alone(self.item.span, &self.item.name);
+            return Err(self.program.error(vec![error]));
+        };
+        Ok(self.prepare(core, fixed)?.store.borrow().export(false))
+    }
+
+    /// Takes the parameters from tensors by name.
+    pub fn with_tensors(mut self, weights: BTreeMap<String, Tensor>) -> Self {
+        self.weights = Weights::Tensors(weights);
+        self.ready.take();
+        self
+    }
+
+    /// Takes the parameters from a file, safetensors or npz. It is read at the first run.
     pub fn with_weights(mut self, file: impl Into<PathBuf>) -> Self {
         self.weights = Weights::File(file.into());
         self.ready.take();
@@ -178,11 +253,11 @@ impl Model<'_> {
     /// Arrays that do not fit, NaN, parameters without weights, weights that differ from the model's, no memory.
     ///
     /// ```
-    /// use nnc::tensor::Tensor;
+    /// use nnc::Tensor;
     ///
     /// let program = nnc::compile("fn halves(x: f32[N], y: f32[N]) -> f32[N] = (x + y) / 2")?;
     /// let halves = program.model("halves")?.with_threads(2);
-    /// let (x, y) = (Tensor::from_vec(&[2], vec![1.0f32, 2.0]).unwrap(), Tensor::from_vec(&[2], vec![3.0f32, 6.0]).unwrap());
+    /// let (x, y) = (Tensor::from(vec![1.0f32, 2.0]), Tensor::from(vec![3.0f32, 6.0]));
     /// assert_eq!(halves.run(&[("x", x.clone()), ("y", y)])?["halves"].as_slice::<f32>().unwrap(), [2.0, 4.0]);
     /// assert!(halves.run(&[("x", x)]).is_err());
     /// # Ok::<(), nnc::Error>(())
@@ -254,6 +329,14 @@ impl Model<'_> {
         })?;
         match &self.weights {
             Weights::File(file) => load_weights(file, &mut store).map_err(one)?,
+            Weights::Tensors(tensors) => store.import(tensors, false).map_err(|differences| Error {
+                text: format!(
+                    "these are not the weights of `{}`:\n{}",
+                    self.item.name,
+                    differences.join("\n")
+                ),
+                diagnostics: Vec::new(),
+            })?,
             Weights::Seed(seed) if !store.tensors.is_empty() => {
                 let init = session::compile(core, Part::Init, fixed, settings, &mut timings).map_err(one)?;
                 fill(&mut store, &init, &BTreeMap::new(), *seed, &pool).map_err(one)?;

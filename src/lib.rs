@@ -23,6 +23,9 @@ pub mod session;
 pub mod interface;
 pub mod verify;
 pub mod repl;
+pub mod lsp;
 pub mod cli;
 
 pub use interface::{Error, Model, Program, compile, compile_file, compile_with};
+pub use ndarray;
+pub use tensor::{DType, Tensor};

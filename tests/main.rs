@@ -18,6 +18,8 @@ mod golden;
 mod hostile;
 #[path = "suite/imports.rs"]
 mod imports;
+#[path = "suite/libraries.rs"]
+mod libraries;
 #[path = "suite/numbers.rs"]
 mod numbers;
 #[path = "suite/objects.rs"]
@@ -38,5 +40,7 @@ mod stacks;
 mod training;
 #[path = "suite/tutorial.rs"]
 mod tutorial;
+#[path = "suite/weights.rs"]
+mod weights;
 #[path = "suite/zoo.rs"]
 mod zoo;

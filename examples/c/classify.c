@@ -1,104 +1,74 @@
 /*
- * Handwritten digits, classified by a compiled model. From the root of the repository:
+ * Handwritten digits, read by a compiled model. From the root of the repository:
  *
  *     nnc train examples/digits.nn --out runs/digits
- *     nnc compile examples/digits.nn --weights runs/digits/weights.safetensors --batch N -o digits.a --prefix digits
- *     cc -O2 -I. examples/c/classify.c digits.a -lpthread -o classify
- *     ./classify images.f32 2
+ *     nnc compile examples/digits.nn --weights runs/digits/weights.safetensors --batch N --prefix digits
+ *     cc -O2 -I. examples/c/classify.c digits.a -lpthread -lm -o classify
+ *     unzip examples/data/digits.npz x.npy
+ *     ./classify x.npy
  *
- * The file holds images of 8 x 8 floats in 0 .. 16, one behind the other; a line with the ten scores is printed for each.
+ * The file holds images of 8 x 8 floats in 0 .. 16. For each a line tells the digit, and how likely the model holds it.
+ *
+ *     ./classify FILE.npy [THREADS [scores]]
+ *
+ * "scores": the ten scores of each image instead, to the last bit.
  */
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <math.h>
 
 #include "digits.h"
+#include "npy.h"
+#include "threads.h"
 
-enum { PIXELS = 64, CLASSES = 10, MOST_THREADS = 64 };
+enum { PIXELS = 64, CLASSES = 10 };
 
-/* The tasks of one call, which all threads take from. */
-typedef struct work {
-    void (*task)(void *state, int64_t i, int64_t t);
-    void *state;
-    int64_t tasks;
-    atomic_llong next;
-} work;
-
-typedef struct worker {
-    work *work;
-    int64_t number;
-} worker;
-
-static void *take_tasks(void *argument) {
-    worker *self = argument;
-    work *w = self->work;
-    for (;;) {
-        int64_t i = atomic_fetch_add(&w->next, 1);
-        if (i >= w->tasks) return NULL;
-        w->task(w->state, i, self->number);
-    }
-}
-
-/* A real program would keep its threads; these are started for each call. A thread that cannot be started is not missed. */
-static void parallel_for(void *context, int64_t tasks, void (*task)(void *, int64_t, int64_t), void *state) {
-    int64_t threads = *(int64_t *)context, started = 0;
-    work w = {task, state, tasks, 0};
-    worker workers[MOST_THREADS];
-    pthread_t handles[MOST_THREADS];
-    for (int64_t t = 0; t < threads; t++) workers[t] = (worker){&w, t};
-    for (int64_t t = 1; t < threads; t++) {
-        if (pthread_create(&handles[started], NULL, take_tasks, &workers[t]) == 0) started++;
-    }
-    take_tasks(&workers[0]);
-    for (int64_t t = 0; t < started; t++) pthread_join(handles[t], NULL);
-}
-
-static void fail(const char *what, const char *why) {
+static int fail(const char *what, const char *why) {
     fprintf(stderr, "classify: %s: %s\n", what, why);
-    exit(1);
+    return 1;
 }
 
-static void *memory(size_t bytes) {
-    void *block = malloc(bytes > 0 ? bytes : 1);
-    if (!block) fail("memory", strerror(ENOMEM));
-    return block;
+static void tell(const float *scores) {
+    int best = 0;
+    for (int c = 1; c < CLASSES; c++) {
+        if (scores[c] > scores[best]) best = c;
+    }
+    /* The softmax of the scores, of which the best is 1 over this sum. */
+    double sum = 0;
+    for (int c = 0; c < CLASSES; c++) sum += exp((double)scores[c] - (double)scores[best]);
+    printf("%d  %.1f %%\n", best, 100 / sum);
 }
 
 int main(int argc, char **argv) {
-    if (argc < 2) fail("usage", "classify IMAGES [THREADS]");
-    int64_t threads = argc > 2 ? atoi(argv[2]) : 1;
-    if (threads < 1 || threads > MOST_THREADS) fail("threads", "1 to 64");
+    if (argc < 2) return fail("usage", "classify FILE.npy [THREADS [scores]]");
+    npy images;
+    const char *wrong = npy_read(argv[1], "<f4", &images);
+    if (wrong) return fail(argv[1], wrong);
+    if (images.rank < 1 || images.count != images.shape[0] * PIXELS) return fail(argv[1], "these are no images of 8 x 8");
+    int64_t count = images.shape[0];
 
-    FILE *file = fopen(argv[1], "rb");
-    if (!file) fail(argv[1], strerror(errno));
-    if (fseek(file, 0, SEEK_END) != 0) fail(argv[1], strerror(errno));
-    long size = ftell(file);
-    if (size < 0) fail(argv[1], strerror(errno));
-    rewind(file);
-    int64_t count = size / (long)(PIXELS * sizeof(float));
-    float *images = memory((size_t)count * PIXELS * sizeof(float));
-    if (fread(images, PIXELS * sizeof(float), (size_t)count, file) != (size_t)count) fail(argv[1], "cannot be read");
-    fclose(file);
+    pool lent;
+    digits_threads threads = {pool_start(&lent, argc > 2 ? atoi(argv[2]) : 1), &lent, pool_run};
 
     digits_plan plan;
     int code = digits_bind(&plan, count);
-    if (code) fail("bind", digits_message(code));
-    size_t bytes = digits_workspace(&plan, threads);
-    void *workspace = memory(bytes);
-    float *scores = memory((size_t)count * CLASSES * sizeof(float));
-    digits_threads lent = {threads, &threads, parallel_for};
-    code = digits_run(&plan, images, scores, workspace, bytes, &lent);
-    if (code) fail("run", digits_message(code));
+    if (code != DIGITS_OK) return fail("bind", digits_message(code));
+    size_t bytes = digits_workspace(&plan, threads.count);
+    void *workspace = malloc(bytes);
+    float *scores = malloc((size_t)(count > 0 ? count : 1) * CLASSES * sizeof(float));
+    if (!workspace || !scores) return fail("memory", "there is not enough");
+    code = digits_run(&plan, images.data, scores, workspace, bytes, &threads);
+    if (code != DIGITS_OK) return fail("run", digits_message(code));
 
     for (int64_t i = 0; i < count; i++) {
+        if (argc < 4) {
+            tell(scores + i * CLASSES);
+            continue;
+        }
         for (int c = 0; c < CLASSES; c++) printf("%s%.9g", c ? " " : "", scores[i * CLASSES + c]);
         printf("\n");
     }
+    pool_stop(&lent);
     free(scores);
     free(workspace);
-    free(images);
+    free(images.data);
     return 0;
 }

@@ -10,6 +10,8 @@ use crate::base::Name;
 use crate::check::train::Overrides;
 use crate::check::{Num, Value};
 use crate::session::{Settings, Stage};
+use crate::tensor::DType;
+use crate::train::Rename;
 
 use super::target::Target;
 
@@ -62,6 +64,8 @@ pub enum Command {
     Train(TrainArguments),
     /// Measure trained weights on the samples that a train block holds out
     Eval(EvalArguments),
+    /// List a model's weights; check, rename and convert files of them
+    Weights(WeightsArguments),
     /// Measure how long a model or a training step takes, and where
     Bench(BenchArguments),
     /// Run the test blocks of a file or of the library
@@ -76,6 +80,8 @@ pub enum Command {
     Graph(GraphArguments),
     /// Format files
     Fmt(FmtArguments),
+    /// Answer an editor by the language server protocol, at standard input and output
+    Lsp,
     /// Explain an error code, with a wrong and a right program; without one list them all
     Explain(ExplainArguments),
 }
@@ -126,9 +132,9 @@ pub struct LibraryArguments {
     /// Put these trained weights into the library
     #[arg(long, value_name = "FILE", conflicts_with_all = ["emit", "summary"])]
     pub weights: Option<PathBuf>,
-    /// Take what the file of weights calls OLD, and what is below it, for NEW; may be given several times
-    #[arg(long = "map", value_name = "OLD=NEW", value_parser = renaming, requires = "weights")]
-    pub renames: Vec<(String, String)>,
+    /// Take what the file of weights calls OLD, and what is below it, for NEW; with .permute(1,0) behind it, its axes in that order
+    #[arg(long = "map", value_name = "OLD=NEW", requires = "weights")]
+    pub renames: Vec<Rename>,
     /// Write the weights beside the library, not into it
     #[arg(long, requires = "weights")]
     pub weights_file: bool,
@@ -167,9 +173,9 @@ pub struct RunArguments {
     /// The file of weights that training wrote
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Take what the file of weights calls OLD, and what is below it, for NEW; may be given several times
-    #[arg(long = "map", value_name = "OLD=NEW", value_parser = renaming, requires = "weights")]
-    pub renames: Vec<(String, String)>,
+    /// Take what the file of weights calls OLD, and what is below it, for NEW; with .permute(1,0) behind it, its axes in that order
+    #[arg(long = "map", value_name = "OLD=NEW", requires = "weights")]
+    pub renames: Vec<Rename>,
     /// Draw the weights anew, with this seed
     #[arg(long, value_name = "N", conflicts_with = "weights")]
     pub seed: Option<u64>,
@@ -179,6 +185,48 @@ pub struct RunArguments {
     /// Where an output goes; without it outputs are printed
     #[arg(long = "output", value_name = "NAME=FILE.npy", value_parser = assignment)]
     pub outputs: Vec<(Option<String>, PathBuf)>,
+}
+
+#[derive(Args)]
+pub struct WeightsArguments {
+    /// The program; `FILE:NAME` picks a definition or a train block
+    #[arg(value_name = "FILE[:NAME]")]
+    pub target: Target,
+    /// A file of weights, safetensors or npz
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Take what the file of weights calls OLD, and what is below it, for NEW; with .permute(1,0) behind it, its axes in that order
+    #[arg(long = "map", value_name = "OLD=NEW", requires = "weights")]
+    pub renames: Vec<Rename>,
+    /// Draw the weights anew, with this seed
+    #[arg(long, value_name = "N", conflicts_with = "weights")]
+    pub seed: Option<u64>,
+    /// Write them to this file, *.safetensors or *.npz
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The type of all floats in that file [default: the program's]
+    #[arg(long, value_name = "TYPE", value_enum, requires = "output")]
+    pub dtype: Option<FloatType>,
+}
+
+/// A type of floats that files have.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FloatType {
+    F64,
+    F32,
+    F16,
+    Bf16,
+}
+
+impl FloatType {
+    pub fn dtype(self) -> DType {
+        match self {
+            FloatType::F64 => DType::F64,
+            FloatType::F32 => DType::F32,
+            FloatType::F16 => DType::F16,
+            FloatType::Bf16 => DType::BF16,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -407,14 +455,6 @@ fn setting(text: &str) -> Result<(String, Setting), String> {
         _ => Setting::Text(value.to_owned()),
     };
     Ok((name.to_owned(), value))
-}
-
-/// `encoder=linear_0`
-fn renaming(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
-        _ => Err("write what the file has and what the program has: --map encoder=linear_0".to_owned()),
-    }
 }
 
 /// `x=a.npy`, or `a.npy` where there is one input only.

@@ -24,6 +24,7 @@ mod target;
 mod test;
 mod train;
 mod verify;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -70,6 +71,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Sample(arguments) => sample::sample(&cli.global, arguments, &mut console),
         Command::Train(arguments) => train::train(&cli.global, arguments, &mut console),
         Command::Eval(arguments) => eval::eval(&cli.global, arguments, &mut console),
+        Command::Weights(arguments) => weights::weights(&cli.global, arguments, &mut console),
         Command::Bench(arguments) => bench::bench(&cli.global, arguments, &mut console),
         Command::Test(arguments) => test::test(&cli.global, arguments, &mut console),
         Command::New(arguments) => new::new(&cli.global, arguments, &mut console),
@@ -83,6 +85,12 @@ fn execute(cli: Cli) -> u8 {
             seed: arguments.seed,
             file: arguments.file.clone(),
         })),
+        Command::Lsp => match crate::lsp::serve() {
+            Ok(()) => Ok(0),
+            Err(error) => Err(console::Stop::Usage(format!(
+                "the editor and nnc lsp do not understand each other: {error}"
+            ))),
+        },
         Command::Explain(arguments) => explain::explain(arguments, &mut console),
     };
     let code = match result {

@@ -10,6 +10,7 @@ pub mod npy;
 pub mod npz;
 pub mod safetensors;
 pub mod text;
+pub mod weights;
 mod error;
 mod write;
 #[cfg(test)]

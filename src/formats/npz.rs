@@ -1,7 +1,8 @@
 //! npz: a zip archive of npy arrays, stored or deflated.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Cursor};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use zip::read::ZipFile;
@@ -14,20 +15,21 @@ use crate::tensor::Tensor;
 
 /// The arrays of an archive in its order, from their headers alone.
 pub fn header(path: &Path) -> Result<Vec<ArrayInfo>, FormatError> {
-    let read = || {
-        let mut archive = open(path)?;
-        let mut infos = Vec::new();
-        for index in 0..archive.len() {
-            let mut entry = archive.by_index(index).map_err(|error| unreadable("an entry", error))?;
-            let name = entry.name().strip_suffix(".npy").map(String::from);
-            // What is no array is passed over.
-            if let Some(name) = name {
-                infos.push(npy::Header::read(&mut entry)?.info(&name));
-            }
-        }
-        Ok::<_, Problem>(infos)
-    };
+    let read = || header_of(&mut open(path)?);
     read().map_err(|problem| problem.in_file(path))
+}
+
+fn header_of(archive: &mut Archive) -> Result<Vec<ArrayInfo>, Problem> {
+    let mut infos = Vec::new();
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(|error| unreadable("an entry", error))?;
+        let name = entry.name().strip_suffix(".npy").map(String::from);
+        // What is no array is passed over.
+        if let Some(name) = name {
+            infos.push(npy::Header::read(&mut entry)?.info(&name));
+        }
+    }
+    Ok(infos)
 }
 
 /// The array `name`, as `header` lists it.
@@ -43,6 +45,35 @@ pub fn load(path: &Path, name: &str) -> Result<Tensor, FormatError> {
         }
     };
     read().map_err(|problem| problem.in_file(path))
+}
+
+/// All arrays by their names.
+pub fn load_all(path: &Path) -> Result<BTreeMap<String, Tensor>, FormatError> {
+    let names = || {
+        let mut archive = open(path)?;
+        // The crate keeps the last of several entries of one name; such a file is ambiguous.
+        match entries(path)? {
+            Some(count) if count != archive.len() as u64 => {
+                Err(Problem::malformed("several arrays have one name"))
+            }
+            _ => header_of(&mut archive),
+        }
+    };
+    let infos = names().map_err(|problem| problem.in_file(path))?;
+    infos.into_iter().map(|info| Ok((info.name.clone(), load(path, &info.name)?))).collect()
+}
+
+/// How many entries an archive says that it has; `None` where it does not say so in the plain form.
+fn entries(path: &Path) -> Result<Option<u64>, Problem> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    // The record at the end is followed by a comment of at most 64 KiB.
+    file.seek(SeekFrom::Start(length.saturating_sub(22 + 0xffff)))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    let Some(at) = end.windows(4).rposition(|four| four == b"PK\x05\x06") else { return Ok(None) };
+    let count = end.get(at + 10..at + 12).map(|two| u16::from_le_bytes([two[0], two[1]]));
+    Ok(count.filter(|&count| count != u16::MAX).map(u64::from))
 }
 
 /// Writes the arrays in the given order, uncompressed; equal contents give equal bytes.

@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::Path;
 
 use ::safetensors::{Dtype, SafeTensorError, SafeTensors};
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 use super::{FormatError, Problem, write_atomic};
@@ -67,9 +67,12 @@ pub fn dtype_name(dtype: DType) -> &'static str {
 }
 
 fn decode(bytes: &[u8]) -> Result<Archive, Problem> {
+    // The crate keeps the last of several tensors of one name; such a file is ambiguous.
+    if let Some(name) = repeated_name(bytes) {
+        return Err(Problem::malformed(format!("the name `{name}` occurs twice")));
+    }
     let file = SafeTensors::deserialize(bytes).map_err(defect)?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(defect)?;
-    refuse_repeated_names(bytes)?;
     let mut archive = Archive::default();
     for (name, view) in file.iter() {
         let dtype = match view.dtype() {
@@ -120,39 +123,34 @@ fn defect(error: SafeTensorError) -> Problem {
     }
 }
 
-/// The crate keeps the last of several tensors of one name; such a file is ambiguous.
-fn refuse_repeated_names(bytes: &[u8]) -> Result<(), Problem> {
+/// A name that the header has more than once; `None` too for what is no header, which is refused elsewhere.
+fn repeated_name(bytes: &[u8]) -> Option<String> {
+    /// The first repeated name.
+    struct Repeated(Option<String>);
     struct Names;
-    impl<'de> Deserialize<'de> for Names {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
-            deserializer.deserialize_map(Names)
+    impl<'de> Deserialize<'de> for Repeated {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Repeated, D::Error> {
+            deserializer.deserialize_map(Names).map(Repeated)
         }
     }
     impl<'de> Visitor<'de> for Names {
-        type Value = Names;
+        type Value = Option<String>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<String>, A::Error> {
             let mut seen = BTreeSet::new();
+            let mut repeated = None;
             while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
-                if let Some(name) = seen.replace(name) {
-                    return Err(Error::custom(format_args!("the name `{name}` occurs twice")));
-                }
+                repeated = repeated.or(seen.replace(name));
             }
-            Ok(Names)
+            Ok(repeated)
         }
     }
-    let text = bytes.first_chunk().and_then(|length| {
-        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-        bytes[8..].get(..length)
-    });
-    match serde_json::from_slice::<Names>(text.unwrap_or_default()) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Problem::malformed(format!("the safetensors header is malformed: {error}"))),
-    }
+    let length = usize::try_from(u64::from_le_bytes(*bytes.first_chunk()?)).ok()?;
+    serde_json::from_slice::<Repeated>(bytes[8..].get(..length)?).ok()?.0
 }
 
 #[cfg(test)]

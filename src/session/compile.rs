@@ -126,7 +126,8 @@ fn slots(core: &Core) -> impl Iterator<Item = &Slot> {
     core.params.iter().chain(&core.states)
 }
 
-fn parameters_are_sized(core: &Core, dims: &BTreeMap<DimVar, i64>) -> Result<(), Failure> {
+/// Refuses a core with parameters whose size is not known.
+pub fn parameters_are_sized(core: &Core, dims: &BTreeMap<DimVar, i64>) -> Result<(), Failure> {
     for slot in slots(core) {
         let open: BTreeSet<DimVar> = slot
             .axes

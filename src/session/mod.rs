@@ -24,7 +24,9 @@ use crate::check::{Entry, Program, Scope};
 use crate::diag::Diagnostic;
 
 pub use check::{Check, Checked, What, given_dims};
-pub use compile::{Failure, Settings, broken_constraints, compile, graph_of, program_of, sizing_dims};
+pub use compile::{
+    Failure, Settings, broken_constraints, compile, graph_of, parameters_are_sized, program_of, sizing_dims,
+};
 pub use costs::{LayerCost, layer_costs};
 pub use diagram::{BoxKind, Diagram, DiagramBox, diagram};
 pub use emit::{Stage, emit_core, theorem};

@@ -3,6 +3,7 @@
 //! A `Tensor` has a dtype, a shape and elements, nothing else: this room knows no axis names, no
 //! graph and no machine code.
 
+mod arrays;
 mod cast;
 mod compare;
 mod dtype;

@@ -36,6 +36,8 @@ pub enum TensorError {
     Count { dtype: DType, shape: Vec<usize>, found: String },
     #[error("element {at} of a bool tensor is the byte {byte}, neither 0 nor 1")]
     NotBool { at: usize, byte: u8 },
+    #[error("the elements are {found}, not {wanted}")]
+    Dtype { wanted: DType, found: DType },
 }
 
 /// Runs an expression with the array of a tensor, whatever its element type.
@@ -240,6 +242,17 @@ impl Tensor {
             T::to_tensor(array.clone().reversed_axes())
         }
         each!(self, array => reversed(array))
+    }
+
+    /// The same elements with axis `axes[i]` as axis i, shared; `None` where `axes` are not all axes, each once.
+    pub fn permuted(&self, axes: &[usize]) -> Option<Tensor> {
+        fn permuted<T: Element>(array: &ArcArrayD<T>, axes: &[usize]) -> Tensor {
+            T::to_tensor(array.clone().permuted_axes(IxDyn(axes)))
+        }
+        let mut sorted = axes.to_vec();
+        sorted.sort_unstable();
+        let all = sorted.into_iter().eq(0..self.shape().len());
+        all.then(|| each!(self, array => permuted(array, axes)))
     }
 
     /// The rows of the first axis with these indices, in this order; `None` where the tensor has no

@@ -5,14 +5,13 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::base::Name;
-use crate::check::errors::nearest;
 use crate::check::train::InitPlan;
 use crate::diag::Diagnostic;
-use crate::formats::Problem;
 use crate::formats::safetensors::{self, Archive};
-use crate::tensor::Tensor;
+use crate::formats::{self, Problem};
 
 use super::errors;
+use super::rename::{Rename, renamed};
 use super::store::Store;
 
 /// Where a training stands. The tensors are in the file beside it.
@@ -97,70 +96,9 @@ pub fn load_weights(path: &Path, store: &mut Store) -> Result<(), Box<Diagnostic
     load_renamed(path, &[], store)
 }
 
-/// Reads weights into a store; `(old, new)` calls what the file has as `old`, and what it has below `old.`, `new`. Of several such pairs
-/// the first that fits a name counts.
-pub fn load_renamed(
-    path: &Path,
-    renames: &[(String, String)],
-    store: &mut Store,
-) -> Result<(), Box<Diagnostic>> {
-    let archive = safetensors::load(path).map_err(|error| Box::new(errors::bad_file(&error)))?;
+/// Reads weights into a store, some under other names.
+pub fn load_renamed(path: &Path, renames: &[Rename], store: &mut Store) -> Result<(), Box<Diagnostic>> {
+    let entries = formats::weights::load(path).map_err(|error| Box::new(errors::bad_file(&error)))?;
     let differ = |differences: Vec<String>| Box::new(errors::weights_differ(path, &differences));
-    let entries = renamed(archive.tensors, renames).map_err(differ)?;
-    store.import(&entries, false).map_err(differ)
-}
-
-fn renamed(
-    entries: BTreeMap<String, Tensor>,
-    renames: &[(String, String)],
-) -> Result<BTreeMap<String, Tensor>, Vec<String>> {
-    let below = |name: &str, (old, new): &(String, String)| {
-        let rest = name.strip_prefix(old.as_str())?;
-        (rest.is_empty() || rest.starts_with('.')).then(|| format!("{new}{rest}"))
-    };
-    let mut differences: Vec<String> = renames
-        .iter()
-        .filter(|rename| !entries.keys().any(|name| below(name, rename).is_some()))
-        .map(|(old, new)| {
-            let near = nearest(old, entries.keys().map(String::as_str));
-            let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            format!("--map {old}={new}: the file has no `{old}`{near}")
-        })
-        .collect();
-    let mut all = BTreeMap::new();
-    for (name, tensor) in entries {
-        let called = renames.iter().find_map(|rename| below(&name, rename)).unwrap_or(name);
-        if all.contains_key(&called) {
-            differences.push(format!("several entries of the file would be `{called}`"));
-        }
-        all.insert(called, tensor);
-    }
-    if differences.is_empty() { Ok(all) } else { Err(differences) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_mapped_whole_and_from_the_front() {
-        let file = |names: &[&str]| -> BTreeMap<String, Tensor> {
-            names.iter().map(|name| ((*name).to_owned(), Tensor::scalar(1f32))).collect()
-        };
-        let pair = |old: &str, new: &str| (old.to_owned(), new.to_owned());
-        let mapped = renamed(
-            file(&["encoder.0.w", "encoder_2.w", "head"]),
-            &[pair("encoder.0", "linear_0"), pair("encoder", "other"), pair("head", "b")],
-        );
-        // The second pair fits nothing that the first has left, and yet the file has such a name.
-        assert_eq!(mapped.unwrap().into_keys().collect::<Vec<_>>(), ["b", "encoder_2.w", "linear_0.w"]);
-        let wrong = renamed(file(&["a", "b", "encode"]), &[pair("a", "b"), pair("encoder", "c")]);
-        assert_eq!(
-            wrong.unwrap_err(),
-            [
-                "--map encoder=c: the file has no `encoder`; did you mean `encode`?",
-                "several entries of the file would be `b`"
-            ]
-        );
-    }
+    store.import(&renamed(entries, renames).map_err(differ)?, false).map_err(differ)
 }

@@ -9,6 +9,7 @@ pub mod errors;
 mod evaluate;
 mod journal;
 mod measure;
+mod rename;
 mod store;
 mod trainer;
 mod unit;
@@ -17,6 +18,7 @@ pub use checkpoint::{Checkpoint, load_part, load_renamed, load_weights, save_wei
 pub use data::{Dataset, Split, split, whole_arrays};
 pub use evaluate::{Measured, evaluate, sized as batch_dims};
 pub use measure::{Bench, KernelTime, Spread};
+pub use rename::Rename;
 pub use store::{Owned, Ownership, Store};
 pub use trainer::{Begin, EpochEnd, Outcome, Place, StepEnd, Trainer, Watcher, fill, initial};
 pub use unit::{Clock, Unit, tensors_for};

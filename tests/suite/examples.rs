@@ -117,7 +117,7 @@ fn entries(graph: &Graph, dims: &BTreeMap<DimVar, i64>) -> i64 {
 }
 
 /// Random arrays for the inputs: floats in -1..1, positions in their range.
-fn arguments(core: &Core, dims: &BTreeMap<DimVar, i64>) -> Vec<Tensor> {
+pub fn arguments(core: &Core, dims: &BTreeMap<DimVar, i64>) -> Vec<Tensor> {
     let one = |(site, input): (usize, &nnc::check::core::InputInfo)| {
         let shape: Vec<usize> =
             input.axes.iter().map(|&axis| core.size(axis).eval(dims).unwrap() as usize).collect();

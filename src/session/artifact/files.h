@@ -431,8 +431,10 @@ static inline int @p@_converts(const char *have, const char *wanted) {
     return (wide && floats) || (!wide && strcmp(have, wanted) == 0);
 }
 
-/* Finds each weight among the tensors; with `write` it is copied, else everything that does not fit is told. */
-static inline void @p@_take(@p@_tensor *tensors, size_t count, const unsigned char *data, int all, int write, void *const weights[], @p@_text *log) {
+/* What is done with weights and the tensors of their names: these are marked, all that does not fit is told, or they are copied. */
+enum { @P@_MARK, @P@_TELL, @P@_COPY };
+
+static inline void @p@_take(@p@_tensor *tensors, size_t count, const unsigned char *data, int all, int what, void *const weights[], @p@_text *log) {
     for (int w = 0; w < @P@_WEIGHTS; w++) {
         const @p@_weight *weight = &@p@_all_weights[w];
         uint64_t members, elements;
@@ -446,31 +448,36 @@ static inline void @p@_take(@p@_tensor *tensors, size_t count, const unsigned ch
             memset(&key, 0, sizeof key);
             key.name = name;
             found = (@p@_tensor *)bsearch(&key, tensors, count, sizeof key, @p@_by_name);
+            if (what == @P@_MARK) {
+                if (found) found->used = 1;
+                continue;
+            }
             if (!found) {
-                if (write) continue;
+                if (what == @P@_COPY) continue;
                 size_t least = (strlen(name) + 5) / 3;
-                const char *near = NULL;
+                @p@_tensor *near = NULL;
                 for (size_t i = 0; i < count; i++) {
+                    if (tensors[i].used) continue;
                     size_t distance = @p@_distance(name, tensors[i].name);
                     if (distance < least) {
                         least = distance;
-                        near = tensors[i].name;
+                        near = &tensors[i];
                     }
                 }
                 if (near) {
-                    @p@_say(log, "no `%s` [%s]; did it mean `%s`?", name, own, near);
+                    @p@_say(log, "no `%s` [%s]; did it mean `%s`?", name, own, near->name);
+                    near->used = 1;
                 } else {
                     @p@_say(log, "no `%s` [%s]", name, own);
                 }
                 continue;
             }
             const unsigned char *from = data + found->begin;
-            if (write) {
+            if (what == @P@_COPY) {
                 unsigned char *to = (unsigned char *)weights[w] + member * elements * @p@_element(weight->dtype);
                 @p@_convert(from, found->dtype, weight->dtype, elements, to);
                 continue;
             }
-            found->used = 1;
             @p@_shape(found->shape, found->rank, shape, sizeof shape);
             if (found->rank != (uint64_t)(weight->rank - stars) || (found->rank && memcmp(found->shape, weight->shape + stars, found->rank * sizeof *found->shape) != 0)) {
                 @p@_say(log, "`%s` has shape [%s] in the file, [%s] in the model", name, shape, own);
@@ -481,7 +488,7 @@ static inline void @p@_take(@p@_tensor *tensors, size_t count, const unsigned ch
             }
         }
     }
-    for (size_t i = 0; !write && i < count; i++) {
+    for (size_t i = 0; what == @P@_TELL && i < count; i++) {
         if (!tensors[i].used) @p@_say(log, "the file has `%s`, the model has not", tensors[i].name);
     }
 }
@@ -512,8 +519,7 @@ static inline int @p@_load(const char *path, int all, void *const weights[], cha
         } else {
             const unsigned char *data = bytes + 8 + header;
             tensors = @p@_tensors((char *)bytes + 8, (size_t)header, (uint64_t)end - 8 - header, &count, &log);
-            if (tensors) @p@_take(tensors, count, data, all, 0, weights, &log);
-            if (log.lines == 0) @p@_take(tensors, count, data, all, 1, weights, &log);
+            for (int what = @P@_MARK; tensors && log.lines == 0 && what <= @P@_COPY; what++) @p@_take(tensors, count, data, all, what, weights, &log);
         }
     }
     if (file) fclose(file);

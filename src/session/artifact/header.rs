@@ -24,7 +24,7 @@ pub fn header(
         .into_iter()
         .map(|refusal| (format!("{upper}_{}", constants.of(refusal.name())), refusal.text()))
         .collect();
-    for word in ["E_DIM", "H", "FILES_H", "WEIGHTS", "EACH_WEIGHT", "NEW_WEIGHT"] {
+    for word in ["E_DIMS", "H", "FILES_H", "WEIGHTS", "EACH_WEIGHT", "NEW_WEIGHT", "MARK", "TELL", "COPY"] {
         constants.of(word);
     }
     let tables = table(entries, weights, p, &mut constants);
