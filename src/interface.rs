@@ -189,7 +189,7 @@ impl Model<'_> {
     ///
     /// ```
     /// let program = nnc::compile("model total(x: f32[set N]) -> f32 = sum(x)")?;
-    /// assert!(program.model("total")?.theorem().contains("permutation-invariant"));
+    /// assert!(program.model("total")?.theorem().contains("invariant under permutations of N"));
     /// # Ok::<(), nnc::Error>(())
     /// ```
     pub fn theorem(&self) -> String {

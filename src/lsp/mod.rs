@@ -218,7 +218,7 @@ mod tests {
             "{text}"
         );
         let text = ask(PROGRAM, "hover", "m(x: f32[set")["contents"]["value"].as_str().unwrap().to_owned();
-        assert!(text.contains("permutation-invariant"), "{text}");
+        assert!(text.contains("invariant under permutations of N"), "{text}");
     }
 
     #[test]
