@@ -20,6 +20,8 @@ mod hostile;
 mod imports;
 #[path = "suite/libraries.rs"]
 mod libraries;
+#[path = "suite/killed.rs"]
+mod killed;
 #[path = "suite/numbers.rs"]
 mod numbers;
 #[path = "suite/objects.rs"]

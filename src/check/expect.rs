@@ -89,19 +89,25 @@ impl TrainWalk<'_> {
         Ok(found)
     }
 
+    /// The number of the measure of this name.
+    pub(super) fn measure_named(&mut self, name: &ast::Ident) -> Checking<usize> {
+        let mut called = (0..self.measures.len()).filter(|&index| self.measures[index].0 == name.name);
+        match (called.next(), called.next()) {
+            (Some(index), None) => Ok(index),
+            (Some(_), Some(_)) => self.cx.fail(errors::which_measure(name)),
+            (None, _) => {
+                let known: Vec<Name> = self.measures.iter().map(|(name, _)| name.clone()).collect();
+                self.cx.fail(errors::unknown_measure(name, &known))
+            }
+        }
+    }
+
     fn figure(&mut self, expr: &ast::Expr) -> Checking<Figure> {
         match &expr.kind {
             ExprKind::Name(name) => {
-                let mut called =
-                    (0..self.measures.len()).filter(|&index| self.measures[index].0 == name.name);
-                match (called.next(), called.next()) {
-                    (Some(index), None) => return Ok(Figure::Measure(index)),
-                    (Some(_), Some(_)) => return self.cx.fail(errors::which_measure(name)),
-                    (None, _) => {}
-                }
-                if self.cx.frame.locals.iter().all(|(local, _)| *local != name.name) {
-                    let known: Vec<Name> = self.measures.iter().map(|(name, _)| name.clone()).collect();
-                    return self.cx.fail(errors::unknown_measure(name, &known));
+                let measured = self.measures.iter().any(|(measure, _)| *measure == name.name);
+                if measured || self.cx.frame.locals.iter().all(|(local, _)| *local != name.name) {
+                    return self.measure_named(name).map(Figure::Measure);
                 }
             }
             ExprKind::Unary { op: UnaryOp::Neg, operand } => {

@@ -19,6 +19,7 @@ mod expect;
 mod guard;
 mod index;
 mod item;
+mod keep;
 mod kind;
 mod loops;
 mod optimize;

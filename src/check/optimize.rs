@@ -31,7 +31,7 @@ impl TrainWalk<'_> {
     }
 
     /// `optim adam(lr, minimize: dl, update: dis, every: 1)`
-    pub fn optimizer(&mut self, value: &ast::Expr) -> Checking<()> {
+    pub fn optimizer(&mut self, value: &ast::Expr, average: Option<&(Rc<Func>, Span)>) -> Checking<()> {
         let mut call = value.clone();
         if let ExprKind::Call { args, .. } = &mut call.kind {
             args.retain(|arg| arg.label.as_ref().is_none_or(|label| !OWN.contains(&label.name.as_str())));
@@ -68,7 +68,7 @@ impl TrainWalk<'_> {
             None => None,
             Some(named) => Some((self.instances(named)?, named.span)),
         };
-        self.optimize(&func, loss, updated)
+        self.optimize(&func, loss, updated, average)
     }
 
     /// The paths of the instances that an argument names: one, or several in parentheses.
@@ -102,6 +102,7 @@ impl TrainWalk<'_> {
         optimizer: &Rc<Func>,
         loss: Val,
         updated: Option<(Vec<Name>, Span)>,
+        average: Option<&(Rc<Func>, Span)>,
     ) -> Checking<()> {
         let span = optimizer.span;
         let count = self.cx.core.params.len();
@@ -148,6 +149,9 @@ impl TrainWalk<'_> {
             let elem = self.cx.elem(val);
             let renamed = self.cx.emit(Form::Rename { of: updated, to: to.clone() }, elem, to, span);
             self.cx.core.params[index].written = Some(renamed);
+            if let Some(average) = average {
+                self.average(average, index, val, renamed)?;
+            }
         }
         self.cx.optimized = None;
         self.cx.all_gradients.clear();

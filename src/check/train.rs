@@ -12,6 +12,7 @@ use super::core::*;
 pub use super::data::{DataInput, DataSource, Header, Headers};
 use super::errors;
 pub use super::expect::{Expectation, Figure};
+pub use super::keep::{Keep, average_path};
 pub use super::optimize::below;
 use super::optimize::labelled;
 use super::program::{Named, Program, Scope};
@@ -73,6 +74,12 @@ pub struct TrainPlan {
     pub length: Option<u64>,
     /// What the training is to reach.
     pub expects: Vec<Expectation>,
+    /// Of which epoch the weights are kept; without it, of the last.
+    pub keep: Option<Keep>,
+    /// After how many evaluations that improve nothing the training ends.
+    pub patience: Option<u64>,
+    /// After every so many epochs the measures are taken, and after the last.
+    pub evaluate_every: usize,
     /// One for each optimizer, run in this order on each batch. Each owns all parameters, and the states of its own optimizer.
     pub steps: Vec<StepPlan>,
     /// Weights that are loaded before the first step.
@@ -164,6 +171,9 @@ pub fn check_train(
         epochs: step.epochs.unwrap_or(EPOCHS),
         length: if step.epochs.is_some() { None } else { length },
         expects: evaluate.expects,
+        keep: evaluate.keep,
+        patience: step.patience,
+        evaluate_every: step.evaluate_every,
         steps,
         inits: step.inits,
         evaluate: evaluate.cx.core,
@@ -184,6 +194,9 @@ pub(super) struct TrainWalk<'a> {
     epochs: Option<usize>,
     steps: Option<u64>,
     expects: Vec<Expectation>,
+    keep: Option<Keep>,
+    patience: Option<u64>,
+    evaluate_every: usize,
     /// Which optimizer's step is walked.
     pub(super) turn: usize,
     pub(super) losses: Vec<Loss>,
@@ -230,6 +243,9 @@ impl<'a> TrainWalk<'a> {
             epochs: overrides.epochs,
             steps: None,
             expects: Vec::new(),
+            keep: None,
+            patience: None,
+            evaluate_every: 1,
             turn,
             losses: Vec::new(),
             inits: Vec::new(),
@@ -259,8 +275,10 @@ impl<'a> TrainWalk<'a> {
             let Some(value) = optimizers(&train).nth(self.turn) else {
                 return self.cx.fail(errors::train_without(span, "optim", "optim adam(1e-3)"));
             };
-            self.optimizer(value)?;
+            let average = self.averaging(&train)?;
+            self.optimizer(value, average.as_ref())?;
         } else {
+            self.keep = self.kept(&train)?;
             self.expects = self.expectations(&train)?;
         }
         Ok(())
@@ -370,8 +388,16 @@ impl<'a> TrainWalk<'a> {
                 self.steps.get_or_insert(count as u64);
                 Ok(())
             }
-            // It names measures, which may stand behind it.
-            "expect" => Ok(()),
+            "patience" => {
+                self.patience = Some(self.count_of(value)? as u64);
+                Ok(())
+            }
+            "evaluate" => {
+                self.evaluate_every = self.count_of(value)?;
+                Ok(())
+            }
+            // They name measures, which may stand behind them, or follow the optimizers.
+            "expect" | "keep" | "average" => Ok(()),
             "init" => self.init(word, name, value),
             _ => self.cx.fail(errors::unknown_clause(word)),
         }

@@ -88,13 +88,16 @@ impl Watcher for Progress<'_> {
         let width = epochs.to_string().len();
         // The loss on the line is that of the steps; the other measures are those of the epoch before.
         let others: Measured = epoch.measured.iter().skip(1).cloned().collect();
+        let test = match epoch.measured.as_slice() {
+            [] => String::new(),
+            measured => format!("test {}  ", measures(&measured.to_vec(), 4)),
+        };
         self.measured = if others.is_empty() { String::new() } else { measures(&others, 4) + "  " };
         let left = (epochs - epoch.epoch) as f64 * epoch.seconds;
         self.line(format!(
-            "epoch {:width$}/{epochs}  train loss {:.4}  test {}  {} {}/s  {} left",
+            "epoch {:width$}/{epochs}  train loss {:.4}  {test}{} {}/s  {} left",
             epoch.epoch,
             epoch.loss,
-            measures(&epoch.measured, 4),
             thousands(epoch.samples_per_second),
             self.begin.as_ref().map_or("samples", unit),
             duration(left),

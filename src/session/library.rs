@@ -1,9 +1,10 @@
 //! The library that every program sees: its files, as they lie in `stdlib/`, inside the binary.
 
 /// Module and text of each file. A file that is not listed here is no part of the library.
-pub const FILES: [(&str, &str); 17] = [
+pub const FILES: [(&str, &str); 18] = [
     ("activations", include_str!("../../stdlib/activations.nn")),
     ("augment", include_str!("../../stdlib/augment.nn")),
+    ("averaging", include_str!("../../stdlib/averaging.nn")),
     ("blocks", include_str!("../../stdlib/blocks.nn")),
     ("convolutions", include_str!("../../stdlib/convolutions.nn")),
     ("graphs", include_str!("../../stdlib/graphs.nn")),

@@ -26,13 +26,16 @@ pub struct Checkpoint {
     pub epochs: u64,
     /// The sum of the losses of this epoch's steps, each times its samples.
     pub loss_sum: f64,
+    /// The best value of the measure that is kept, and how many evaluations have not reached it since.
+    pub best: Option<f64>,
+    pub stale: u64,
 }
 
 impl Checkpoint {
     /// Writes the whole file or nothing.
     pub fn save(&self, path: &Path, store: &Store) -> Result<(), Box<Diagnostic>> {
         let number = |name: &str, value: u64| (name.to_owned(), value.to_string());
-        let metadata = BTreeMap::from([
+        let metadata: BTreeMap<String, String> = BTreeMap::from([
             number("seed", self.seed),
             number("step", self.step),
             number("batch", self.batch),
@@ -40,7 +43,10 @@ impl Checkpoint {
             number("epochs", self.epochs),
             // All bits of it: what is resumed gives the same numbers.
             ("loss_sum".to_owned(), format!("{:016x}", self.loss_sum.to_bits())),
+            number("stale", self.stale),
         ]);
+        let best = self.best.map(|best| ("best".to_owned(), format!("{:016x}", best.to_bits())));
+        let metadata = metadata.into_iter().chain(best).collect();
         let archive = Archive { tensors: store.export(true), metadata };
         safetensors::save(path, &archive).map_err(|error| Box::new(errors::bad_file(&error)))
     }
@@ -66,6 +72,13 @@ impl Checkpoint {
             samples: number("samples")?,
             epochs: number("epochs")?,
             loss_sum: f64::from_bits(loss_sum),
+            best: match archive.metadata.get("best") {
+                Some(best) => {
+                    Some(f64::from_bits(u64::from_str_radix(best, 16).map_err(|_| broken("best"))?))
+                }
+                None => None,
+            },
+            stale: number("stale")?,
         };
         store
             .import(&archive.tensors, true)

@@ -2,6 +2,7 @@
 //!
 //! It knows checked train blocks and compiled graphs. It must never know a terminal: whoever watches a training is told of it.
 
+mod averages;
 mod batches;
 mod checkpoint;
 mod data;

@@ -9,8 +9,9 @@ use crate::diag::Diagnostic;
 use crate::formats::Problem;
 use crate::runtime::{Array, Dims, Pool};
 
+use super::averages::with_averages;
 use super::batches::shuffled;
-use super::checkpoint::{Checkpoint, load_part, save_weights};
+use super::checkpoint::{Checkpoint, load_part, load_weights, save_weights};
 use super::data::{Dataset, Split};
 use super::errors;
 use super::evaluate::{Measured, evaluate, scalar, sized};
@@ -142,6 +143,9 @@ impl Trainer<'_> {
         let mut measured = None;
         // The first epoch may be one that is resumed in its middle.
         for epoch in done..epochs {
+            if self.has_waited(&state) {
+                break;
+            }
             let good = Good::of(&store);
             let order = shuffled(&self.split.train, state.seed, epoch as u64);
             let first = (state.step - (epoch * steps_per_epoch) as u64) as usize;
@@ -185,7 +189,12 @@ impl Trainer<'_> {
                 }
             }
             let (seconds, samples_per_second) = (begun.elapsed().as_secs_f64(), rate(seen, begun));
-            let now = evaluate(self.plan, self.evaluate, &mut store, self.data, &self.split.test, self.pool)?;
+            let last = state.step == steps;
+            let due = last || (epoch + 1).is_multiple_of(self.plan.evaluate_every);
+            let now = if due { self.measure(&mut store)? } else { Measured::new() };
+            if due {
+                self.keep(&now, &mut state, &mut store, &place)?;
+            }
             let end = EpochEnd {
                 epoch: epoch + 1,
                 step: state.step,
@@ -196,7 +205,7 @@ impl Trainer<'_> {
             };
             journal.write(&end).map_err(|error| io(&place.metrics, error))?;
             watcher.epoch(&end);
-            measured = Some(now);
+            measured = due.then_some(now);
             state.loss_sum = 0.0;
             state.save(&place.checkpoint, &store)?;
             if self.interrupted.load(Ordering::Relaxed) && epoch + 1 < epochs {
@@ -207,13 +216,53 @@ impl Trainer<'_> {
                 });
             }
         }
-        save_weights(&place.weights, &store)?;
-        let measured = match measured {
-            Some(measured) => measured,
-            // Resumed behind the last epoch.
-            None => evaluate(self.plan, self.evaluate, &mut store, self.data, &self.split.test, self.pool)?,
+        let measured = match (self.plan.keep, measured) {
+            // The best epoch's weights were written when it was over.
+            (Some(_), _) if state.best.is_some() => {
+                load_weights(&place.weights, &mut store)?;
+                evaluate(self.plan, self.evaluate, &mut store, self.data, &self.split.test, self.pool)?
+            }
+            (_, measured) => {
+                with_averages(&mut store, |store| save_weights(&place.weights, store))?;
+                match measured {
+                    Some(measured) => measured,
+                    // Resumed behind the last epoch.
+                    None => self.measure(&mut store)?,
+                }
+            }
         };
         Ok(Outcome::Finished { measured, weights: place.weights })
+    }
+
+    /// The measures of the weights as they would be given back now.
+    fn measure(&self, store: &mut Store) -> Result<Measured, Box<Diagnostic>> {
+        with_averages(store, |store| {
+            evaluate(self.plan, self.evaluate, store, self.data, &self.split.test, self.pool)
+        })
+    }
+
+    /// Writes the weights of an epoch that is better than all before it.
+    fn keep(
+        &self,
+        measured: &Measured,
+        state: &mut Checkpoint,
+        store: &mut Store,
+        place: &Place,
+    ) -> Result<(), Box<Diagnostic>> {
+        let Some(keep) = self.plan.keep else { return Ok(()) };
+        let value = measured.get(keep.measure).map_or(f64::NAN, |(_, value)| *value);
+        if keep.improves(value, state.best) {
+            (state.best, state.stale) = (Some(value), 0);
+            with_averages(store, |store| save_weights(&place.weights, store))
+        } else {
+            state.stale += 1;
+            Ok(())
+        }
+    }
+
+    /// So many evaluations have improved nothing that the training ends.
+    fn has_waited(&self, state: &Checkpoint) -> bool {
+        self.plan.patience.is_some_and(|patience| state.stale >= patience)
     }
 
     /// Fresh tensors, or those of the checkpoint.

@@ -334,3 +334,34 @@ train fit {
     let line: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
     assert!((drawn - line["train_loss"].as_f64().unwrap()).abs() < 1e-5, "{drawn} {line}");
 }
+
+#[test]
+fn the_weights_that_are_kept_are_those_of_the_best_epoch_and_averaged() {
+    let folder = folder(PROGRAM);
+    let here = folder.path();
+    let with = |file: &str, clauses: &str| {
+        let source = PROGRAM.replace("  batch  8\n", &format!("  batch  8\n{clauses}"));
+        fs::write(here.join(file), source).unwrap();
+        let ran = nnc(here, &["train", file, "--out", file.strip_suffix(".nn").unwrap(), "--json"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()
+    };
+    let bytes = |run: &str| fs::read(here.join(run).join("weights.safetensors")).unwrap();
+    // An average that forgets all but the last weights is these; a slow one is not.
+    with("plain.nn", "");
+    with("last.nn", "  average ema(0.0)\n");
+    with("slow.nn", "  average ema(0.99)\n");
+    assert_eq!(bytes("plain"), bytes("last"));
+    assert_ne!(bytes("plain"), bytes("slow"));
+    let kept = with("kept.nn", "  keep min(loss)\n  patience 2\n");
+    let lines = fs::read_to_string(here.join("kept/metrics.jsonl")).unwrap();
+    let losses: Vec<f64> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["loss"].as_f64().unwrap())
+        .collect();
+    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert_eq!(kept["measures"]["loss"].as_f64().unwrap(), best);
+    let evaluated = nnc(here, &["eval", "kept.nn", "--weights", "kept/weights.safetensors", "--json"]);
+    let evaluated: serde_json::Value = serde_json::from_str(&evaluated.out).unwrap();
+    assert_eq!(evaluated["measures"], kept["measures"]);
+}

@@ -7,8 +7,10 @@ use crate::diag::{Code, Diagnostic};
 
 use super::nearest;
 
-const CLAUSES: [&str; 11] =
-    ["data", "split", "loss", "metric", "optim", "batch", "epochs", "steps", "init", "expect", "let"];
+const CLAUSES: [&str; 15] = [
+    "data", "split", "loss", "metric", "optim", "batch", "epochs", "steps", "init", "expect", "average",
+    "keep", "patience", "evaluate", "let",
+];
 
 pub fn unknown_clause(word: &ast::Ident) -> Diagnostic {
     let diagnostic = Diagnostic::error(Code(401), format!("`{word}` is no clause of a train block"))
@@ -16,7 +18,7 @@ pub fn unknown_clause(word: &ast::Ident) -> Diagnostic {
     match nearest(&word.name, CLAUSES) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None => diagnostic.help(
-            "the clauses are data, split, let, loss, metric, optim, batch, epochs, steps, init and expect",
+            "the clauses are data, split, let, loss, metric, optim, batch, epochs, steps, init, expect, average, keep, patience and evaluate",
         ),
     }
 }
@@ -184,4 +186,22 @@ pub fn which_measure(name: &ast::Ident) -> Diagnostic {
     Diagnostic::error(Code(446), format!("there are two measures called `{name}`"))
         .label(name.span, "which of them?")
         .help(format!("give them names: metric first = {name}(…)"))
+}
+
+pub fn keep_form(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(447), "`keep` says of which measure the best epoch is wanted")
+        .label(span, "not max or min of a measure")
+        .help("write: keep max(accuracy), or keep min(loss)")
+}
+
+pub fn patience_without_keep(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(447), "`patience` counts the evaluations that do not improve what `keep` names")
+        .label(span, "nothing is kept")
+        .help("write also: keep max(accuracy), or keep min(loss)")
+}
+
+pub fn average_result(span: Span, have: &str, want: &str) -> Diagnostic {
+    Diagnostic::error(Code(448), "an average of weights has the type of the weights")
+        .label(span, format!("gives {have} of {want}"))
+        .help("for example: fn ema(decay: f32)(average: float[..S], w: float[..S]) -> float[..S]")
 }
