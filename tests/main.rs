@@ -4,6 +4,8 @@
 mod agreement;
 #[path = "suite/command.rs"]
 mod command;
+#[path = "suite/demonstrations.rs"]
+mod demonstrations;
 #[path = "suite/derivatives.rs"]
 mod derivatives;
 #[path = "suite/documents.rs"]

@@ -233,7 +233,9 @@ impl Checker<'_> {
     /// `emb.w`: a parameter of an instance that was applied before.
     fn parameter_of(&mut self, func: &Rc<Func>, name: &ast::Ident) -> Checking<Value> {
         let path = func.instance.as_ref().and_then(|instance| instance.path.borrow().clone());
-        let path = path.map(|path| format!("{path}.{}", name.name));
+        // The only model of a train block has an empty path.
+        let path =
+            path.map(|path| if path.is_empty() { name.to_string() } else { format!("{path}.{}", name.name) });
         match path.and_then(|path| self.slots.get(path.as_str()).copied()) {
             Some((kind, index)) => Ok(Value::Tensor(self.slot_value(kind, index, name.span))),
             None => self.fail(errors::unknown_parameter(name, &func.name())),

@@ -25,6 +25,7 @@ pub struct Overrides {
     /// `--set lr=3e-4`
     pub statics: Vec<(Name, Value)>,
     pub epochs: Option<usize>,
+    pub steps: Option<u64>,
     pub batch: Option<usize>,
 }
 
@@ -152,7 +153,7 @@ pub fn check_train(
     }
     let samples = evaluate.samples.is_some();
     let batch = if samples { step.batch.unwrap_or(32) } else { 1 };
-    let length = step.steps;
+    let length = overrides.steps.or(step.steps);
     // Without samples an epoch is a tenth of the steps.
     let count = match (step.count, length) {
         (Some(count), _) => count,
@@ -169,7 +170,7 @@ pub fn check_train(
         split: step.split,
         batch,
         epochs: step.epochs.unwrap_or(EPOCHS),
-        length: if step.epochs.is_some() { None } else { length },
+        length: if step.epochs.is_some() && overrides.steps.is_none() { None } else { length },
         expects: evaluate.expects,
         keep: evaluate.keep,
         patience: step.patience,

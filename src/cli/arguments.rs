@@ -267,6 +267,9 @@ pub struct TrainArguments {
     /// Number of passes over the training samples
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub epochs: Option<u32>,
+    /// Number of steps, instead of passes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "epochs")]
+    pub steps: Option<u64>,
     /// The seed of all random draws [default: 0]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -428,7 +431,7 @@ impl OverrideArguments {
         };
         let statics = self.set.iter().map(|(name, setting)| (Name::new(name), value(setting))).collect();
         let count = |count: Option<u32>| count.map(|count| count as usize);
-        Overrides { statics, epochs: count(epochs), batch: count(self.batch) }
+        Overrides { statics, epochs: count(epochs), steps: None, batch: count(self.batch) }
     }
 }
 

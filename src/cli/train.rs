@@ -84,6 +84,7 @@ impl<'a> Block<'a> {
 pub fn train(global: &Global, arguments: &TrainArguments, console: &mut Console) -> Result<u8, Stop> {
     let mut settings = global.settings();
     settings.overrides = arguments.overrides.overrides(arguments.epochs);
+    settings.overrides.steps = arguments.steps;
     let prepared = prepare(&arguments.target, "train block", &[What::Train], &settings, console)?;
     let (session, item) = (&prepared.session, &prepared.item);
     let Some(plan) = &item.plan else { return Ok(1) };
