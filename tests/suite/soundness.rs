@@ -10,6 +10,7 @@ use std::path::Path;
 use nnc::axes::{DimVar, Ratio};
 use nnc::check::Entry;
 use nnc::check::certificate::{AxisTheorem, Property};
+use nnc::check::core::{Constraint, ConstraintOp};
 use nnc::elaborate::Part;
 use nnc::graph::{Graph, interpret};
 use nnc::session::{Session, Settings, graph_of};
@@ -40,6 +41,13 @@ impl Draws {
 
 // ---- programs ----------------------------------------------------------------------------------
 
+/// What the programs call.
+const LIBRARY: &str = "fn ap(g: fn(f32[K]) -> f32[K])(v: f32[K]) -> f32[K] = g(v)
+fn centre(v: f32[K]) -> f32[K] = v - mean(v)
+fn before(v: f32[K]) -> f32[K] = shift(v, by: 1)
+fn ruled(v: f32[K]) -> f32[K] { tanh(v) } grad(d) { shift(d, by: 1) }
+";
+
 /// Scalar expressions over index variables of N and E.
 struct Programs {
     draws: Draws,
@@ -67,7 +75,30 @@ impl Programs {
             return self.entry(over);
         }
         let one = |cx: &mut Self| cx.scalar(over, depth - 1);
-        match self.draws.below(13) {
+        match self.draws.below(22) {
+            13..=14 => self.vector(over, depth),
+            15..=16 => self.weighted(over, depth),
+            17 => {
+                let body = one(self);
+                let number = self.binder_or(over, "argmax(y)");
+                format!("({body} * (0.1 * (position({number}) as f32)))")
+            }
+            18 if !over.is_empty() => {
+                let a = self.binder(over);
+                format!("(({a} as f32) * {})", one(self))
+            }
+            19 if !over.is_empty() => {
+                let (a, b) = (self.binder(over), self.binder(over));
+                let k = self.fresh();
+                let window = self.draws.pick(&["- 1", "- 2", "+ 1", ""]);
+                let sign = self.draws.pick(&["+", "-"]);
+                format!("(y[{b}] + sum {k}: 3 where {a} {sign} {k} {window} in N => y[{a} {sign} {k} {window}])")
+            }
+            20 if !over.is_empty() => {
+                let (a, b) = (self.binder(over), self.binder(over));
+                let condition = self.condition(over, depth);
+                format!("y[if {condition} {{ {a} }} else {{ {b} }}]")
+            }
             0..=2 => {
                 let (a, b) = (one(self), one(self));
                 let op = self.draws.pick(&["+", "-", "*"]);
@@ -125,6 +156,81 @@ impl Programs {
                 }
             }
         }
+    }
+
+    /// An entry of a vector that calls, functions as arguments, derivatives, joins and shorter axes have made.
+    fn vector(&mut self, over: &[String], depth: usize) -> String {
+        let b = self.fresh();
+        let inner = self.scalar(std::slice::from_ref(&b), depth.min(2) - 1);
+        let v = format!("(for {b}: N => {inner})");
+        let of = match self.draws.below(15) {
+            0 => format!("ap(centre)({v})"),
+            1 => format!("ap(before)({v})"),
+            2 => format!("ap(fn(v) => v * v[0 * 0])({v})"),
+            3 => format!("iterate(2, before)({v})"),
+            4 => format!("iterate(2, centre)({v})"),
+            5 => format!("grad(fn(v) => sum(ruled(v)))({v})"),
+            6 => format!("jvp(ruled)({v}, y)"),
+            7 => format!("jvp(before)({v}, y)"),
+            8 => format!("grad(fn(v) => sum({v} * tanh(v)))(y)"),
+            9 => format!("checkpoint {{ {v} }}"),
+            10 => "(x as f32[3, N])[1]".to_owned(),
+            11 => "(flatten(x) as f32[N, 3])[.., 2]".to_owned(),
+            12 => {
+                let places = self.fresh();
+                return format!(
+                    "({{ let s = sort({v}, into: R{places})\n sum {places}: R{places} => s[{places}] * exp(-1.0 * (position({places}) as f32)) }})"
+                );
+            }
+            13 => {
+                let places = self.fresh();
+                return format!("({{ let s = sort(y, into: R{places})\n sum {places}: R{places} => 1.0 }})");
+            }
+            _ => {
+                // An axis that ends elsewhere.
+                let Some(first) = over.first() else { return format!("sum(concat({v}, y))") };
+                let (length, index) = match self.draws.below(4) {
+                    0 => ("N - 1", first.clone()),
+                    1 => ("N / 2", format!("{first} / 2")),
+                    2 => ("(N + 1) / 2", format!("{first} / 2")),
+                    _ => ("N + 2", format!("{first} + 1")),
+                };
+                let q = self.fresh();
+                return format!(
+                    "({{ let w = for {q}: {length} => if {q} in N {{ y[{q}] }} else {{ 1.0 }}\n if {index} in ({length}) {{ w[{index}] }} else {{ 0.5 }} }})"
+                );
+            }
+        };
+        self.at(&of, over)
+    }
+
+    /// A sum whose terms are weighted by masks or by a softmax.
+    fn weighted(&mut self, over: &[String], depth: usize) -> String {
+        let Some(a) = over.first().cloned() else { return "sum(softmax(y) * y)".to_owned() };
+        let (b, c) = (self.fresh(), self.fresh());
+        let inner = [over, std::slice::from_ref(&b)].concat();
+        let body = self.scalar(&inner, depth.min(2) - 1);
+        let order = |b: &str, at: usize| match at {
+            0 => format!("{b} <= {a}"),
+            1 => format!("not ({b} > {a})"),
+            2 => format!("{a} <= {b}"),
+            3 => format!("({b} - {a}) % N == 1"),
+            _ => format!("{b} <= {a} and {a} - {b} < 2"),
+        };
+        let which = self.draws.below(5);
+        match self.draws.below(4) {
+            0 => format!("(sum {b}: N => if {} {{ {body} }} else {{ 0.0 }})", order(&b, which)),
+            1 => format!("(sum {b}: N => (if {} {{ 1.0 }} else {{ 0.0 }}) * {body})", order(&b, which)),
+            2 => format!(
+                "({{ let w = softmax {c}: N where {} => y[{c}]\n sum {b}: N => w[{b}] * {body} }})",
+                order(&c, which)
+            ),
+            _ => format!("(sum {b}: N => if {} {{ {body} }} else {{ 0.5 }})", order(&b, which)),
+        }
+    }
+
+    fn binder_or(&mut self, over: &[String], other: &str) -> String {
+        if over.is_empty() { other.to_owned() } else { self.binder(over) }
     }
 
     /// One entry of a vector over N.
@@ -239,7 +345,7 @@ impl Programs {
             _ => ("f32[N]".to_owned(), format!("for n: N => {}", self.scalar(&["n".to_owned()], depth))),
         };
         format!(
-            "fn f(x: f32[{kind} N, 3], y: f32[N], g: f32[N, N], i: Idx[N][E], z: f32[E]) -> {result} = {body}\n"
+            "{LIBRARY}fn f(x: f32[{kind} N, 3], y: f32[N], g: f32[N, N], i: Idx[N][E], z: f32[E]) -> {result} = {body}\n"
         )
     }
 }
@@ -250,11 +356,26 @@ impl Programs {
 struct Run {
     graph: Graph,
     size: i64,
+    /// What the program wants of its sizes.
+    conditions: Vec<Constraint>,
 }
 
 const EDGES: i64 = 5;
 
 impl Run {
+    /// Whether the program can be run with these sizes.
+    fn fits(&self) -> bool {
+        let dims: BTreeMap<DimVar, i64> = self.dims().into_iter().collect();
+        self.conditions.iter().all(|condition| {
+            match (condition.left.eval(&dims), condition.right.eval(&dims), condition.op) {
+                (Ok(left), Ok(right), ConstraintOp::Eq) => left == right,
+                (Ok(left), Ok(right), ConstraintOp::Le) => left <= right,
+                (Ok(left), Ok(right), ConstraintOp::Lt) => left < right,
+                _ => false,
+            }
+        })
+    }
+
     fn dims(&self) -> HashMap<DimVar, i64> {
         HashMap::from([(DimVar::new("N"), self.size), (DimVar::new("E"), EDGES)])
     }
@@ -343,9 +464,23 @@ fn inputs(run: &Run, draws: &mut Draws) -> Vec<Vec<f64>> {
 // ---- properties --------------------------------------------------------------------------------
 
 /// The first difference between what is certified and what is computed.
-fn refute(graph: &Graph, theorem: &AxisTheorem, draws: &mut Draws) -> Option<String> {
-    let run = |size| Run { graph: graph.clone(), size };
+fn refute(
+    graph: &Graph,
+    conditions: &[Constraint],
+    theorem: &AxisTheorem,
+    draws: &mut Draws,
+) -> Option<String> {
+    let run = |size| Run { graph: graph.clone(), size, conditions: conditions.to_vec() };
+    if [5, 6, 44].iter().any(|&size| !run(size).fits()) {
+        return None;
+    }
     for property in &theorem.holds {
+        if matches!(property, Property::Pointwise | Property::Causal) {
+            let size = 4 + draws.below(3) as i64;
+            if let Some(found) = lengthened(&run(size), &run(size + 1 + draws.below(2) as i64), draws) {
+                return Some(format!("{property}, with more entries: {found}"));
+            }
+        }
         let found = match property {
             Property::PermutationInvariant | Property::PermutationEquivariant => permuted(&run(5), draws),
             Property::ShiftInvariant | Property::ShiftEquivariant => cyclic(&run(6), theorem, draws),
@@ -449,6 +584,39 @@ fn translated(run: &Run, theorem: &AxisTheorem, draws: &mut Draws) -> Option<Str
     None
 }
 
+/// Appending entries changes no earlier one.
+fn lengthened(run: &Run, longer: &Run, draws: &mut Draws) -> Option<String> {
+    if !run.fits() || !longer.fits() {
+        return None;
+    }
+    let given = inputs(run, draws);
+    let mut more = inputs(longer, draws);
+    for (index, entries) in given.iter().enumerate() {
+        let (short, long) = (&run.shapes()[index], &longer.shapes()[index]);
+        for (flat, entry) in entries.iter().enumerate() {
+            let at = coordinates(flat, short);
+            let target = at.iter().zip(long).fold(0, |flat, (place, size)| flat * size + place);
+            more[index][target] = *entry;
+        }
+    }
+    let ((shape, before), (long, after)) = (run.run(&given), longer.run(&more));
+    // A result without the axis may depend on all of it.
+    if shape == long {
+        return None;
+    }
+    for (flat, entry) in before.iter().enumerate() {
+        let at = coordinates(flat, &shape);
+        let target = at.iter().zip(&long).fold(0, |flat, (place, size)| flat * size + place);
+        if !close(*entry, after[target]) {
+            return Some(format!(
+                "entry {at:?} of {} and of {}: {entry} and {}",
+                run.size, longer.size, after[target]
+            ));
+        }
+    }
+    None
+}
+
 /// Changing the entries at one place changes no output of which `spared` says so.
 fn perturbed(run: &Run, draws: &mut Draws, spared: &dyn Fn(usize, usize) -> bool) -> Option<String> {
     let size = run.size as usize;
@@ -493,7 +661,7 @@ fn what_is_certified_holds() {
         let mut session = Session::of_text("test.nn", &source, Path::new(env!("CARGO_MANIFEST_DIR")));
         let settings = Settings { wide: true, ..Settings::default() };
         let check = session.check(&settings, &|entry| matches!(entry, Entry::Def(_)));
-        let item = &check.items[0];
+        let Some(item) = check.items.iter().find(|item| item.name == "f") else { continue };
         let (Some(core), Some(certificate)) = (&item.core, &item.certificate) else { continue };
         let graph = graph_of(core, Part::Body, &BTreeMap::new(), &settings, None, &mut Default::default());
         let Ok(graph) = graph else { continue };
@@ -503,7 +671,7 @@ fn what_is_certified_holds() {
             *theorems.entry(property.as_str()).or_default() += 1;
         }
         for _ in 0..2 {
-            if let Some(found) = refute(&graph, theorem, &mut programs.draws) {
+            if let Some(found) = refute(&graph, &core.constraints, theorem, &mut programs.draws) {
                 let _ = writeln!(failures, "program {index} of seed {seed}: {found}\n{source}");
                 break;
             }
