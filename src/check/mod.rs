@@ -40,7 +40,7 @@ mod value;
 pub use builtin::Builtin;
 pub use item::{Alone, can_be_checked_alone, choices, stand_ins};
 pub use kind::Kind;
-pub use program::{Entry, Named, Program, Scope};
+pub use program::{Entry, Named, Program, Scope, defined_names};
 pub use show::{show_axis, show_elem, show_type, show_val};
 pub use state::{Checker, Mode, Reported};
 pub use value::{Num, Value};

@@ -41,14 +41,12 @@ pub fn load(source: &str) -> Loaded {
     let mut program = Program::default();
     for (module, text) in LIBRARY {
         let file = sources.add(format!("std/{module}.nn"), text);
-        let parsed = syntax::parse(&sources, file);
-        assert!(parsed.diagnostics.is_empty(), "{module}: {:?}", parsed.diagnostics);
-        program.add(module, true, parsed.file);
+        program.add_library(module, file, text);
     }
     let file = sources.add("test.nn", source);
     let parsed = syntax::parse(&sources, file);
     assert!(parsed.diagnostics.is_empty(), "{:?}", parsed.diagnostics);
-    let (user, _) = program.add("test", false, parsed.file);
+    let (user, _) = program.add(parsed.file);
     Loaded { sources, program, user }
 }
 

@@ -29,7 +29,39 @@ pub fn shown_name(module: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use nn_grammar::ast::{ItemKind, PatKind};
+
     use super::FILES;
+    use crate::base::Sources;
+    use crate::check::defined_names;
+    use crate::syntax;
+
+    /// The files are parsed when they are used, and what is said of them then is not shown: so it is asked for here.
+    #[test]
+    fn every_file_parses_and_its_names_are_found_by_a_glance() {
+        let mut all = HashSet::new();
+        for (module, text) in FILES {
+            let mut sources = Sources::new();
+            let file = sources.add(super::shown_name(module), text);
+            let parsed = syntax::parse(&sources, file);
+            assert!(parsed.diagnostics.is_empty(), "{module}: {:?}", parsed.diagnostics);
+            let names = parsed.file.items.iter().filter_map(|item| match &item.kind {
+                ItemKind::Def(def) => Some(def.name.name.to_string()),
+                ItemKind::Let(binding) => match &binding.pat.kind {
+                    PatKind::Name(name) => Some(name.name.to_string()),
+                    _ => None,
+                },
+                _ => None,
+            });
+            let names: Vec<String> = names.collect();
+            assert_eq!(names, defined_names(text).collect::<Vec<_>>(), "{module}");
+            for name in names {
+                assert!(all.insert(name.clone()), "`{name}` is defined twice");
+            }
+        }
+    }
 
     #[test]
     fn every_file_of_the_folder_is_listed() {

@@ -105,17 +105,12 @@ impl Loader {
     fn new() -> Loader {
         let mut sources = Sources::new();
         let mut program = Program::default();
-        let mut diagnostics = Vec::new();
         for (module, text) in library::FILES {
             let file = sources.add(library::shown_name(module), text);
-            let parsed = syntax::parse(&sources, file);
-            diagnostics.extend(parsed.diagnostics);
-            let (_, twice) = program.add(module, true, parsed.file);
-            diagnostics.extend(
-                twice.iter().map(|(name, first, second)| check_errors::defined_twice(name, *first, *second)),
-            );
+            program.add_library(module, file, text);
         }
-        let loaded = Loaded { sources, program, user: None, folders: HashMap::new(), diagnostics };
+        let loaded =
+            Loaded { sources, program, user: None, folders: HashMap::new(), diagnostics: Vec::new() };
         Loader { loaded, root: PathBuf::new(), done: HashMap::new(), open: Vec::new() }
     }
 
@@ -154,8 +149,7 @@ impl Loader {
                 _ => None,
             })
             .collect();
-        let module = stem(path);
-        let (scope, twice) = self.loaded.program.add(&module, false, file);
+        let (scope, twice) = self.loaded.program.add(file);
         for (name, first, second) in twice {
             self.loaded.diagnostics.push(check_errors::defined_twice(&name, first, second));
         }

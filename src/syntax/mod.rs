@@ -13,7 +13,7 @@ mod print;
 
 pub use nn_grammar::ast;
 pub use nn_grammar::tokens::Comment;
-pub use parse::{Parsed, is_unfinished, parse, parse_statements};
+pub use parse::{Parsed, is_unfinished, parse, parse_statements, parse_text};
 pub use print::format;
 
 #[cfg(test)]

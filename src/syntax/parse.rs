@@ -40,7 +40,11 @@ pub struct Parsed {
 
 /// Parses a file of the table. Takes time linear in its length, but for a bounded number of errors.
 pub fn parse(sources: &Sources, file: FileId) -> Parsed {
-    let text = sources.text(file);
+    parse_text(file, sources.text(file))
+}
+
+/// The same for the text of a file, wherever it is kept.
+pub fn parse_text(file: FileId, text: &str) -> Parsed {
     let lexed = lex(text);
     let mut parser = Parser::new(file, text, &lexed);
     let mut tokens = parser.balance(&lexed.lexemes);
