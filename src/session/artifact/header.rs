@@ -69,7 +69,8 @@ const RULES: &str = " * Nothing here allocates, keeps anything between calls, pr
  * the plan, the workspace and the arrays that you pass, so threads may do as they like with those of their own; they may share
  * a plan, which a run only reads. A plan is freed by forgetting it.
  *
- * Arrays are dense and row-major: x[N][D] has entry (n, d) at x[n * D + d]. Outputs overlap neither inputs nor each other.
+ * Arrays are dense and row-major: x[N][D] has entry (n, d) at x[n * D + d]. They need no more alignment than C gives their
+ * elements. Outputs overlap neither inputs nor each other. The processor rounds to nearest, as every program begins.
  * Floats that are given must be finite; that is not checked. Integers that select something are checked. Where a call gives
  * another code than @P@_OK, nothing has been written but the plan.
  *
