@@ -21,6 +21,7 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{AbiParam, InstBuilder};
 use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, default_libcall_names};
 use cranelift_object::{ObjectBuilder, ObjectModule};
+use indexmap::IndexMap;
 
 pub use target::Target;
 
@@ -75,15 +76,24 @@ fn fill<M: Module>(module: &mut M, entries: &[Entry<'_>], target: Target) -> Res
     let levels: Vec<i64> = variants.iter().map(|&(_, level)| level).collect();
     let levels = Levels { ask: processor(module)?, levels: &levels };
     let sorts = sort::functions(module, entries.iter().map(|entry| entry.program))?;
+    let common = Common { contractions, levels, shared, sorts };
     let mut plans = Vec::new();
     for entry in entries {
         let layout = Layout::of(entry);
-        let sorts: Vec<FuncId> = sort::sorts(entry.program).iter().map(|sort| sorts[&sort.manner]).collect();
         let owner = owner(entry, target);
-        add(module, entry, owner, &layout, &contractions, &levels, &shared, &sorts)?;
+        add(module, entry, owner, &layout, &common)?;
         plans.push(Plan { words: layout.len(), build: owner });
     }
     Ok(plans)
+}
+
+/// What all entries of an object file use.
+struct Common<'a> {
+    /// One for each variant; none where no kernel contracts.
+    contractions: Vec<FuncId>,
+    levels: Levels<'a>,
+    shared: launch::Shared,
+    sorts: IndexMap<sort::Manner, FuncId>,
 }
 
 fn add<M: Module>(
@@ -91,11 +101,10 @@ fn add<M: Module>(
     entry: &Entry<'_>,
     owner: i64,
     layout: &Layout,
-    contractions: &[FuncId],
-    levels: &Levels<'_>,
-    shared: &launch::Shared,
-    sorts: &[FuncId],
+    common: &Common<'_>,
 ) -> Result<(), CodegenError> {
+    let Common { contractions, levels, shared, sorts } = common;
+    let sorts: Vec<FuncId> = sort::sorts(entry.program).iter().map(|sort| sorts[&sort.manner]).collect();
     let kernels = kernels(module, entry, contractions, levels.levels.len())?;
     let name = &entry.name;
     let mut embedded = Vec::new();
@@ -122,7 +131,7 @@ fn add<M: Module>(
         layout,
         owner,
         kernels: &kernels,
-        sorts,
+        sorts: &sorts,
         shared,
         embedded: &embedded,
         presets: &presets,

@@ -24,10 +24,10 @@ pub enum Target {
 impl Target {
     /// What serves every machine of this one's architecture; `None` where nothing is known of it.
     pub fn of_this_architecture() -> Option<Target> {
-        match () {
-            () if cfg!(target_arch = "x86_64") => Some(Target::X86),
-            () if cfg!(target_arch = "aarch64") => Some(Target::Aarch64),
-            () => None,
+        if cfg!(target_arch = "x86_64") {
+            Some(Target::X86)
+        } else {
+            cfg!(target_arch = "aarch64").then_some(Target::Aarch64)
         }
     }
 
