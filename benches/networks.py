@@ -169,15 +169,24 @@ def of_layer(layer, of):
         yield "w", w.reshape(len(w), -1, places).swapaxes(1, 2).reshape(w.shape).T
         if layer.bias is not None:
             yield "b", get(layer.bias)
-    elif isinstance(layer, nn.Conv2d):
-        yield "w", get(layer.weight).transpose(2, 3, 1, 0)
+    elif isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        w = np.moveaxis(get(layer.weight), (1, 0), (-2, -1))
+        yield "w", w.squeeze(-2) if getattr(layer, "depthwise", False) else w
         if layer.bias is not None:
             yield "b", get(layer.bias)
-    elif isinstance(layer, nn.LSTM):
-        yield "w", get(layer.weight_ih_l0).T
-        yield "u", get(layer.weight_hh_l0).T
-        yield "b", get(layer.bias_ih_l0)
-    elif isinstance(layer, (nn.BatchNorm2d, nn.LayerNorm)):
+    elif isinstance(layer, nn.ConvTranspose2d):
+        yield "w", get(layer.weight).transpose(2, 3, 0, 1)
+        yield "b", get(layer.bias)
+    elif isinstance(layer, nn.RNNBase):
+        suffix = "_reverse" if getattr(layer, "backward", False) else ""
+        for name, own in [("w", "weight_ih_l0"), ("u", "weight_hh_l0"), ("b", "bias_ih_l0")]:
+            yield name, get(getattr(layer, own + suffix)).T
+        if isinstance(layer, nn.GRU):
+            # Of the second bias only the part inside of r (...) is apart in nn.
+            yield "bn", get(getattr(layer, "bias_hh_l0" + suffix))[2 * layer.hidden_size :]
+    elif isinstance(layer, nn.RMSNorm):
+        yield "scale", get(layer.weight)
+    elif isinstance(layer, (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)):
         yield "scale", get(layer.weight)
         yield "shift", get(layer.bias)
         if isinstance(layer, nn.BatchNorm2d):

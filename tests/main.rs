@@ -40,6 +40,8 @@ mod random_programs;
 mod soundness;
 #[path = "suite/stacks.rs"]
 mod stacks;
+#[path = "suite/trained.rs"]
+mod trained;
 #[path = "suite/training.rs"]
 mod training;
 #[path = "suite/tutorial.rs"]
