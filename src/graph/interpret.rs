@@ -32,6 +32,7 @@ pub fn interpret(
         tuples: HashMap::new(),
         last_uses: HashMap::new(),
         inputs,
+        watch: None,
     };
     interpreter.region(graph.root)?;
     let results = graph.regions[graph.root].results.iter().zip(&graph.outputs);
@@ -45,6 +46,68 @@ struct Interpreter<'a> {
     /// What may be forgotten behind each node of a region.
     last_uses: HashMap<Region, Rc<Vec<Vec<Node>>>>,
     inputs: &'a [Tensor],
+    watch: Option<Watch<'a>>,
+}
+
+/// What a watched run has met that is not finite.
+struct Watch<'a> {
+    /// Nodes whose values were not finite in some turn.
+    bad: HashSet<Node>,
+    /// Those of them that were made of finite values alone, in the order of their evaluation.
+    origins: Vec<Node>,
+    /// Asked before every node; `false` ends the run.
+    goes_on: &'a dyn Fn() -> bool,
+}
+
+/// The node that made the first infinity or NaN among those that an output which is not finite is made of; `None` where all outputs
+/// are finite, or the run was ended.
+///
+/// # Errors
+/// As [`interpret`].
+pub fn first_not_finite(
+    graph: &Graph,
+    inputs: &[Tensor],
+    dims: &HashMap<DimVar, i64>,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Option<Node>, EvalError> {
+    let dim = |var: &DimVar| dims.get(var).copied();
+    let cx = EvalCx { graph, dims: &dim, bound: SecondaryMap::new() };
+    let mut interpreter = Interpreter {
+        cx,
+        values: SecondaryMap::new(),
+        tuples: HashMap::new(),
+        last_uses: HashMap::new(),
+        inputs,
+        watch: Some(Watch { bad: HashSet::new(), origins: Vec::new(), goes_on }),
+    };
+    interpreter.region(graph.root)?;
+    let Some(watch) = interpreter.watch else { return Ok(None) };
+    if !goes_on() {
+        return Ok(None);
+    }
+    // From the first output that is not finite back along all that is not.
+    let wrong = graph.regions[graph.root].results.iter().find(|result| watch.bad.contains(result));
+    let mut rest: Vec<Node> = wrong.into_iter().copied().collect();
+    let mut seen: HashSet<Node> = HashSet::new();
+    while let Some(node) = rest.pop() {
+        if !seen.insert(node) {
+            continue;
+        }
+        let data = &graph.nodes[node];
+        rest.extend(data.args.iter().filter(|arg| watch.bad.contains(arg)));
+        // A loop has no value of its own: what its turns result in has.
+        for arg in &data.args {
+            if let Op::Scan(scan) = &graph.nodes[*arg].op {
+                rest.extend(graph.nodes[*arg].args.iter().filter(|arg| watch.bad.contains(arg)));
+                rest.extend(graph.regions[scan.body].results.iter().filter(|node| watch.bad.contains(node)));
+            }
+        }
+    }
+    Ok(watch.origins.into_iter().find(|origin| seen.contains(origin)))
+}
+
+fn is_finite(array: &Array) -> bool {
+    array.values.iter().all(|number| number.as_f64().is_finite())
 }
 
 impl<'a> Interpreter<'a> {
@@ -62,6 +125,9 @@ impl<'a> Interpreter<'a> {
         let data = &graph.regions[region];
         let last = self.last_uses.entry(region).or_insert_with(|| Rc::new(last_uses(graph, data))).clone();
         for (at, node) in data.nodes.iter().enumerate() {
+            if self.watch.as_ref().is_some_and(|watch| !(watch.goes_on)()) {
+                return Ok(());
+            }
             self.node(*node)?;
             for dead in &last[at] {
                 self.values[*dead] = None;
@@ -96,6 +162,15 @@ impl<'a> Interpreter<'a> {
         // Every test that interprets compares the shape rule with the value.
         #[cfg(test)]
         assert_eq!((&value.axes, value.dtype), (&self.cx.free(&data.axes), data.dtype), "{:?}", data.op);
+        if let Some(watch) = &mut self.watch
+            && !is_finite(&value)
+        {
+            // Infinities that are written down are meant.
+            let made = !data.args.is_empty() && !data.args.iter().any(|arg| watch.bad.contains(arg));
+            if watch.bad.insert(node) && made && !matches!(data.op, Op::Project(_)) {
+                watch.origins.push(node);
+            }
+        }
         self.values[node] = Some(value);
         Ok(())
     }

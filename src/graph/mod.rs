@@ -10,7 +10,7 @@ mod verify;
 pub mod walk;
 
 pub use build::{Builder, ScanResults};
-pub use interpret::interpret;
+pub use interpret::{first_not_finite, interpret};
 pub use ir::*;
 pub use print::Names;
 pub use verify::{Defect, verify};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::blame::Blame;
 use crate::base::Span;
 use crate::check::errors::nearest;
 use crate::diag::{Code, Diagnostic, Fault};
@@ -65,9 +66,24 @@ pub fn short_batch(span: Span, batch: usize, count: usize) -> Diagnostic {
 }
 
 /// The loss is NaN or infinite.
-pub fn loss_not_finite(span: Span, loss: f64, step: u64, epoch: usize, kept: &Path) -> Diagnostic {
-    Diagnostic::error(Code(526), format!("the loss is {} at step {step}, in epoch {epoch}", number(loss)))
-        .label(span, "training stopped")
+pub fn loss_not_finite(
+    span: Span,
+    loss: f64,
+    step: u64,
+    epoch: usize,
+    kept: &Path,
+    blame: Option<&Blame>,
+) -> Diagnostic {
+    let diagnostic = Diagnostic::error(
+        Code(526),
+        format!("the loss is {} at step {step}, in epoch {epoch}", number(loss)),
+    );
+    let diagnostic = match blame {
+        Some(Blame { step, span, operator }) => diagnostic
+            .label(*span, format!("in step {step} this made the first infinity or NaN: `{operator}`")),
+        None => diagnostic.label(span, "training stopped"),
+    };
+    diagnostic
         .help(format!("the last good weights are in {}", kept.display()))
         .help("a smaller learning rate often helps: --set lr=…, where the block has such a parameter")
 }

@@ -4,6 +4,7 @@
 
 mod averages;
 mod batches;
+mod blame;
 mod checkpoint;
 mod data;
 pub mod errors;

@@ -27,6 +27,7 @@ pub enum Ownership {
 }
 
 /// One tensor.
+#[derive(Clone)]
 pub struct Owned {
     pub ownership: Ownership,
     pub dtype: DType,
@@ -35,6 +36,7 @@ pub struct Owned {
 }
 
 /// All tensors of a program by path, in the order of its declarations.
+#[derive(Clone)]
 pub struct Store {
     pub tensors: IndexMap<Name, Owned>,
 }
@@ -117,6 +119,17 @@ impl Store {
         all.extend(part);
         self.import(&all, false)?;
         Ok(places)
+    }
+
+    /// Whether all numbers are.
+    pub fn is_finite(&self) -> bool {
+        self.tensors.values().all(|owned| {
+            match (owned.array.as_slice::<f32>(), owned.array.as_slice::<f64>()) {
+                (Some(entries), _) => entries.iter().all(|entry| entry.is_finite()),
+                (_, Some(entries)) => entries.iter().all(|entry| entry.is_finite()),
+                _ => true,
+            }
+        })
     }
 
     /// Numbers in all trained parameters.

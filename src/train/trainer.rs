@@ -16,7 +16,7 @@ use super::data::{Dataset, Split};
 use super::errors;
 use super::evaluate::{Measured, evaluate, scalar, sized};
 use super::journal::Journal;
-use super::store::{Ownership, Store};
+use super::store::Store;
 use super::unit::{Clock, Unit};
 
 /// Everything that a training needs.
@@ -146,7 +146,9 @@ impl Trainer<'_> {
             if self.has_waited(&state) {
                 break;
             }
-            let good = Good::of(&store);
+            // Should the loss go wrong in this epoch.
+            let good = store.clone();
+            let from = state.step;
             let order = shuffled(&self.split.train, state.seed, epoch as u64);
             let first = (state.step - (epoch * steps_per_epoch) as u64) as usize;
             let begun = Instant::now();
@@ -155,8 +157,10 @@ impl Trainer<'_> {
             for (index, rows) in order.chunks(batch).enumerate().skip(first).take(left) {
                 let loss = feed.step(self, rows, &mut store, Clock { step: state.step, ..clock })?;
                 if !loss.is_finite() {
-                    good.put_back(&mut store);
-                    save_weights(&place.weights, &store)?;
+                    let batches: Vec<&[u32]> =
+                        order.chunks(batch).skip(first).take(index + 1 - first).collect();
+                    let blame = self.blame(&batches, good.clone(), Clock { step: from, ..clock })?;
+                    with_averages(&mut { good }, |good| save_weights(&place.weights, good))?;
                     let span = self.plan.span;
                     return Err(Box::new(errors::loss_not_finite(
                         span,
@@ -164,6 +168,7 @@ impl Trainer<'_> {
                         state.step + 1,
                         epoch + 1,
                         &place.weights,
+                        blame.as_ref(),
                     )));
                 }
                 state.step += 1;
@@ -377,23 +382,6 @@ impl Feed {
         }
         // Of a step whose turn it was not, the last one.
         Ok(self.losses.first().and_then(|loss| loss.first()).map_or(f64::NAN, scalar))
-    }
-}
-
-/// The weights at the start of an epoch, should the loss go wrong in it.
-struct Good(Vec<(usize, Array)>);
-
-impl Good {
-    fn of(store: &Store) -> Good {
-        let weights =
-            store.tensors.values().enumerate().filter(|(_, owned)| owned.ownership != Ownership::Optimizer);
-        Good(weights.map(|(index, owned)| (index, owned.array.clone())).collect())
-    }
-
-    fn put_back(self, store: &mut Store) {
-        for (index, array) in self.0 {
-            store.tensors[index].array = array;
-        }
     }
 }
 

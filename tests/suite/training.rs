@@ -365,3 +365,27 @@ fn the_weights_that_are_kept_are_those_of_the_best_epoch_and_averaged() {
     let evaluated: serde_json::Value = serde_json::from_str(&evaluated.out).unwrap();
     assert_eq!(evaluated["measures"], kept["measures"]);
 }
+
+#[test]
+fn a_loss_that_is_not_finite_names_the_operator_that_made_it() {
+    let direct = PROGRAM
+        .replace("cross_entropy(net(d.x), d.y)", "nll(log(softmax(net(d.x))), d.y)")
+        .replace("adam(lr)", "sgd(1000.0)");
+    let looped = PROGRAM.replace(
+        "cross_entropy(net(d.x), d.y)",
+        "0.0 * sum(scan t: B (s: f32 = 1) { s = s * 1e30; yield s }) + mean(cross_entropy(net(d.x), d.y))",
+    );
+    for (source, operator, place) in [(direct, "`log`", "a.nn:10"), (looped, "`mul`", "a.nn:10")] {
+        let folder = folder(&source);
+        let here = folder.path();
+        let ran = nnc(here, &["train", "a.nn"]);
+        assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+        for word in ["E0526", "made the first infinity or NaN", operator, place] {
+            assert!(ran.err.contains(word), "{word}: {}", ran.err);
+        }
+        let kept = nnc::formats::safetensors::load(&here.join("runs/fit/weights.safetensors")).unwrap();
+        let finite =
+            |tensor: &nnc::tensor::Tensor| tensor.numbers().all(|number| number.as_f64().is_finite());
+        assert!(kept.tensors.values().all(finite));
+    }
+}
