@@ -75,6 +75,8 @@ impl Lowering<'_> {
         let place = self.outer_place();
         let roots: Vec<(Node, Home)> =
             roots.iter().map(|(node, home)| (self.resolve(*node), home.clone())).collect();
+        let stored: Vec<Node> = roots.iter().map(|(node, _)| *node).collect();
+        self.first_level(&stored, inside)?;
         let mut emitter = Emitter::new(self, name, span);
         emitter.inside.extend(inside.iter().copied());
         let reduces = |node: &&Node| matches!(graph.nodes[**node].op, Op::Reduce { .. });

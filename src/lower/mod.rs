@@ -2,7 +2,7 @@
 //!
 //! This room decides what exists in memory and in which order loops run. It never knows machine instructions, threads, or layers.
 //! docs/architecture.md has the design; the files hold: `index` and `home` addresses, `emit` evaluation on demand, `nest` loops,
-//! `group` a kernel's shape, `contract` matrix products, `split` those with long sums, `scatter` accumulation, `sort` sorted rows, `scan`
+//! `group` a kernel's shape, `contract` matrix products, `split` those with long sums, `levels` other long sums, `scatter` accumulation, `sort` sorted rows, `scan`
 //! loops of kernels, `in_place` updates.
 
 mod contract;
@@ -11,6 +11,7 @@ mod group;
 mod home;
 mod in_place;
 mod index;
+mod levels;
 mod nest;
 mod scalar;
 mod scan;
@@ -69,6 +70,8 @@ pub struct Lowering<'g> {
     steps: Vec<Vec<Step>>,
     names: HashMap<Name, u32>,
     next_turn: u32,
+    /// The reductions whose chunks are summed already.
+    partials: HashMap<Node, levels::Partial>,
 }
 
 /// A scan that is being lowered.
@@ -114,6 +117,7 @@ impl<'g> Lowering<'g> {
             steps: vec![Vec::new()],
             names: HashMap::new(),
             next_turn: 0,
+            partials: HashMap::new(),
         })
     }
 

@@ -149,6 +149,9 @@ impl Emitter<'_, '_> {
                 }
                 self.reads(data.args[0], &inner, out)?;
             }
+            Op::Reduce { .. } if self.cx.partials.contains_key(&node) => {
+                out.reads.push(self.cx.read(&self.cx.partials[&node].home, place)?);
+            }
             Op::Reduce { over, .. } => {
                 let mut inner = Place::new();
                 for axis in data.axes.iter().filter(|axis| !over.contains(axis)) {
@@ -226,6 +229,9 @@ impl Emitter<'_, '_> {
     pub fn reduce(&mut self, node: Node, place: &Place, mask: Option<Val>) -> Result<Val, LowerError> {
         let graph = self.cx.graph;
         let Op::Reduce { over, .. } = &graph.nodes[node].op else { unreachable!("{node} reduces") };
+        if let Some(partial) = self.cx.partials.get(&node).cloned() {
+            return self.second_level(node, &partial, place);
+        }
         let mut inner = Place::new();
         for axis in &graph.nodes[node].axes {
             inner.set(*axis, place.of(*axis));
@@ -319,6 +325,7 @@ impl Emitter<'_, '_> {
                 && data.axes == graph.nodes[node].axes;
             if !same
                 || other == node
+                || self.cx.partials.contains_key(&other)
                 || self.in_progress.contains(other)
                 || self.known(other, place).is_some()
             {

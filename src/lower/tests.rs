@@ -4,6 +4,7 @@ mod accumulators;
 mod factor;
 mod guards;
 pub mod images;
+mod levels;
 pub mod programs;
 pub mod random;
 
