@@ -478,7 +478,7 @@ fn demand_refused(core: &Core, demanded: &Demanded, kind: Kind, declared: Span, 
     let what = match demanded.demand {
         Demand::ParameterSize => "sizes a parameter by it",
         Demand::Tie => "chooses among equal entries by their place",
-        Demand::Border => "depends on where it ends",
+        Demand::Border | Demand::Distance => "depends on where it ends",
         _ => "depends on its order",
     };
     let article = if kind == Kind::Batch { "is mapped over as a batch" } else { "is a set" };
@@ -502,7 +502,8 @@ fn demand_refused(core: &Core, demanded: &Demanded, kind: Kind, declared: Span, 
         (Demand::Shift, Kind::Ring) => format!(
             "a ring wants as many entries as go round: every second one needs `where {name} % 2 == 0`; or declare `grid {name}`"
         ),
-        (Demand::Order | Demand::FirstEntry | Demand::Position, Kind::Ring | Kind::Grid) => {
+        (Demand::Distance, Kind::Grid) => format!("bound the reduction from both sides, as in sum s where s <= t + 2 and s >= t - 2, or declare `dim {name}`"),
+        (Demand::Distance | Demand::Order | Demand::FirstEntry | Demand::Position, Kind::Ring | Kind::Grid) => {
             format!("read neighbours at a fixed distance, bound a sum from both sides, or declare `dim {name}`")
         }
         _ => format!("reduce over `{name}` first, as in sum(h, over: {name}), or declare `dim {name}`"),
@@ -596,6 +597,7 @@ fn reason(core: &Core, val: Val, demand: Demand, axis: &str) -> String {
             _ => format!("reads a neighbour along `{axis}`"),
         },
         Demand::Border => format!("asks whether an index lies on `{axis}`"),
+        Demand::Distance => format!("uses how far two positions of `{axis}` are apart, however far that is"),
         Demand::FirstEntry => format!("reads the first entry of `{axis}`"),
         Demand::Position => match &core.vals[val].form {
             Form::Reshape(_) => {

@@ -111,6 +111,18 @@ const TRAPS: &[(&str, &str, &str, Property)] = &[
     ),
     ("renamed to another name", "fn f(x: f32[N], y: f32[M]) -> f32[M] where N == M = x + y", "N", Invariant),
     ("mirrored on a grid", "fn f(x: f32[grid N]) -> f32[N] = for i: N => x[2 - i]", "N", Translated),
+    (
+        "weights of all distances",
+        "fn f(x: f32[grid T]) -> f32[T] = for t: T => sum s => (x[s] + 1) * ((position(s) - position(t)) as f32)",
+        "T",
+        Translated,
+    ),
+    (
+        "every second one, however far",
+        "fn f(x: f32[grid T]) -> f32[T] = for t: T => sum s where (s - t) % 2 == 0 => x[s] + 1",
+        "T",
+        Translated,
+    ),
     ("points added", "fn f(x: f32[grid N]) -> f32[N] = for i: N => sum j: N => x[i + j]", "N", Translated),
     ("stride without a rate", "fn f(x: f32[grid N]) -> f32[N] = for i: N => x[2 * i]", "N", Translated),
     (
@@ -324,6 +336,7 @@ fn every_weakening_is_noticed() {
         Weakening::AnyRate,
         Weakening::Derivative,
         Weakening::NoEnd,
+        Weakening::AnyDistance,
         Weakening::AnyPosition,
         Weakening::Unwritten,
         Weakening::Unruled,

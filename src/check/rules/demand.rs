@@ -23,6 +23,8 @@ pub enum Demand {
     Shift,
     /// Whether an index lies on the axis.
     Border,
+    /// How far apart two positions are, where nothing says that only near ones count: where the axis ends cuts some off.
+    Distance,
     /// Which of two positions comes first.
     Order,
     /// Entry 0.
@@ -53,7 +55,8 @@ pub struct Demands {
 
 /// Collects the demands of everything that is reachable; below an `assume` of symmetry its root is left out.
 pub fn collect(roots: &Roots, outputs: &[Val]) -> Demands {
-    let mut walk = Walk { roots, core: roots.core, found: Demands::default(), local: Vec::new() };
+    let unbounded = unbounded(roots);
+    let mut walk = Walk { roots, core: roots.core, found: Demands::default(), unbounded, local: Vec::new() };
     let mut seen: BTreeSet<(Val, BTreeSet<Root>)> = BTreeSet::new();
     let mut all = BTreeSet::new();
     let mut rest: Vec<(Val, BTreeSet<Root>)> = outputs.iter().map(|&val| (val, BTreeSet::new())).collect();
@@ -91,10 +94,39 @@ pub fn collect(roots: &Roots, outputs: &[Val]) -> Demands {
     walk.found
 }
 
+/// The binders of reductions that nothing keeps within a distance of another index.
+fn unbounded(roots: &Roots) -> BTreeSet<AxisVar> {
+    let reductions = roots.core.vals.values().filter_map(|val| match &val.form {
+        Form::Reduce { op, over, guard, body } => Some((*op, over, *guard, *body)),
+        _ => None,
+    });
+    let far = |(op, over, guard, body): (_, &Vec<AxisVar>, _, _)| {
+        let bounds = guard::bounds(roots, op, guard, over, body);
+        let near = |axis: AxisVar| bounds.iter().any(|bound| bound.bounded == axis && bound.low.is_some());
+        let sums = matches!(op, Reducer::Sum | Reducer::Mean);
+        let ends = |axis: AxisVar| near(axis) || sums && vanishes(roots.core, body, axis);
+        over.iter().copied().filter(|axis| !ends(*axis)).collect::<Vec<_>>()
+    };
+    reductions.flat_map(far).collect()
+}
+
+/// The terms of a sum are zero where an input has zeros along `axis`, as it has them outside: a kernel of any width.
+fn vanishes(core: &Core, term: Val, axis: AxisVar) -> bool {
+    match &core.vals[term].form {
+        Form::Scalar(ScalarFn::Mul, factors) => factors.iter().any(|factor| vanishes(core, *factor, axis)),
+        Form::Read { of, at, .. } if matches!(core.vals[*of].form, Form::Input(_)) => {
+            at.iter().any(|at| matches!(at, At::Point(point) if point.as_axis() == Some(axis)))
+        }
+        _ => false,
+    }
+}
+
 struct Walk<'a> {
     roots: &'a Roots<'a>,
     core: &'a Core,
     found: Demands,
+    /// Binders of reductions that no guard bounds from both sides.
+    unbounded: BTreeSet<AxisVar>,
     /// The demands of the value that is visited.
     local: Vec<(Root, Demand, Val)>,
 }
@@ -277,6 +309,16 @@ impl Walk<'_> {
         self.demand(own, Demand::Position, val);
         for root in over {
             self.unmoved(point, root, val);
+            self.near(point, root, val);
+        }
+    }
+
+    /// A distance between positions must be a bounded one: a translation takes others behind the end of the axis.
+    fn near(&mut self, point: &Point, root: Root, val: Val) {
+        let far = |axis: &AxisVar| self.unbounded.contains(axis) && self.roots.has(*axis, root);
+        let round = self.roots.goes_round(point, root);
+        if point.axes().iter().any(far) && !round && !weaken::is(Weakening::AnyDistance) {
+            self.demand([root], Demand::Distance, val);
         }
     }
 
@@ -301,6 +343,7 @@ impl Walk<'_> {
                 self.moved(point, axis, root, Demand::Border, val);
             } else {
                 self.unmoved(point, root, val);
+                self.near(point, root, val);
             }
         }
     }
@@ -436,10 +479,14 @@ impl Walk<'_> {
                 _ if self.roots.goes_round(&gap, root) => self.demand([root], Demand::Cycle, val),
                 (Some(Weight { weight: Ratio::ZERO, period }), _, _) => {
                     let fixed = !self.roots.sizes_in(&gap).contains(&root);
-                    let shifted = equality || self.is_remainder(&gap);
+                    let remainder = self.is_remainder(&gap);
+                    let shifted = equality || remainder;
                     let demand = if shifted { Demand::Shift } else { ordered };
                     self.demand([root], if fixed { demand } else { Demand::Position }, val);
                     self.period(root, period, val);
+                    if remainder {
+                        self.near(&gap, root, val);
+                    }
                 }
                 _ => self.demand([root], Demand::Position, val),
             }

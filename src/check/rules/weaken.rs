@@ -24,6 +24,8 @@ pub enum Weakening {
     Derivative,
     /// Whether there is an entry does not depend on where its axis ends.
     NoEnd,
+    /// A distance counts as a bounded one.
+    AnyDistance,
     /// A position that is a value by itself is one wherever it stands.
     AnyPosition,
     /// What is written to a state is no output.
