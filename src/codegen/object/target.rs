@@ -55,7 +55,7 @@ impl Target {
 
     /// Whether this machine's linker makes programs for it.
     pub fn is_native(self) -> bool {
-        if self == Target::Aarch64 { cfg!(target_arch = "aarch64") } else { cfg!(target_arch = "x86_64") }
+        (self == Target::Aarch64) == cfg!(target_arch = "aarch64")
     }
 
     /// Its contractions, and the levels of `cpu` that they need, ascending. Where this nnc has not the code of a processor's own, that of
