@@ -54,7 +54,7 @@ fn blocks() -> Vec<Block> {
 pub fn table() -> String {
     let mut text = String::from(
         "\n## Demonstrations\n\n\
-         What each training reaches with every seed that was tried; `nnc test examples --full` trains them all, with three seeds, and \
+         What each training is to reach; `nnc test examples --full` trains them all, with three seeds, and \
          prints the figures. `nnc test examples` runs those that are no trainings: they are the test blocks of the programs.\n\n\
          | program | training | expected |\n|---|---|---|\n",
     );
