@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::base::Sources;
 use crate::diag::{self, Diagnostic};
+use crate::formats::FormatError;
 use crate::session::Timings;
+use crate::train::errors::bad_file;
 
 /// What ends a command early.
 pub enum Stop {
@@ -14,6 +16,13 @@ pub enum Stop {
     Diagnostics(Box<Sources>, Vec<Diagnostic>),
     /// A request that makes no sense, though every part of it is well formed.
     Usage(String),
+}
+
+/// A file that could not be read or written.
+impl From<FormatError> for Stop {
+    fn from(error: FormatError) -> Stop {
+        Stop::Diagnostics(Box::default(), vec![bad_file(&error)])
+    }
 }
 
 /// The output of one command.

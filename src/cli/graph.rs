@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use layout::backends::svg::SVGWriter;
 use layout::core::base::Orientation;
@@ -45,7 +45,7 @@ pub fn graph(global: &Global, arguments: &GraphArguments, console: &mut Console)
             )));
         }
     };
-    written(&path, &text)?;
+    write_atomic(&path, |file| file.write_all(text.as_bytes()))?;
     if console.json {
         console.json(
             &serde_json::json!({"file": path, "boxes": drawn.boxes.len(), "arrows": drawn.arrows.len()}),
@@ -59,11 +59,6 @@ pub fn graph(global: &Global, arguments: &GraphArguments, console: &mut Console)
         ));
     }
     Ok(0)
-}
-
-fn written(path: &Path, text: &str) -> Result<(), Stop> {
-    write_atomic(path, |file| file.write_all(text.as_bytes()))
-        .map_err(|error| Stop::Diagnostics(Box::default(), vec![crate::train::errors::bad_file(&error)]))
 }
 
 /// What stands in a box.

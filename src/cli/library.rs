@@ -136,7 +136,7 @@ pub fn write(
     if let Some(store) = store.as_ref().filter(|_| arguments.weights_file) {
         let file = files[0].with_file_name(format!("{prefix}.safetensors"));
         let archive = Archive { tensors: store.export(false), ..Archive::default() };
-        safetensors::save(&file, &archive).map_err(unwritten)?;
+        safetensors::save(&file, &archive)?;
         files.push(file);
     }
     let shown: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
@@ -256,9 +256,5 @@ fn target(cpu: Cpu) -> Result<Target, Stop> {
 }
 
 fn save(path: &Path, bytes: &[u8]) -> Result<(), Stop> {
-    write_atomic(path, |file: &mut dyn io::Write| file.write_all(bytes)).map_err(unwritten)
-}
-
-fn unwritten(error: crate::formats::FormatError) -> Stop {
-    Stop::Diagnostics(Box::default(), vec![errors::bad_file(&error)])
+    Ok(write_atomic(path, |file: &mut dyn io::Write| file.write_all(bytes))?)
 }

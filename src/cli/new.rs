@@ -17,8 +17,7 @@ pub fn new(_: &Global, arguments: &NewArguments, console: &mut Console) -> Resul
             Stop::Usage(format!("{}: a name is made of letters, digits, `_` and `-`", folder.display()))
         })?;
     let program = folder.join(format!("{name}.nn"));
-    written(folder, &program, &PROGRAM.replace("NAME", name))
-        .map_err(|error| Stop::Diagnostics(Box::default(), vec![crate::train::errors::bad_file(&error)]))?;
+    written(folder, &program, &PROGRAM.replace("NAME", name))?;
     if console.json {
         console.json(&serde_json::json!({"program": program}));
     } else {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::elaborate::Part;
-use crate::formats::{self, npy};
+use crate::formats::npy;
 use crate::runtime::Array;
 use crate::session::{self, Given, What, sizing_dims};
 use crate::tensor::{Number, Tensor};
@@ -95,7 +95,7 @@ fn deliver(
         let file =
             arguments.outputs.iter().find(|(wanted, _)| wanted.as_ref().is_none_or(|wanted| wanted == name));
         if let Some((_, file)) = file {
-            npy::save(file, tensor).map_err(unwritten)?;
+            npy::save(file, tensor)?;
         }
         if console.json {
             let mut value =
@@ -114,10 +114,6 @@ fn deliver(
         console.json(&json!({"ok": true, "outputs": shown}));
     }
     Ok(0)
-}
-
-fn unwritten(error: formats::FormatError) -> Stop {
-    Stop::Diagnostics(Box::default(), vec![errors::bad_file(&error)])
 }
 
 /// Lists of lists; what JSON cannot say, like NaN, is null.

@@ -25,15 +25,7 @@ pub fn interpret(
     dims: &HashMap<DimVar, i64>,
 ) -> Result<Vec<Tensor>, EvalError> {
     let dim = |var: &DimVar| dims.get(var).copied();
-    let cx = EvalCx { graph, dims: &dim, bound: SecondaryMap::new() };
-    let mut interpreter = Interpreter {
-        cx,
-        values: SecondaryMap::new(),
-        tuples: HashMap::new(),
-        last_uses: HashMap::new(),
-        inputs,
-        watch: None,
-    };
+    let mut interpreter = Interpreter::new(graph, inputs, &dim);
     interpreter.region(graph.root)?;
     let results = graph.regions[graph.root].results.iter().zip(&graph.outputs);
     results.map(|(node, output)| Ok(interpreter.read(*node).to_tensor(&output.order))).collect()
@@ -71,15 +63,8 @@ pub fn first_not_finite(
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Option<Node>, EvalError> {
     let dim = |var: &DimVar| dims.get(var).copied();
-    let cx = EvalCx { graph, dims: &dim, bound: SecondaryMap::new() };
-    let mut interpreter = Interpreter {
-        cx,
-        values: SecondaryMap::new(),
-        tuples: HashMap::new(),
-        last_uses: HashMap::new(),
-        inputs,
-        watch: Some(Watch { bad: HashSet::new(), origins: Vec::new(), goes_on }),
-    };
+    let mut interpreter = Interpreter::new(graph, inputs, &dim);
+    interpreter.watch = Some(Watch { bad: HashSet::new(), origins: Vec::new(), goes_on });
     interpreter.region(graph.root)?;
     let Some(watch) = interpreter.watch else { return Ok(None) };
     if !goes_on() {
@@ -111,6 +96,21 @@ fn is_finite(array: &Array) -> bool {
 }
 
 impl<'a> Interpreter<'a> {
+    fn new(
+        graph: &'a Graph,
+        inputs: &'a [Tensor],
+        dims: &'a dyn Fn(&DimVar) -> Option<i64>,
+    ) -> Interpreter<'a> {
+        Interpreter {
+            cx: EvalCx { graph, dims, bound: SecondaryMap::new() },
+            values: SecondaryMap::new(),
+            tuples: HashMap::new(),
+            last_uses: HashMap::new(),
+            inputs,
+            watch: None,
+        }
+    }
+
     /// A value at the current step of the scans around.
     fn read(&self, node: Node) -> Array {
         let array = self.values[node].as_ref().expect("a verified graph makes a value before it reads it");

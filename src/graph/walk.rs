@@ -2,7 +2,21 @@
 
 use std::collections::HashSet;
 
+use cranelift_entity::SecondaryMap;
+
 use super::ir::*;
+
+/// How often each value is an argument of a region's node, or a result.
+pub fn use_counts(graph: &Graph) -> SecondaryMap<Node, u32> {
+    let mut uses: SecondaryMap<Node, u32> = SecondaryMap::new();
+    for region in graph.regions.values() {
+        region.results.iter().for_each(|result| uses[*result] += 1);
+        for node in &region.nodes {
+            graph.nodes[*node].args.iter().for_each(|arg| uses[*arg] += 1);
+        }
+    }
+    uses
+}
 
 /// All values that a node reads: its arguments, and what its body captures from outside.
 pub fn reads(graph: &Graph, node: Node) -> Vec<Node> {

@@ -10,10 +10,11 @@ use super::emit::Emitter;
 use super::home::{Home, Storage};
 use super::index::{Atom, Ix, Place};
 use super::nest::{Reads, Run};
+use super::scalar::{accumulation, combination};
 use super::{LowerError, Lowering};
 use crate::axes::Dim;
 use crate::graph::{Axis, Node, Op, Reducer};
-use crate::kernel::{AccOp, Address, BufferDecl, BufferKind, Coord, KOp, Range, Val};
+use crate::kernel::{Address, BufferDecl, BufferKind, Coord, Range, Val};
 
 /// Entries of a result that has sums of chunks, at most.
 const ENTRIES: i64 = 1 << 14;
@@ -157,7 +158,7 @@ impl Lowering<'_> {
             let value = e.value(data.args[0], &place, None)?;
             let at = entry(&mut e, &place)?;
             let before = e.b.load(target, at.clone());
-            let combined = combine(&mut e, op, before, value);
+            let combined = e.b.op(combination(acc), &[before, value]);
             e.b.store(target, at, combined);
             (0..columns.len() + levels).for_each(|_| drop(e.close(&[])));
         }
@@ -193,29 +194,6 @@ fn open_columns(e: &mut Emitter<'_, '_>, columns: &[Run], place: &mut Place) -> 
         e.spread(run, Ix::atom(Atom::Var(var)), place)?;
     }
     Ok(())
-}
-
-fn accumulation(op: Reducer) -> AccOp {
-    match op {
-        Reducer::Sum => AccOp::Sum,
-        Reducer::Prod => AccOp::Prod,
-        Reducer::Max | Reducer::ArgMax => AccOp::Max,
-        Reducer::Min | Reducer::ArgMin => AccOp::Min,
-        Reducer::Any => AccOp::Any,
-        Reducer::All => AccOp::All,
-    }
-}
-
-fn combine(e: &mut Emitter<'_, '_>, op: Reducer, a: Val, b: Val) -> Val {
-    let op = match op {
-        Reducer::Sum => KOp::Add,
-        Reducer::Prod => KOp::Mul,
-        Reducer::Max | Reducer::ArgMax => KOp::Max,
-        Reducer::Min | Reducer::ArgMin => KOp::Min,
-        Reducer::Any => KOp::Or,
-        Reducer::All => KOp::And,
-    };
-    e.b.op(op, &[a, b])
 }
 
 impl Emitter<'_, '_> {

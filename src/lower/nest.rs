@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::emit::Emitter;
 use super::home::Home;
 use super::index::{Atom, Ix, Place};
+use super::scalar::accumulation;
 use super::{LowerError, Lowering};
 use crate::axes::{Dim, DimError};
 use crate::graph::{Axis, Node, Op, Outside, Reducer};
@@ -279,7 +280,7 @@ impl Emitter<'_, '_> {
                     let position = self.b.cast(position, DType::I32);
                     accs.extend([(best, value), (index, position)]);
                 }
-                op => accs.push((plain_acc(*op), value)),
+                op => accs.push((accumulation(*op), value)),
             }
         }
         for _ in &runs {
@@ -352,16 +353,5 @@ impl Emitter<'_, '_> {
             }
         }
         false
-    }
-}
-
-fn plain_acc(op: Reducer) -> AccOp {
-    match op {
-        Reducer::Sum => AccOp::Sum,
-        Reducer::Prod => AccOp::Prod,
-        Reducer::Max | Reducer::ArgMax => AccOp::Max,
-        Reducer::Min | Reducer::ArgMin => AccOp::Min,
-        Reducer::Any => AccOp::Any,
-        Reducer::All => AccOp::All,
     }
 }

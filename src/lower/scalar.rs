@@ -1,7 +1,7 @@
 //! Scalar functions and random draws as kernel instructions.
 
-use crate::graph::Draw;
-use crate::kernel::{BodyBuilder, Val, math, philox};
+use crate::graph::{Draw, Reducer};
+use crate::kernel::{AccOp, BodyBuilder, KOp, Val, math, philox};
 use crate::ops::ScalarFn;
 use crate::tensor::DType;
 
@@ -50,4 +50,28 @@ pub fn draw(b: &mut BodyBuilder, draw: Draw, dtype: DType, stream: philox::Strea
         Draw::Normal => philox::normal(b, stream, index),
     };
     b.cast(value, dtype)
+}
+
+/// What a reducer collects: of `argmax` and `argmin` the value that is found.
+pub fn accumulation(op: Reducer) -> AccOp {
+    match op {
+        Reducer::Sum => AccOp::Sum,
+        Reducer::Prod => AccOp::Prod,
+        Reducer::Max | Reducer::ArgMax => AccOp::Max,
+        Reducer::Min | Reducer::ArgMin => AccOp::Min,
+        Reducer::Any => AccOp::Any,
+        Reducer::All => AccOp::All,
+    }
+}
+
+/// What joins two values that were collected.
+pub fn combination(op: AccOp) -> KOp {
+    match op {
+        AccOp::Sum => KOp::Add,
+        AccOp::Prod => KOp::Mul,
+        AccOp::Max | AccOp::ArgMax => KOp::Max,
+        AccOp::Min | AccOp::ArgMin => KOp::Min,
+        AccOp::Any => KOp::Or,
+        AccOp::All => KOp::And,
+    }
 }

@@ -7,10 +7,11 @@ use super::emit::Emitter;
 use super::home::Home;
 use super::index::{Atom, Ix, Place};
 use super::nest::Run;
+use super::scalar::{accumulation, combination};
 use super::{LowerError, Lowering};
 use crate::axes::Dim;
 use crate::graph::{Axis, IndexMap, Node, Op, Outside, Reducer};
-use crate::kernel::{AccOp, KOp, Val};
+use crate::kernel::Val;
 use crate::tensor::DType;
 
 /// What goes where.
@@ -70,7 +71,7 @@ impl Emitter<'_, '_> {
         }
         let run = |e: &Self, axis: Axis| Run { axes: vec![axis], extent: e.cx.size(axis) };
         // The neutral values.
-        let acc = plain(op);
+        let acc = accumulation(op);
         let dtype = self.cx.graph.nodes[values].dtype;
         let neutral = self.b.neutral(acc, dtype);
         let mut at = place.clone();
@@ -122,7 +123,7 @@ impl Emitter<'_, '_> {
         }
         let (arg, address) = self.element(home, &to, true)?;
         let old = self.b.load(arg, address.clone());
-        let new = self.b.op(combine(acc), &[old, value]);
+        let new = self.b.op(combination(acc), &[old, value]);
         self.b.store(arg, address, new);
         for _ in 0..over.len() + usize::from(lanes.is_some()) {
             self.close(&[]);
@@ -141,27 +142,5 @@ impl Emitter<'_, '_> {
             true => Ix::constant(Dim::constant(0)),
             false => Ix::atom(Atom::Val(index)),
         })
-    }
-}
-
-fn plain(op: Reducer) -> AccOp {
-    match op {
-        Reducer::Sum => AccOp::Sum,
-        Reducer::Prod => AccOp::Prod,
-        Reducer::Max | Reducer::ArgMax => AccOp::Max,
-        Reducer::Min | Reducer::ArgMin => AccOp::Min,
-        Reducer::Any => AccOp::Any,
-        Reducer::All => AccOp::All,
-    }
-}
-
-fn combine(op: AccOp) -> KOp {
-    match op {
-        AccOp::Sum => KOp::Add,
-        AccOp::Prod => KOp::Mul,
-        AccOp::Max | AccOp::ArgMax => KOp::Max,
-        AccOp::Min | AccOp::ArgMin => KOp::Min,
-        AccOp::Any => KOp::Or,
-        AccOp::All => KOp::And,
     }
 }

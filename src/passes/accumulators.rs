@@ -8,18 +8,13 @@ use cranelift_entity::{EntitySet, SecondaryMap};
 
 use super::contraction::roles;
 use crate::graph::sets::union;
+use crate::graph::walk::use_counts;
 use crate::graph::{Axis, AxisSet, Graph, Node, NodeData, Op, Reducer, Region, Scan};
 use crate::ops::ScalarFn;
 
 /// Moves accumulated sums of products behind their loops.
 pub fn accumulators(graph: Graph) -> Graph {
-    let mut uses: SecondaryMap<Node, u32> = SecondaryMap::new();
-    for region in graph.regions.values() {
-        region.results.iter().for_each(|result| uses[*result] += 1);
-        for node in &region.nodes {
-            graph.nodes[*node].args.iter().for_each(|arg| uses[*arg] += 1);
-        }
-    }
+    let uses = use_counts(&graph);
     let root = graph.root;
     let mut moving = Moving { graph, uses, new: SecondaryMap::new() };
     moving.region(root, &mut Vec::new());

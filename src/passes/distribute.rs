@@ -6,18 +6,13 @@
 use cranelift_entity::SecondaryMap;
 
 use crate::graph::sets::{common, union};
+use crate::graph::walk::use_counts;
 use crate::graph::{AxisSet, Graph, IndexMap, Node, NodeData, Op, Reducer, Region};
 use crate::ops::ScalarFn;
 
 /// Moves views from sums of products to their factors, where a further sum follows.
 pub fn distribute(mut graph: Graph) -> Graph {
-    let mut uses: SecondaryMap<Node, u32> = SecondaryMap::new();
-    for region in graph.regions.values() {
-        region.results.iter().for_each(|result| uses[*result] += 1);
-        for node in &region.nodes {
-            graph.nodes[*node].args.iter().for_each(|arg| uses[*arg] += 1);
-        }
-    }
+    let uses = use_counts(&graph);
     let regions: Vec<Region> = graph.regions.keys().collect();
     for region in regions {
         let mut at = 0;

@@ -9,18 +9,13 @@ use cranelift_entity::SecondaryMap;
 use super::contraction::bare;
 use crate::axes::Dim;
 use crate::graph::sets::{common, is_subset, union, without};
+use crate::graph::walk::use_counts;
 use crate::graph::{AxisSet, Graph, Node, NodeData, Op, Reducer, Region};
 use crate::ops::ScalarFn;
 
 /// Takes factors and summands out of the sums that do not run along them.
 pub fn factor(mut graph: Graph) -> Graph {
-    let mut uses: SecondaryMap<Node, u32> = SecondaryMap::new();
-    for region in graph.regions.values() {
-        region.results.iter().for_each(|result| uses[*result] += 1);
-        for node in &region.nodes {
-            graph.nodes[*node].args.iter().for_each(|arg| uses[*arg] += 1);
-        }
-    }
+    let uses = use_counts(&graph);
     let regions: Vec<Region> = graph.regions.keys().collect();
     for region in regions {
         let mut out = Vec::new();
