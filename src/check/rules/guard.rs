@@ -191,19 +191,11 @@ fn comparison(roots: &Roots, val: Val) -> Vec<(Val, Side)> {
 
 /// `(i, j, c)` where `left + strict <= right` says `i <= j + c`, in places of the root of i and j.
 fn one_each(roots: &Roots, left: &Point, right: &Point, strict: i64) -> Option<(AxisVar, AxisVar, Ratio)> {
-    let (Point::Affine(left), Point::Affine(right)) = (left, right) else { return None };
-    let mut terms: Vec<(AxisVar, i64)> = Vec::new();
-    for (affine, sign) in [(left, 1), (right, -1)] {
-        for (axis, factor) in &affine.terms {
-            let factor = factor.as_const()?.checked_mul(sign)?;
-            match terms.iter_mut().find(|(present, _)| present == axis) {
-                Some((_, present)) => *present = present.checked_add(factor)?,
-                None => terms.push((*axis, factor)),
-            }
-        }
-    }
-    terms.retain(|(_, factor)| *factor != 0);
-    let (below, above) = match terms[..] {
+    let mut difference = Difference { constant: Dim::constant(0), terms: Vec::new() };
+    difference.add(left, 1)?;
+    difference.add(right, -1)?;
+    difference.terms.retain(|(_, factor)| *factor != 0);
+    let (below, above) = match difference.terms[..] {
         [(below, 1), (above, -1)] | [(above, -1), (below, 1)] => (below, above),
         _ => return None,
     };
@@ -212,6 +204,37 @@ fn one_each(roots: &Roots, left: &Point, right: &Point, strict: i64) -> Option<(
     if roots.rate(above, root)? != rate {
         return None;
     }
-    let gap = right.constant.sub(&left.constant).ok()?.as_const()?.checked_sub(strict)?;
+    let gap = difference.constant.neg().ok()?.as_const()?.checked_sub(strict)?;
     Some((below, above, rate.mul(Ratio::whole(gap))?))
+}
+
+/// `constant + Σ factor * axis`, each axis once.
+struct Difference {
+    constant: Dim,
+    terms: Vec<(AxisVar, i64)>,
+}
+
+impl Difference {
+    /// Adds a multiple of a point; `None` where it divides or has factors that are not known.
+    fn add(&mut self, point: &Point, times: i64) -> Option<()> {
+        match point {
+            Point::Affine(affine) => {
+                let constant = affine.constant.mul(&Dim::constant(times)).ok()?;
+                self.constant = self.constant.add(&constant).ok()?;
+                for (axis, factor) in &affine.terms {
+                    let factor = factor.as_const()?.checked_mul(times)?;
+                    match self.terms.iter_mut().find(|(present, _)| present == axis) {
+                        Some((_, present)) => *present = present.checked_add(factor)?,
+                        None => self.terms.push((*axis, factor)),
+                    }
+                }
+                Some(())
+            }
+            // `position(i)` is a sum of one part.
+            Point::Sum(parts) => parts
+                .iter()
+                .try_for_each(|(factor, part)| self.add(part, factor.as_const()?.checked_mul(times)?)),
+            Point::Div(..) | Point::Rem(..) => None,
+        }
+    }
 }
