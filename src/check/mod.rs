@@ -4,11 +4,17 @@
 //! in which every call is resolved. So a definition is checked for exactly the uses that it has; by itself it is checked
 //! with its dims symbolic. It must never read a file, and never know the tensor IR beyond the names of its scalar functions.
 
+mod apply;
+mod arithmetic;
 mod binder;
+mod branch;
 mod builtin;
 mod call;
 pub mod certificate;
 mod checkpoint;
+mod claim;
+mod condition;
+mod convert;
 pub mod core;
 mod custom;
 pub mod data;
@@ -18,15 +24,20 @@ mod eval;
 mod expect;
 mod guard;
 mod index;
+mod instance;
 mod item;
 mod keep;
 mod kind;
 mod loops;
+mod mapping;
+mod names;
 mod optimize;
 mod positions;
 mod program;
 mod read;
+mod result;
 pub mod rules;
+mod scan;
 mod show;
 mod slot;
 mod sort;

@@ -157,20 +157,4 @@ impl Checker<'_> {
         }
         Ok(next)
     }
-
-    fn stack_path(&mut self, func: &Rc<Func>, span: Span) -> Checking<String> {
-        let instance = func.instance.clone().unwrap_or_default();
-        if let Some(path) = instance.path.borrow().as_ref() {
-            return Ok(path.to_string());
-        }
-        let Some(owner) = self.frame.owner.as_mut() else {
-            return self.fail(errors::instance_in_function(span, "stack"));
-        };
-        let count = owner.counters.entry(Name::new("stack")).or_insert(0);
-        let own = format!("stack_{count}{}", owner.turns);
-        *count += 1;
-        let path = owner.join(&own);
-        *instance.path.borrow_mut() = Some(Name::new(&path));
-        Ok(path)
-    }
 }
