@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use cranelift_entity::EntityRef;
 use nn_grammar::ast;
 
 use crate::base::{Name, Span};
@@ -91,9 +92,10 @@ impl Checker<'_> {
         let site = std::mem::replace(&mut self.site, path.to_string());
         let open_stacks = std::mem::take(&mut self.stacks);
         self.reopen_block(init);
+        let before = self.core.vals.len();
         let expected = Expected { elem: elem.clone(), axes: axes.to_vec() };
         let value = self.initial(&declare.value, expected, &declare.ty);
-        let value = value.map(|val| {
+        let value = value.and_then(|val| self.only_initial(val, before, declare)).map(|val| {
             if fresh.is_empty() {
                 return val;
             }
@@ -107,6 +109,22 @@ impl Checker<'_> {
         self.site = site;
         self.ambient = ambient;
         value
+    }
+
+    /// Initial values are computed before anything runs: of the values from `before` on none may use one of a run.
+    fn only_initial(&mut self, val: Val, before: usize, declare: &ast::Declare) -> Checking<Val> {
+        let core = &self.core;
+        let own = &core.blocks[core.init.expect("made with the checker")].vals;
+        let of_a_run = |used: &Val| used.index() < before && !own.contains(used);
+        let new = core.vals.keys().skip(before);
+        let used = new.flat_map(|made| super::rules::arguments(core, made)).chain([val]).find(of_a_run);
+        match used {
+            None => Ok(val),
+            Some(used) => {
+                let place = core.vals[used].place();
+                self.fail(errors::initial_of_a_run(declare.value.span, &declare.name.name, place))
+            }
+        }
     }
 
     /// An initial value of a declared type: `zeros`, `0`, `kaiming_uniform(fan_in: I)`, any expression.

@@ -98,6 +98,13 @@ pub fn state_type(span: Span, name: &str, given: &str, wanted: &str, place: Span
     .label(place, "declared here")
 }
 
+pub fn initial_of_a_run(span: Span, name: &str, place: Span) -> Diagnostic {
+    Diagnostic::error(Code(359), format!("the first value of `{name}` uses what is computed in a run"))
+        .label(span, "is computed once, before anything runs")
+        .label(place, "has a value in a run only")
+        .help("write it with constants, sizes, static parameters and random draws: param w: f32[D] = normal(0.02)")
+}
+
 pub fn state_of_a_sample(span: Span, name: &str) -> Diagnostic {
     Diagnostic::error(Code(341), format!("`{name}` would get a different value from each sample"))
         .label(span, "depends on an axis that is mapped over")
