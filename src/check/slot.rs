@@ -216,7 +216,11 @@ impl Checker<'_> {
     pub fn write_state(&mut self, name: &ast::Ident, value: &ast::Expr, span: Span) -> Checking<()> {
         let path = self.frame.owner.as_ref().map(|owner| Name::new(owner.join(&name.name)));
         let Some((SlotKind::State, index)) = path.and_then(|path| self.slots.get(&path).copied()) else {
-            return self.fail(errors::write_of_no_state(name));
+            // A declaration that failed has been complained of.
+            return match self.lookup(&name.name) {
+                Some(Value::Poison) => Ok(()),
+                _ => self.fail(errors::write_of_no_state(name)),
+            };
         };
         let (value, place) = (self.eval(value)?, value.span);
         if !self.mode.training {

@@ -207,7 +207,7 @@ const TRAPS: &[(&str, &str, &str, Property)] = &[
     ),
     (
         "a position that is kept",
-        "layer f(x: f32[N], q: Idx[N]) -> f32 { state p: Idx[N] = q\n let y = x[p]\n p := q\n y }",
+        "layer f(x: f32[N], q: Idx[N]) -> f32 where N >= 1 { state p: Idx[N] = argmax(random.uniform(N))\n let y = x[p]\n p := q\n y }",
         "N",
         Invariant,
     ),
