@@ -360,6 +360,10 @@ impl<'a, 'g> Emitter<'a, 'g> {
 
     /// Whether `0 <= ix < size`; nothing where that is proved.
     fn in_range(&mut self, ix: &Ix, size: &Dim) -> Result<Option<Val>, LowerError> {
+        // Blocks as a whole lie inside or outside: what runs through one need not be asked.
+        if let Some((ix, size)) = ix.without_digit(size, self) {
+            return self.in_range(&ix, &size);
+        }
         let (low, high) = (ix.never_negative(self), ix.never_reaches(size, self));
         if low && high {
             return Ok(None);
@@ -387,6 +391,9 @@ impl<'a, 'g> Emitter<'a, 'g> {
     }
 
     fn both(&mut self, a: Val, b: Val) -> Val {
+        if a == b {
+            return a;
+        }
         let level = self.val_level(a).max(self.val_level(b));
         self.at(level, |e| {
             let both = e.b.and(a, b);

@@ -165,6 +165,7 @@ impl Emitter<'_, '_> {
         chunk: i64,
     ) -> Result<(), LowerError> {
         let runs = self.runs(order, reads, &mut place)?;
+        let runs = self.by_digits(runs, reads);
         let Some((inner, outer)) = runs.split_last() else {
             return self.store_all(roots, &place);
         };

@@ -187,6 +187,21 @@ impl Ix {
         self.bounds(extents).is_some_and(|(_, high)| size.sub(&high).is_ok_and(|room| room.at_least(1)))
     }
 
+    /// An index and a size so that `0 <= self < size` holds where the index lies below that size: `self` without an atom that runs through
+    /// 0..n, where n divides the size and all else; both divided by n.
+    pub fn without_digit(&self, size: &Dim, extents: &dyn Extents) -> Option<(Ix, Dim)> {
+        let (atom, _) = self.terms.iter().find(|(_, coefficient)| coefficient.as_const() == Some(1))?;
+        let by = extent(atom, extents)?;
+        if self.terms.len() < 2 || by.as_const().is_none_or(|by| by < 2) {
+            return None;
+        }
+        let mut rest = Ix::constant(self.base.div_exact(&by)?);
+        for (other, coefficient) in self.terms.iter().filter(|(other, _)| other != atom) {
+            rest.terms.push((other.clone(), coefficient.div_exact(&by)?));
+        }
+        Some((rest, size.div_exact(&by)?))
+    }
+
     /// Replaces every axis by its index at a place.
     pub fn at(&self, place: &Place, extents: &dyn Extents) -> Result<Ix, DimError> {
         let mut sum = Ix::constant(self.base.clone());
@@ -323,6 +338,17 @@ mod tests {
         let x = axis(98);
         let twice = x.div(&Dim::constant(3), &ByNumber).unwrap().div(&Dim::constant(4), &ByNumber).unwrap();
         assert_eq!(twice, x.div(&Dim::constant(12), &ByNumber).unwrap());
+    }
+
+    #[test]
+    fn blocks_lie_inside_as_a_whole() {
+        let (a, b, four) = (axis(10), axis(2), Dim::constant(4));
+        let shifted = Ix::constant(Dim::constant(-8)).add(&b).unwrap().add_scaled(&a, &four).unwrap();
+        let (rest, size) = shifted.without_digit(&Dim::constant(16), &ByNumber).expect("a digit");
+        assert_eq!(rest, a.add(&Ix::constant(Dim::constant(-2))).unwrap());
+        assert_eq!(size, four);
+        assert!(shifted.without_digit(&Dim::constant(18), &ByNumber).is_none());
+        assert!(shifted.add(&Ix::constant(Dim::constant(1))).unwrap().without_digit(&Dim::constant(16), &ByNumber).is_none());
     }
 
     #[test]

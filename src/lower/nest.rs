@@ -79,6 +79,26 @@ impl Reads {
         (unit, along.len() - unit)
     }
 
+    /// The digit that is split from an axis everywhere: the one number by which quotients divide it.
+    fn digit(&self, axis: Axis) -> Option<i64> {
+        let atom = Atom::Axis(axis);
+        let mut digit = None;
+        for read in &self.reads {
+            for (a, _) in &read.address.terms {
+                let Atom::Div(parts) = a else { continue };
+                let (of, by) = &**parts;
+                if !of.mentions(&atom) {
+                    continue;
+                }
+                let by = by.as_const().filter(|_| of.as_atom() == Some(&atom))?;
+                if digit.replace(by).is_some_and(|other| other != by) {
+                    return None;
+                }
+            }
+        }
+        digit
+    }
+
     /// Whether two adjacent axes may be one loop: every address advances over the end of the inner one as over any other step.
     fn compose(&self, outer: Axis, inner: Axis, size: &Dim) -> Result<bool, DimError> {
         if self.bare.contains(&outer) || self.bare.contains(&inner) {
@@ -94,10 +114,23 @@ impl Reads {
     }
 }
 
-/// A loop over one axis or several adjacent ones, outermost first.
+/// A loop over one axis or several adjacent ones, outermost first; or a digit of an axis.
 pub struct Run {
     pub axes: Vec<Axis>,
     pub extent: Dim,
+    /// By how much a turn moves the axis on, where another run goes through its other digit.
+    pub digit: Option<i64>,
+}
+
+impl Run {
+    pub fn of(axis: Axis, extent: Dim) -> Run {
+        Run { axes: vec![axis], extent, digit: None }
+    }
+
+    /// Whether it is all of one axis, which any lane loop can run through.
+    pub fn is_axis(&self) -> bool {
+        self.axes.len() == 1 && self.digit.is_none()
+    }
 }
 
 impl Lowering<'_> {
@@ -196,13 +229,36 @@ impl Emitter<'_, '_> {
                 run.axes.push(*axis);
                 continue;
             }
-            runs.push(Run { axes: vec![*axis], extent: size });
+            runs.push(Run::of(*axis, size));
         }
         Ok(runs)
     }
 
+    /// An axis whose digits are read apart, such as heads and their features, as two runs: then no turn divides, and what decides by the
+    /// outer digit is the same in all lanes of the inner one.
+    pub fn by_digits(&self, runs: Vec<Run>, reads: &Reads) -> Vec<Run> {
+        let mut split = Vec::new();
+        for run in runs {
+            let digit = run.axes.first().filter(|_| run.is_axis()).and_then(|axis| reads.digit(*axis));
+            match (digit, run.extent.as_const()) {
+                (Some(by), Some(extent)) if extent > by && extent % by == 0 => {
+                    let part = |extent, by| Run { axes: run.axes.clone(), extent: Dim::constant(extent), digit: Some(by) };
+                    split.extend([part(extent / by, by), part(by, 1)]);
+                }
+                _ => split.push(run),
+            }
+        }
+        split
+    }
+
     /// Gives each axis of a run its index; returns these indices.
     pub fn spread(&self, run: &Run, var: Ix, place: &mut Place) -> Result<Vec<Ix>, LowerError> {
+        if let (Some(by), [axis]) = (run.digit, &run.axes[..]) {
+            let outer = place.get(*axis).cloned().unwrap_or_else(Ix::zero);
+            let index = outer.add_scaled(&var, &Dim::constant(by))?;
+            place.set(*axis, index.clone());
+            return Ok(vec![index]);
+        }
         let mut rest = var;
         let mut indices = Vec::new();
         for (i, axis) in run.axes.iter().enumerate().rev() {

@@ -69,7 +69,7 @@ impl Emitter<'_, '_> {
             let var = self.grid(&self.cx.size(*axis));
             place.set(*axis, Ix::atom(Atom::Var(var)));
         }
-        let run = |e: &Self, axis: Axis| Run { axes: vec![axis], extent: e.cx.size(axis) };
+        let run = |e: &Self, axis: Axis| Run::of(axis, e.cx.size(axis));
         // The neutral values.
         let acc = accumulation(op);
         let dtype = self.cx.graph.nodes[values].dtype;

@@ -1,29 +1,71 @@
 //! The order of axes of each value, should it be materialised: outermost first.
 //!
-//! Inputs have their people's order. What is computed takes the order of its largest argument, further axes stand outside; a contraction's
-//! result ends with axes of its second operand that are contiguous there. Static axes stand inside of symbolic ones. Wishes of outputs run
-//! backwards through what keeps the axes.
+//! Inputs have their people's order. What is computed takes the order of its largest argument, further axes stand outside; a product with
+//! weights ends with the weights' axes. Static axes stand inside of symbolic ones.
+//!
+//! Wishes run backwards through what keeps the axes: those of outputs first. Then an order of all that was not wished is made, and seen
+//! where readers would be happier with another one, which costs a contraction nothing (any of its axes may be its rows or its columns) and
+//! what is made of positions neither: beside a value whose order is given, they stand as it does; where a view makes one axis of several,
+//! the one that runs fastest is innermost. With these wishes the order is made again.
 
-use cranelift_entity::SecondaryMap;
+use cranelift_entity::{EntitySet, SecondaryMap};
 
+use self::wishes::{of_outputs, of_readers};
 use crate::graph::sets::without;
-use crate::graph::{Axis, AxisSet, Graph, Node, Op};
+use crate::graph::{Axis, AxisSet, Graph, Node, Op, Role};
+use crate::ops::ScalarFn;
+
+mod wishes;
+
+/// An order for each node, or none.
+type Wishes = SecondaryMap<Node, Option<Vec<Axis>>>;
+/// An order of all axes of each node.
+pub type Orders = SecondaryMap<Node, Vec<Axis>>;
 
 /// An order of all axes of each node.
-pub fn orders(graph: &Graph) -> SecondaryMap<Node, Vec<Axis>> {
-    let mut orders: SecondaryMap<Node, Vec<Axis>> = SecondaryMap::new();
-    let wishes = wishes(graph);
+pub fn orders(graph: &Graph) -> Orders {
     let mut nodes = Vec::new();
     in_order(graph, graph.root, &mut nodes);
-    for node in nodes {
+    let weights = weights(graph, &nodes);
+    let mut wishes = of_outputs(graph);
+    let first = made(graph, &nodes, &wishes, &weights);
+    match of_readers(graph, &nodes, &first, &mut wishes) {
+        true => made(graph, &nodes, &wishes, &weights),
+        false => first,
+    }
+}
+
+fn made(graph: &Graph, nodes: &[Node], wishes: &Wishes, weights: &EntitySet<Node>) -> Orders {
+    let mut orders: Orders = SecondaryMap::new();
+    for &node in nodes {
         let data = &graph.nodes[node];
         orders[node] = match (&data.op, &wishes[node]) {
             (Op::Input(index), _) => graph.inputs[*index as usize].order.clone(),
             (_, Some(wish)) => complete(graph, wish.clone(), &data.axes),
-            _ => computed(graph, node, &orders),
+            _ => computed(graph, node, &orders, weights),
         };
     }
     orders
+}
+
+/// What is made of parameters, states and constants alone.
+fn weights(graph: &Graph, nodes: &[Node]) -> EntitySet<Node> {
+    let mut weights = EntitySet::new();
+    for &node in nodes {
+        let data = &graph.nodes[node];
+        let is = match &data.op {
+            Op::Input(index) => matches!(graph.inputs[*index as usize].role, Role::Param | Role::State),
+            Op::Map(_) | Op::View(_) | Op::Broadcast(_) | Op::StopGradient | Op::Alias => {
+                data.args.iter().all(|arg| weights.contains(*arg))
+            }
+            Op::Constant(_) | Op::Size(_) => true,
+            _ => false,
+        };
+        if is {
+            weights.insert(node);
+        }
+    }
+    weights
 }
 
 /// All nodes, bodies before the nodes that execute them.
@@ -37,54 +79,26 @@ fn in_order(graph: &Graph, region: crate::graph::Region, out: &mut Vec<Node>) {
     }
 }
 
-/// Orders that outputs ask for, handed down to what they are made of as long as the axes stay the same.
-fn wishes(graph: &Graph) -> SecondaryMap<Node, Option<Vec<Axis>>> {
-    let mut wishes: SecondaryMap<Node, Option<Vec<Axis>>> = SecondaryMap::new();
-    let results = &graph.regions[graph.root].results;
-    let mut todo: Vec<(Node, Vec<Axis>)> =
-        results.iter().zip(&graph.outputs).map(|(node, output)| (*node, output.order.clone())).collect();
-    while let Some((node, order)) = todo.pop() {
-        let data = &graph.nodes[node];
-        let same = order.len() == data.axes.len() && order.iter().all(|axis| data.axes.contains(axis));
-        if !same || wishes[node].is_some() || matches!(data.op, Op::Input(_) | Op::Carry(_)) {
-            continue;
-        }
-        wishes[node] = Some(order.clone());
-        match &data.op {
-            Op::Map(_) | Op::StopGradient | Op::Alias => {
-                todo.extend(data.args.iter().map(|arg| (*arg, order.clone())));
-            }
-            Op::Project(index) => {
-                let tuple = &graph.nodes[data.args[0]];
-                if let Some(region) = tuple.op.region() {
-                    todo.push((graph.regions[region].results[*index as usize], order));
-                }
-            }
-            _ => {}
-        }
-    }
-    wishes
-}
-
-fn computed(graph: &Graph, node: Node, orders: &SecondaryMap<Node, Vec<Axis>>) -> Vec<Axis> {
+fn computed(graph: &Graph, node: Node, orders: &Orders, weights: &EntitySet<Node>) -> Vec<Axis> {
     let data = &graph.nodes[node];
     let of_arg = |arg: Node| -> Vec<Axis> {
         let order = &orders[arg];
         match &data.op {
-            // A view's axes stand where the axes stood that they index.
+            // A view's axes stand where the axes stood that they index; one that indexes several, where the innermost of them stood.
             Op::View(map) => {
                 let mut seen = Vec::new();
-                for axis in order {
+                for axis in order.iter().rev() {
                     let new = match map.get(*axis) {
                         Some(index) => index.mentioned().to_vec(),
                         None => vec![*axis],
                     };
-                    for axis in new {
+                    for axis in new.into_iter().rev() {
                         if !seen.contains(&axis) {
                             seen.push(axis);
                         }
                     }
                 }
+                seen.reverse();
                 seen
             }
             Op::Fold(map) => {
@@ -138,22 +152,22 @@ fn computed(graph: &Graph, node: Node, orders: &SecondaryMap<Node, Vec<Axis>>) -
             complete(graph, order, &data.axes)
         }
         _ => {
-            let mut args: Vec<Vec<Axis>> = data.args.iter().map(|arg| of_arg(*arg)).collect();
-            // The largest first, of equals the earliest.
-            args.sort_by_key(|order| std::cmp::Reverse(shared(order)));
-            let mut order = args.first().cloned().unwrap_or_default();
-            for other in args.iter().skip(1) {
-                order.extend(
-                    other.iter().copied().filter(|axis| !orders_contain(&order, *axis)).collect::<Vec<_>>(),
-                );
+            // The largest first, of equals the earliest; but weights behind what they are multiplied with.
+            let product = data.op == Op::Map(ScalarFn::Mul);
+            let mut args: Vec<(bool, Vec<Axis>)> = data
+                .args
+                .iter()
+                .map(|arg| (product && weights.contains(*arg), of_arg(*arg)))
+                .filter(|(_, order)| !order.is_empty())
+                .collect();
+            args.sort_by_key(|(weights, order)| (*weights, std::cmp::Reverse(shared(order))));
+            let mut order = Vec::new();
+            for (_, other) in args {
+                order.extend(other.into_iter().filter(|axis| !order.contains(axis)).collect::<Vec<Axis>>());
             }
             complete(graph, order, &data.axes)
         }
     }
-}
-
-fn orders_contain(order: &[Axis], axis: Axis) -> bool {
-    order.contains(&axis)
 }
 
 /// The order restricted to these axes; missing ones outside, and symbolic sizes outside of static ones.
