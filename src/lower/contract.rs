@@ -378,8 +378,7 @@ impl Emitter<'_, '_> {
         };
         let columns = n.pop().expect("a contraction has columns");
         let steps = k.pop().expect("a contraction sums");
-        let batch: Vec<Run> =
-            batch.into_iter().map(|axis| Run::of(axis, self.cx.size(axis))).collect();
+        let batch: Vec<Run> = batch.into_iter().map(|axis| Run::of(axis, self.cx.size(axis))).collect();
         let blocking = {
             let of = |runs: &[&Run]| {
                 runs.iter().try_fold(1i64, |all, run| all.checked_mul(run.extent.as_const()?))

@@ -348,7 +348,13 @@ mod tests {
         assert_eq!(rest, a.add(&Ix::constant(Dim::constant(-2))).unwrap());
         assert_eq!(size, four);
         assert!(shifted.without_digit(&Dim::constant(18), &ByNumber).is_none());
-        assert!(shifted.add(&Ix::constant(Dim::constant(1))).unwrap().without_digit(&Dim::constant(16), &ByNumber).is_none());
+        assert!(
+            shifted
+                .add(&Ix::constant(Dim::constant(1)))
+                .unwrap()
+                .without_digit(&Dim::constant(16), &ByNumber)
+                .is_none()
+        );
     }
 
     #[test]

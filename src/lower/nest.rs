@@ -242,7 +242,11 @@ impl Emitter<'_, '_> {
             let digit = run.axes.first().filter(|_| run.is_axis()).and_then(|axis| reads.digit(*axis));
             match (digit, run.extent.as_const()) {
                 (Some(by), Some(extent)) if extent > by && extent % by == 0 => {
-                    let part = |extent, by| Run { axes: run.axes.clone(), extent: Dim::constant(extent), digit: Some(by) };
+                    let part = |extent, by| Run {
+                        axes: run.axes.clone(),
+                        extent: Dim::constant(extent),
+                        digit: Some(by),
+                    };
                     split.extend([part(extent / by, by), part(by, 1)]);
                 }
                 _ => split.push(run),

@@ -49,7 +49,8 @@ enum Origin {
 /// Adds the wishes of those who read sums of products and values without an order of their own, where an order was made that they would
 /// not like. True if there are any.
 pub(super) fn of_readers(graph: &Graph, nodes: &[Node], orders: &Orders, wishes: &mut Wishes) -> bool {
-    let mut readers = Readers { graph, orders, wishes, origins: SecondaryMap::with_default(Origin::None), any: false };
+    let mut readers =
+        Readers { graph, orders, wishes, origins: SecondaryMap::with_default(Origin::None), any: false };
     for &node in nodes {
         readers.visit(node);
     }
@@ -127,7 +128,11 @@ impl Readers<'_> {
     fn hand_down(&mut self, node: Node, order: &[Axis]) {
         let data = &self.graph.nodes[node];
         let own: Vec<Axis> = order.iter().copied().filter(|axis| data.axes.contains(axis)).collect();
-        if own.len() < 2 || own.len() != data.axes.len() || !matches!(data.op, Op::Map(_)) || self.wishes[node].is_some() {
+        if own.len() < 2
+            || own.len() != data.axes.len()
+            || !matches!(data.op, Op::Map(_))
+            || self.wishes[node].is_some()
+        {
             return;
         }
         self.wish(node, own);
@@ -147,7 +152,8 @@ impl Readers<'_> {
             Index::Rem(inner, _) => inner.as_axis(),
             _ => None,
         };
-        let Some((mut fastest, whole)) = map.at.iter().find_map(|(axis, index)| Some((*axis, of(index)?))) else {
+        let Some((mut fastest, whole)) = map.at.iter().find_map(|(axis, index)| Some((*axis, of(index)?)))
+        else {
             return;
         };
         if !map.at.iter().any(|(axis, index)| *axis != fastest && index.mentioned().contains(&whole)) {
