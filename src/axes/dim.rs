@@ -120,6 +120,20 @@ impl Dim {
         self.0.scale(-1).map(Dim::from_poly)
     }
 
+    /// The divisions with a remainder in it, each as what is divided and by what, the outer ones first.
+    pub fn divisions(&self) -> Vec<(Dim, Dim)> {
+        let mut found = Vec::new();
+        for (monomial, _) in self.0.terms() {
+            for (atom, _) in monomial.factors() {
+                if let Atom::Quotient(q) = atom {
+                    found.push((q.over.clone(), q.under.clone()));
+                    found.extend(q.over.divisions());
+                }
+            }
+        }
+        found
+    }
+
     /// `self / other`, rounded towards minus infinity.
     pub fn div(&self, other: &Dim) -> Result<Dim, DimError> {
         self.0.div(&other.0).map(Dim::from_poly)

@@ -215,7 +215,7 @@ impl Checker<'_> {
 
     /// Values entry by entry: the axes of each must be the last axes of the longest, by name. There is no other broadcasting.
     pub fn align(&mut self, vals: &[(Val, Span)], span: Span) -> Checking<Vec<Val>> {
-        let Some(&(longest, longest_span)) = vals.iter().max_by_key(|(val, _)| self.visible(*val).len())
+        let Some(&(longest, _)) = vals.iter().max_by_key(|(val, _)| self.visible(*val).len())
         else {
             return Ok(Vec::new());
         };
@@ -226,9 +226,7 @@ impl Checker<'_> {
             let tail = to[to.len() - from.len()..].to_vec();
             for (&have, &want) in from.iter().zip(&tail) {
                 if !self.join_axes(have, want, span) {
-                    let (left, right) = (self.show_val(longest), self.show_val(val));
-                    let (have, want) = (self.at_axis(have, place), self.at_axis(want, longest_span));
-                    return self.fail(errors::shapes_differ(span, have, want, &left, &right));
+                    return self.unlike_operands(vals, (val, have), (longest, want), span);
                 }
             }
             if from.len() < to.len() && !from.is_empty() {
@@ -271,9 +269,11 @@ impl Checker<'_> {
             return self.fail(errors::matmul_rank(span, &right));
         }
         if !self.unify(outer, inner) {
+            let (have, want) = (self.show_axis(outer), self.show_axis(inner));
+            let turned = columns.last().is_some_and(|&last| self.unify(last, inner));
             let (left, right) = (self.show_val(left), self.show_val(right));
-            let (have, want) = (self.at_axis(outer, span), self.at_axis(inner, span));
-            return self.fail(errors::matmul_axes_differ(span, have, want, &left, &right));
+            let error = errors::matmul_axes_differ(span, (&want, &left), (&have, &right), turned);
+            return self.fail(self.traced(error, &[inner, outer]));
         }
         let (left_elem, right_elem) = (self.elem(left), self.elem(right));
         if left_elem != right_elem || matches!(left_elem, Elem::Idx(..) | Elem::Of(DType::Bool)) {

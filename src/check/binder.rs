@@ -11,6 +11,7 @@ use crate::tensor::DType;
 use super::core::*;
 use super::errors;
 use super::kind::Kind;
+use super::origin::Why;
 use super::state::{Checker, Checking, Compared};
 use super::value::{Num, Placed, Value};
 
@@ -104,7 +105,9 @@ impl Checker<'_> {
                         axis
                     }
                     Value::Num(ref num @ Num { dim: Some(ref dim), .. }) => {
-                        self.axis_of_num(name.clone(), num, dim.clone(), bind.span)?
+                        let axis = self.axis_of_num(name.clone(), num, dim.clone(), bind.span)?;
+                        self.set_origin(axis, Why::Range, &name);
+                        axis
                     }
                     other => {
                         let what = other.describe();
@@ -155,11 +158,10 @@ impl Checker<'_> {
         for compared in std::mem::take(&mut self.compared) {
             match (self.size_of(compared.left), self.size_of(compared.right)) {
                 (Some(left), Some(right)) if !self.same_dim(&left, &right) => {
-                    let (left, right) = (
-                        self.at_axis(compared.left, compared.span),
-                        self.at_axis(compared.right, compared.span),
-                    );
-                    return self.fail(errors::compared_axes_differ(compared.span, &left.name, &right.name));
+                    let axes = [compared.left, compared.right];
+                    let [left, right] = axes.map(|axis| self.show_axis(axis));
+                    let error = errors::compared_axes_differ(compared.span, &left, &right);
+                    return self.fail(self.traced(error, &axes));
                 }
                 (Some(_), Some(_)) => {}
                 _ => open.push(compared),
@@ -306,7 +308,8 @@ impl Checker<'_> {
             [] => {
                 let hidden = self.ambient.iter().any(|&axis| self.core.axes[axis].name == name);
                 let shown = self.show_val(val);
-                self.fail(errors::axis_not_there(span, name, &shown, hidden))
+                let axes: Vec<_> = self.visible(val).iter().map(|&axis| self.show_axis(axis)).collect();
+                self.fail(errors::axis_not_there(span, name, &shown, &axes, hidden))
             }
             _ => {
                 let shown = self.show_val(val);

@@ -458,7 +458,11 @@ impl Checker<'_> {
             let other = self.elem(val);
             if !agree || !self.elem_fits(&elem, &other) {
                 let (left, right) = (self.show_val(first), self.show_val(val));
-                return self.fail(errors::concat_shapes(place, &left, &right));
+                let error = errors::concat_shapes(place, &left, &right);
+                let differ = (0..axes.len().min(visible.len()))
+                    .find(|&index| index != position && !self.unify(visible[index], axes[index]));
+                let differ = differ.map_or(Vec::new(), |index| vec![axes[index], visible[index]]);
+                return self.fail(self.traced(error, &differ));
             }
             let sum = size.add(&self.core.size(visible[position]));
             size = self.dim(sum, span)?;
@@ -507,8 +511,9 @@ impl Checker<'_> {
             all.is_ok_and(|all| self.same_dim(&all, &size))
         });
         let Some(part) = size.div_exact(&Dim::constant(parts)).or(floor) else {
-            let shown = self.show_val(val);
-            return self.fail(errors::split_uneven(span, &shown, parts));
+            let (shown, size) = (self.show_val(val), self.core.size(axes[position]));
+            let error = errors::split_uneven(span, &shown, parts, &size);
+            return self.fail(self.traced(error, &[axes[position]]));
         };
         let elem = self.elem(val);
         let mut values = Vec::new();

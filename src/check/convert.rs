@@ -118,7 +118,12 @@ impl Checker<'_> {
         let (have, want) = (count(self, &from)?, count(self, &axes)?);
         if !self.same_dim(&have, &want) {
             let shown = self.show_val(val);
-            return self.fail(errors::reshape_count(span, &shown, &have, &want, ty.span));
+            let (all, new) = (self.shown_size(&have, None), self.shown_size(&want, None));
+            let mut error = errors::reshape_count(span, &shown, &all, &new, ty.span);
+            if let Some(condition) = self.divisibility(&have, &want) {
+                error = error.help(errors::state_that_it_divides(&condition));
+            }
+            return self.fail(self.traced(error, &from));
         }
         let elem = self.elem(val);
         Ok(self.emit(Form::Reshape(val), elem, axes, span))

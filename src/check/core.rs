@@ -16,6 +16,7 @@ use crate::ops::ScalarFn;
 use crate::tensor::{DType, Sorted};
 
 use super::kind::Kind;
+use super::origin::Origin;
 
 /// An axis that the certificate speaks of: a name in the signature of the definition that is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +60,7 @@ pub struct AxisInfo {
     /// `None`: itself.
     pub family: Option<AxisVar>,
     pub span: Span,
+    pub origin: Rc<Origin>,
 }
 
 /// What an entry of a value is.

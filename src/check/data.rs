@@ -10,6 +10,7 @@ use crate::tensor::DType;
 
 use super::core::*;
 use super::errors;
+use super::origin::Why;
 use super::state::{Checker, Checking};
 use super::train::TrainWalk;
 use super::value::{Field, Num, Value};
@@ -97,14 +98,16 @@ impl Checker<'_> {
     fn array(&mut self, field: &Name, dtype: DType, mut axes: Vec<AxisVar>, shape: &[usize]) -> Value {
         let number = self.files.sources.len() - 1;
         let (binding, span) = (self.files.sources[number].binding.clone(), self.files.sources[number].span);
+        let label = Name::new(format!("{binding}.{field}"));
         for &size in shape {
-            axes.push(self.fresh_axis(size.to_string(), Some(Dim::constant(size as i64)), span));
+            let axis = self.fresh_axis(size.to_string(), Some(Dim::constant(size as i64)), span);
+            self.set_origin(axis, Why::Column, &label);
+            axes.push(axis);
         }
         let dtype = match dtype {
             DType::F32 | DType::F64 | DType::F16 | DType::BF16 => self.float(),
             other => other,
         };
-        let label = Name::new(format!("{binding}.{field}"));
         self.files.inputs.push(DataInput { source: number, field: field.clone() });
         Value::Tensor(self.input(label, Elem::Of(dtype), axes, span))
     }

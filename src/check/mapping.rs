@@ -30,7 +30,8 @@ impl Checker<'_> {
             for (&left, &right) in list.iter().zip(tail) {
                 if !self.join_axes(left, right, *place) {
                     let (given, other) = (self.show_axes(list), self.show_axes(&longest));
-                    return self.fail(errors::mapped_axes_differ(*place, &def.name.name, &given, &other));
+                    let error = errors::mapped_axes_differ(*place, &def.name.name, &given, &other);
+                    return self.fail(self.traced(error, &[left, right]));
                 }
             }
         }

@@ -32,6 +32,7 @@ mod loops;
 mod mapping;
 mod names;
 mod optimize;
+mod origin;
 mod positions;
 mod program;
 mod read;

@@ -99,10 +99,10 @@ impl Checker<'_> {
                         {
                             return Ok((At::Point(point), Outside::Never));
                         }
-                        let binder = self.at_axis(binder, self.core.axes[binder].span);
-                        let shown = self.show_val(of);
-                        let axis = self.show_axis(axis);
-                        return self.fail(errors::binder_over_other_axis(span, binder, &axis, &shown));
+                        let runs = self.at_axis(binder, self.core.axes[binder].span);
+                        let (shown, given) = (self.show_val(of), self.show_axis(axis));
+                        let error = errors::binder_over_other_axis(span, runs, &given, &shown);
+                        return self.fail(self.traced(error, &[binder, axis]));
                     }
                     // A read through a binder whose range is written keeps the root of what it reads.
                     if self.core.axes[binder].root.is_none() {
@@ -305,13 +305,15 @@ impl Checker<'_> {
         };
         let count = high.sub(&low);
         let count = self.dim(count, span)?;
-        let room = size.sub(&high);
-        let room = self.dim(room, span)?;
-        let fits =
-            self.facts.at_least(&low, 0) && self.facts.at_least(&count, 0) && self.facts.at_least(&room, 0);
+        // Where only sizes are open, that it lies inside becomes a `where` of the definition.
+        let zero = Dim::constant(0);
+        let fits = self.demand_at_most((&zero, &low), span)
+            && self.demand_at_most((&low, &high), span)
+            && self.demand_at_most((&high, &size), span);
         if !fits {
             let shown = self.show_val(of);
-            return self.fail(errors::slice_not_in_range(span, &shown));
+            let error = errors::slice_not_in_range(span, &shown);
+            return self.fail(self.traced(error, &[axis]));
         }
         let sliced = self.fresh_axis(count.to_string(), Some(count), span);
         let point = Point::Affine(AffinePoint { constant: low, terms: vec![(sliced, Dim::constant(1))] });

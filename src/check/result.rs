@@ -62,8 +62,7 @@ impl Checker<'_> {
                 }
                 for (&want, &given) in axes.iter().zip(&visible) {
                     if !self.join_axes(want, given, span) {
-                        let (want, given) = (self.at_axis(want, ty.span), self.at_axis(given, span));
-                        return self.fail(errors::axis_mismatch(given, want));
+                        return self.other_axis((given, span), (want, ty.span));
                     }
                 }
                 // Declared axes that are bound names give their identity to the result.

@@ -147,7 +147,8 @@ impl Checker<'_> {
             let elem_of = self.elem(val);
             if !same || !self.elem_fits(&elem, &elem_of) {
                 let (before, after) = (self.show_val(init), self.show_val(val));
-                return self.fail(errors::carry_changes(carry.span, &carry.name.name, &before, &after));
+                let error = errors::carry_changes(carry.span, &carry.name.name, &before, &after);
+                return self.fail(self.traced(error, &self.first_difference(&have, &want)));
             }
             results.push(if have == want {
                 val

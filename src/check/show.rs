@@ -9,7 +9,11 @@ use super::value::Value;
 
 impl Checker<'_> {
     pub fn show_axis(&self, axis: AxisVar) -> String {
-        show_axis(&self.core, axis)
+        let info = &self.core.axes[axis];
+        match &info.size {
+            Some(size) => self.shown_size(size, Some(&info.origin.name)),
+            None => info.name.to_string(),
+        }
     }
 
     /// `[B, 64]`
@@ -19,11 +23,15 @@ impl Checker<'_> {
     }
 
     pub fn show_elem(&self, elem: &Elem) -> String {
-        show_elem(elem)
+        match elem {
+            Elem::Of(dtype) => dtype.to_string(),
+            Elem::Idx(size, _) => format!("Idx[{}]", self.shown_size(size, None)),
+        }
     }
 
     pub fn show_val(&self, val: Val) -> String {
-        show_val(&self.core, val)
+        let (elem, axes) = (self.show_elem(&self.core.vals[val].elem), self.visible(val));
+        if axes.is_empty() { elem } else { format!("{elem}{}", self.show_axes(axes)) }
     }
 
     pub fn show_value(&self, value: &Value) -> String {

@@ -157,8 +157,7 @@ impl Checker<'_> {
         }
         for (&have, &want) in have.iter().zip(&want) {
             if !self.unify(want, have) {
-                let (want, have) = (self.at_axis(want, ty.span), self.at_axis(have, expr.span));
-                return self.fail(errors::axis_mismatch(have, want));
+                return self.other_axis((have, expr.span), (want, ty.span));
             }
         }
         Ok(if have == want {
@@ -239,8 +238,9 @@ impl Checker<'_> {
         let same =
             have.len() == own.len() && have.iter().zip(own).all(|(&have, &want)| self.unify(want, have));
         if !same || !self.elem_fits(&slot.elem, &elem) {
-            let (have, want) = (self.show_val(val), self.show_axes(own));
-            return self.fail(errors::state_type(place, &name.name, &have, &want, slot.span));
+            let (shown, want) = (self.show_val(val), self.show_axes(own));
+            let error = errors::state_type(place, &name.name, &shown, &want, slot.span);
+            return self.fail(self.traced(error, &self.first_difference(&have, own)));
         }
         self.refuse_ambient(val, &name.name, place)?;
         let val = if have == own {

@@ -69,8 +69,7 @@ impl Checker<'_> {
                     return self.fail(errors::keys_of_other_axes(place, &shown));
                 };
                 if !self.unify(own, axis) {
-                    let (own, axis) = (self.at_axis(own, place), self.at_axis(axis, span));
-                    return self.fail(errors::axis_mismatch(own, axis));
+                    return self.other_axis((own, place), (axis, span));
                 }
                 let to = self.places(axis, into.as_ref(), span)?;
                 let order = self.sorted(Sorted::Order, descending, keys, own, to, span)?;

@@ -147,7 +147,8 @@ impl Checker<'_> {
                 && have.iter().zip(&want).all(|(&have, &want)| self.unify(have, want));
             if !same || !self.elem_fits(&elem, &given) {
                 let (before, after) = (self.show_val(carry), self.show_val(val));
-                return self.fail(errors::stack_changes_shape(span, &before, &after));
+                let error = errors::stack_changes_shape(span, &before, &after);
+                return self.fail(self.traced(error, &self.first_difference(&have, &want)));
             }
             next.push(if have == want {
                 val

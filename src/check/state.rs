@@ -1,5 +1,6 @@
 //! The checker's state while it walks one definition: the core that it builds, the scopes that are open.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
@@ -15,6 +16,7 @@ use super::data::Files;
 use super::errors;
 use super::kind::Kind;
 use super::loops::OpenLoop;
+use super::origin::{Origin, Why};
 use super::program::{Program, Scope};
 use super::value::{Func, Num, Placed, Real, Value};
 
@@ -166,6 +168,8 @@ pub struct Checker<'p> {
     pub open: bool,
     /// What a train or test block reads.
     pub files: Files<'p>,
+    /// The names that the message which is being written gives to long sizes.
+    pub legend: RefCell<Vec<(String, String)>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -229,6 +233,7 @@ impl<'p> Checker<'p> {
             recursive: false,
             open: false,
             files: Files::default(),
+            legend: RefCell::default(),
         }
     }
 
@@ -246,6 +251,7 @@ impl<'p> Checker<'p> {
     }
 
     pub fn report(&mut self, mut diagnostic: Diagnostic) {
+        diagnostic = self.with_legend(diagnostic);
         if !self.reported.insert((diagnostic.code.0, diagnostic.primary())) {
             return;
         }
@@ -321,7 +327,9 @@ impl<'p> Checker<'p> {
     }
 
     pub fn fresh_axis(&mut self, name: impl Into<Name>, size: Option<Dim>, span: Span) -> AxisVar {
-        self.core.axes.push(AxisInfo { name: name.into(), size, root: None, family: None, span })
+        let (name, path) = (name.into(), self.path.clone());
+        let origin = Rc::new(Origin { why: Why::Made, name: name.clone(), span, path });
+        self.core.axes.push(AxisInfo { name, size, root: None, family: None, span, origin })
     }
 
     /// A new index variable over the same positions.
@@ -358,6 +366,19 @@ impl<'p> Checker<'p> {
             self.require_at_most(Dim::constant(0), size.clone(), span);
         }
         Ok(())
+    }
+
+    /// Whether `left <= right` may hold: it is proved, or becomes a `where` of the definition. False where it never holds.
+    pub fn demand_at_most(&mut self, (left, right): (&Dim, &Dim), span: Span) -> bool {
+        let (Ok(room), Ok(lack)) = (right.sub(left), left.sub(right)) else { return false };
+        if self.facts.at_least(&room, 0) {
+            return true;
+        }
+        if room.as_const().is_some() || self.facts.at_least(&lack, 1) {
+            return false;
+        }
+        self.require_at_most(left.clone(), right.clone(), span);
+        true
     }
 
     /// `left <= right` becomes a `where` of the definition.

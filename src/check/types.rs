@@ -11,6 +11,7 @@ use crate::tensor::DType;
 use super::core::*;
 use super::errors;
 use super::kind::Kind;
+use super::origin::Why;
 use super::state::{Checker, Checking, Frame};
 use super::value::{Num, Value};
 
@@ -72,7 +73,8 @@ impl Checker<'_> {
         let named = axes.len() - packs;
         if actual.len() < named {
             let shown = self.show_axes(actual);
-            return self.fail(errors::too_few_axes(span, named, &shown, ty.span));
+            let error = errors::too_few_axes(span, named, &shown, ty.span);
+            return self.fail(self.traced(error, actual));
         }
         Ok(if packs > 0 { 0 } else { actual.len() - named })
     }
@@ -142,7 +144,11 @@ impl Checker<'_> {
             let Some(target) = self.size_of(given) else { continue };
             match solve_one(&pattern, &target, &BTreeSet::from([unknown])) {
                 Some((_, solution)) => self.bind(name.clone(), Value::Num(Num::dim(solution))),
-                None => return self.fail(errors::cannot_solve(axis.span, name, &pattern, &target)),
+                None => {
+                    let (pattern, target) = (self.shown_size(&pattern, None), self.show_axis(given));
+                    let error = errors::cannot_solve(axis.span, name, &pattern, &target);
+                    return self.fail(self.traced(error, &[given]));
+                }
             }
         }
         Ok(())
@@ -190,8 +196,7 @@ impl Checker<'_> {
         }
         for (&want, &given) in axes.iter().zip(actual) {
             if !self.join_axes(want, given, span) {
-                let (want, given) = (self.at_axis(want, ty.span), self.at_axis(given, span));
-                return self.fail(errors::axis_mismatch(given, want));
+                return self.other_axis((given, span), (want, ty.span));
             }
         }
         Ok(())
@@ -224,10 +229,11 @@ impl Checker<'_> {
 
     /// A binder's range is found: it runs over this axis.
     pub fn resolve_range(&mut self, binder: AxisVar, over: AxisVar) {
-        let AxisInfo { size, root, .. } = self.core.axes[over].clone();
+        let AxisInfo { size, root, origin, .. } = self.core.axes[over].clone();
         let info = &mut self.core.axes[binder];
         info.size = size;
         info.root = root;
+        info.origin = origin;
         self.core.axes[binder].family = Some(self.family(over));
     }
 
@@ -279,7 +285,9 @@ impl Checker<'_> {
                     None => {
                         let (num, size) = self.dim_num(expr)?;
                         let name = Name::new(size.to_string());
-                        read.push(self.axis_of_num(name, &num, size, axis.span)?);
+                        let made = self.axis_of_num(name.clone(), &num, size, axis.span)?;
+                        self.set_origin(made, Why::Declared, &name);
+                        read.push(made);
                     }
                 },
             }
@@ -298,7 +306,9 @@ impl Checker<'_> {
         match self.lookup(&name.name) {
             Some(Value::Num(Num { axis: Some(axis), .. })) => Ok(axis),
             Some(Value::Num(Num { dim: Some(dim), .. })) => {
-                Ok(self.fresh_axis(name.name.clone(), Some(dim), name.span))
+                let axis = self.fresh_axis(name.name.clone(), Some(dim), name.span);
+                self.set_origin(axis, Why::Declared, &name.name);
+                Ok(axis)
             }
             Some(other) => {
                 let what = other.describe();
@@ -308,7 +318,9 @@ impl Checker<'_> {
                 let value = self.file_name(name)?;
                 match value {
                     Value::Num(Num { dim: Some(dim), .. }) => {
-                        Ok(self.fresh_axis(name.name.clone(), Some(dim), name.span))
+                        let axis = self.fresh_axis(name.name.clone(), Some(dim), name.span);
+                        self.set_origin(axis, Why::Declared, &name.name);
+                        Ok(axis)
                     }
                     other => {
                         let what = other.describe();
@@ -417,7 +429,8 @@ impl Checker<'_> {
 
     fn root_axis(&mut self, name: Name, size: Dim, kind: Option<(Kind, Span)>, span: Span) -> AxisVar {
         let root = self.core.roots.push(RootInfo { name: name.clone(), size: size.clone(), kind, span });
-        let axis = self.fresh_axis(name, Some(size), span);
+        let axis = self.fresh_axis(name.clone(), Some(size), span);
+        self.set_origin(axis, Why::Declared, &name);
         self.core.axes[axis].root = Some(root);
         axis
     }

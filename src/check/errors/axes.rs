@@ -6,6 +6,7 @@ use crate::check::kind::Kind;
 use crate::diag::{Code, Diagnostic};
 
 use super::AxisAt;
+use crate::check::origin::Pairing;
 
 /// An axis that is given is not the one that is wanted.
 pub fn axis_mismatch(given: AxisAt, wanted: AxisAt) -> Diagnostic {
@@ -24,17 +25,30 @@ pub fn too_few_axes(span: Span, wanted: usize, given: &str, place: Span) -> Diag
         .label(place, "as declared here")
 }
 
-/// Operands of an operator whose axes differ.
-pub fn shapes_differ(span: Span, have: AxisAt, want: AxisAt, left: &str, right: &str) -> Diagnostic {
-    let diagnostic = Diagnostic::error(Code(203), format!("axes `{}` and `{}` differ", want.name, have.name))
+/// Operands of an operator whose axes differ: the type of each, and its axis.
+pub fn shapes_differ(span: Span, sides: &[(String, String); 2], pairing: Pairing) -> Diagnostic {
+    let [(left, left_axis), (right, right_axis)] = sides;
+    let diagnostic = Diagnostic::error(Code(203), format!("axes `{left_axis}` and `{right_axis}` differ"))
         .label(span, format!("`{left}` and `{right}` do not fit"));
-    if have.name == "1" || want.name == "1" {
-        return diagnostic.help(
+    let last = "the axes of one must be the last axes of the other, name by name; nothing else is broadcast";
+    match pairing {
+        Pairing::Stretched => diagnostic.help(
             "an axis of size 1 is not stretched; leave it out, and the value is mapped over the other's axes",
-        );
+        ),
+        Pairing::Divides(condition) => diagnostic.help(state_that_it_divides(&condition)),
+        Pairing::Indices { all, short } => diagnostic
+            .help(last)
+            .help(format!("other axes are paired by their indices: for {all} => x[{all}] … y[{short}]")),
+        Pairing::TwoNames => diagnostic
+            .help("if both are one axis, give it one name; two names never agree, whatever their sizes")
+            .help("for each entry of one with each of the other, write the indices: for i, j => x[i] … y[j]"),
+        Pairing::None => diagnostic.help(last),
     }
-    diagnostic
-        .help("the axes of one must be the last axes of the other, name by name; nothing else is broadcast")
+}
+
+/// The sizes are equal where a division leaves nothing over.
+pub fn state_that_it_divides(condition: &str) -> String {
+    format!("the division may leave a remainder; state that it does not: {condition}")
 }
 
 pub fn wrong_rank(span: Span, wanted: &str, given: &str, place: Span) -> Diagnostic {
@@ -61,13 +75,13 @@ pub fn two_kinds(span: Span, name: &str, kind: Kind, first: Kind, place: Span) -
         .label(place, format!("{first} here"))
 }
 
-pub fn cannot_solve(span: Span, name: &str, pattern: &Dim, target: &Dim) -> Diagnostic {
+pub fn cannot_solve(span: Span, name: &str, pattern: &str, target: &str) -> Diagnostic {
     Diagnostic::error(Code(208), format!("no `{name}` makes `{pattern}` equal to `{target}`"))
         .label(span, format!("this axis has {target} entries"))
 }
 
 /// `over: N` where the value has no N.
-pub fn axis_not_there(span: Span, name: &str, value: &str, hidden: bool) -> Diagnostic {
+pub fn axis_not_there(span: Span, name: &str, value: &str, axes: &[String], hidden: bool) -> Diagnostic {
     let diagnostic = Diagnostic::error(Code(209), format!("there is no axis `{name}` in {value}"))
         .label(span, "not an axis of the value");
     if hidden {
@@ -75,7 +89,10 @@ pub fn axis_not_there(span: Span, name: &str, value: &str, hidden: bool) -> Diag
             "the function is mapped over `{name}`, so it sees one entry at a time; a function that needs the whole axis names it in its type"
         ));
     }
-    diagnostic
+    match axes {
+        [] => diagnostic,
+        axes => diagnostic.help(format!("its axes are {}", axes.join(", "))),
+    }
 }
 
 pub fn axis_twice(span: Span, name: &str, value: &str) -> Diagnostic {
@@ -100,7 +117,7 @@ pub fn negative_dim(span: Span, dim: &Dim) -> Diagnostic {
         .label(span, "negative")
 }
 
-pub fn reshape_count(span: Span, value: &str, have: &Dim, want: &Dim, place: Span) -> Diagnostic {
+pub fn reshape_count(span: Span, value: &str, have: &str, want: &str, place: Span) -> Diagnostic {
     Diagnostic::error(Code(215), format!("{value} has {have} entries, and the new shape has {want}"))
         .label(span, "reshaped here")
         .label(place, format!("{want} entries"))
@@ -116,10 +133,17 @@ pub fn concat_of_scalars(span: Span) -> Diagnostic {
     Diagnostic::error(Code(217), "a scalar has no axis to join or split along").label(span, "no axis")
 }
 
-pub fn split_uneven(span: Span, value: &str, parts: i64) -> Diagnostic {
-    Diagnostic::error(Code(218), format!("the axis of {value} cannot be split into {parts} equal parts"))
-        .label(span, "the parts would differ in size")
-        .help(format!("where the size is symbolic, state what holds: where D % {parts} == 0"))
+pub fn split_uneven(span: Span, value: &str, parts: i64, size: &Dim) -> Diagnostic {
+    let diagnostic =
+        Diagnostic::error(Code(218), format!("the axis of {value} cannot be split into {parts} equal parts"))
+            .label(span, "the parts would differ in size");
+    match size.as_const() {
+        Some(size) => {
+            let (less, more) = (size - size.rem_euclid(parts), size - size.rem_euclid(parts) + parts);
+            diagnostic.help(format!("{size} is no multiple of {parts}; {less} and {more} are"))
+        }
+        None => diagnostic.help(format!("where it can be split, state so: where {size} % {parts} == 0")),
+    }
 }
 
 pub fn flatten_nothing(span: Span) -> Diagnostic {
@@ -148,10 +172,20 @@ pub fn matmul_of_scalars(span: Span, left: &str, right: &str) -> Diagnostic {
 }
 
 /// The sum of `@` would run over two different axes.
-pub fn matmul_axes_differ(span: Span, have: AxisAt, want: AxisAt, left: &str, right: &str) -> Diagnostic {
-    Diagnostic::error(Code(203), format!("axes `{}` and `{}` differ", want.name, have.name))
-        .label(span, format!("`@` sums over the last axis of {left} and the first of {right}"))
-        .help("by their indices any two axes are multiplied: for i, j => sum k => a[i, k] * b[j, k]")
+///
+/// `turned`: the last axis of the right one would fit.
+pub fn matmul_axes_differ(
+    span: Span,
+    (want, left): (&str, &str),
+    (have, right): (&str, &str),
+    turned: bool,
+) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code(203), format!("axes `{want}` and `{have}` differ"))
+        .label(span, format!("`@` sums over the last axis of `{left}` and the first of `{right}`"));
+    match turned {
+        true => diagnostic.help("to sum over the last axis of both: for j => sum k => x[k] * w[j, k]"),
+        false => diagnostic.help("by their indices any two axes are multiplied: for i, j => sum k => x[i, k] * w[j, k]"),
+    }
 }
 
 pub fn matmul_rank(span: Span, right: &str) -> Diagnostic {

@@ -37,7 +37,9 @@ pub fn unknown_argument<'a>(
     let known: Vec<&str> = known.map(Name::as_str).collect();
     let diagnostic = Diagnostic::error(Code(333), format!("`{callee}` has no argument `{label}`"))
         .label(label.span, "not an argument");
+    let elsewhere = ["dim", "axis", "dims", "axes"].contains(&&*label.name) && known.contains(&"over");
     match nearest(&label.name, known.iter().copied()) {
+        _ if elsewhere => diagnostic.help("an axis is given by its name, not by its number: over: N"),
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None if known.is_empty() => diagnostic,
         None => diagnostic.help(format!("it has {}", known.join(", "))),
