@@ -27,7 +27,13 @@ impl Checker<'_> {
         }
     }
 
-    pub fn binary(&mut self, op: BinaryOp, left: Value, right: Value, span: Span) -> Checking<Value> {
+    pub fn binary(
+        &mut self,
+        op: BinaryOp,
+        (left, left_place): Placed,
+        (right, right_place): Placed,
+        span: Span,
+    ) -> Checking<Value> {
         if op == BinaryOp::MatMul {
             return self.matmul(left, right, span);
         }
@@ -55,7 +61,7 @@ impl Checker<'_> {
             BinaryOp::Pow => ScalarFn::Pow,
             BinaryOp::MatMul => unreachable!("handled above"),
         };
-        self.elementwise(function, vec![(left, span), (right, span)], span)
+        self.elementwise(function, vec![(left, left_place), (right, right_place)], span)
     }
 
     pub fn static_binary(&mut self, op: BinaryOp, left: &Num, right: &Num, span: Span) -> Checking<Value> {
@@ -215,13 +221,12 @@ impl Checker<'_> {
 
     /// Values entry by entry: the axes of each must be the last axes of the longest, by name. There is no other broadcasting.
     pub fn align(&mut self, vals: &[(Val, Span)], span: Span) -> Checking<Vec<Val>> {
-        let Some(&(longest, _)) = vals.iter().max_by_key(|(val, _)| self.visible(*val).len())
-        else {
+        let Some(&(longest, _)) = vals.iter().max_by_key(|(val, _)| self.visible(*val).len()) else {
             return Ok(Vec::new());
         };
         let to = self.visible(longest).to_vec();
         let mut aligned = Vec::new();
-        for &(val, place) in vals {
+        for &(val, _) in vals {
             let from = self.visible(val).to_vec();
             let tail = to[to.len() - from.len()..].to_vec();
             for (&have, &want) in from.iter().zip(&tail) {
@@ -236,7 +241,7 @@ impl Checker<'_> {
                 aligned.push(val);
             } else {
                 let elem = self.elem(val);
-                aligned.push(self.emit(Form::Rename { of: val, to: tail.clone() }, elem, tail, place));
+                aligned.push(self.emit(Form::Rename { of: val, to: tail.clone() }, elem, tail, span));
             }
         }
         Ok(aligned)

@@ -289,9 +289,9 @@ impl Checker<'_> {
                 let draw = self.random(Draw::Uniform, args, span)?;
                 let Some((high, high_span)) = high else { return Ok(draw) };
                 let low = low.unwrap_or((Value::Num(Num::constant(0)), high_span));
-                let width = self.binary(ast::BinaryOp::Sub, high, low.0.clone(), span)?;
-                let scaled = self.binary(ast::BinaryOp::Mul, draw, width, span)?;
-                self.binary(ast::BinaryOp::Add, scaled, low.0, span)
+                let width = self.binary(ast::BinaryOp::Sub, (high, span), low.clone(), span)?;
+                let scaled = self.binary(ast::BinaryOp::Mul, (draw, span), (width, span), span)?;
+                self.binary(ast::BinaryOp::Add, (scaled, span), low, span)
             }
             Builtin::Normal => self.random(Draw::Normal, args, span),
             Builtin::Npz | Builtin::Text => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nn_grammar::ast;
+use nn_grammar::ast::{self, ExprKind};
 
 use crate::base::{Name, Span};
 use crate::tensor::DType;
@@ -16,11 +16,11 @@ impl Checker<'_> {
     /// `where D % heads == 0 and T <= MAX`: facts inside, conditions for callers.
     pub fn assume_constraint(&mut self, constraint: &ast::Expr) -> Checking<()> {
         for conjunct in constraint.conjuncts() {
-            let ast::ExprKind::Compare { op, left, right } = &conjunct.kind else {
+            let ExprKind::Compare { op, left, right } = &conjunct.kind else {
                 return self.fail(errors::constraint_form(conjunct.span));
             };
             let divides = match (&left.kind, op) {
-                (ast::ExprKind::Binary { op: ast::BinaryOp::Rem, left, right: by }, ast::CmpOp::Eq) => {
+                (ExprKind::Binary { op: ast::BinaryOp::Rem, left, right: by }, ast::CmpOp::Eq) => {
                     Some((left, by))
                 }
                 _ => None,
@@ -42,7 +42,7 @@ impl Checker<'_> {
                         ConstraintOp::Lt => left < right,
                     };
                     if !holds {
-                        return self.fail(errors::constraint_fails(conjunct.span));
+                        return self.condition_fails(conjunct);
                     }
                     continue;
                 }
@@ -78,6 +78,25 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// A condition that is false for the dims at hand: what they are, and where they come from.
+    fn condition_fails(&mut self, condition: &ast::Expr) -> Checking<()> {
+        let mut names = Vec::new();
+        names_in(condition, &mut names);
+        let (mut values, mut axes) = (Vec::new(), Vec::new());
+        for name in names {
+            let Some(Value::Num(Num { dim: Some(dim), axis, .. })) = self.lookup(&name.name) else {
+                continue;
+            };
+            let value = format!("{} is {}", name.name, self.shown_size(&dim, None));
+            if !values.contains(&value) {
+                values.push(value);
+                axes.extend(axis);
+            }
+        }
+        let error = errors::constraint_fails(condition.span, &values.join(", "));
+        self.fail(self.traced(error, &axes))
+    }
+
     pub fn assertion(&mut self, condition: &ast::Expr, span: Span) -> Checking<()> {
         let value = self.eval(condition)?;
         let holds = match value {
@@ -93,7 +112,7 @@ impl Checker<'_> {
             }
         };
         let sides = match &condition.kind {
-            ast::ExprKind::Compare { left, right, .. } => {
+            ExprKind::Compare { left, right, .. } => {
                 let (left, right) = (self.eval(left)?, self.eval(right)?);
                 Some((self.to_tensor(left, span)?, self.to_tensor(right, span)?))
             }
@@ -132,5 +151,18 @@ impl Checker<'_> {
             val = self.emit(form, elem, visible, span);
         }
         Ok(Value::Tensor(val))
+    }
+}
+
+/// The names in arithmetic and comparisons of dims.
+fn names_in<'a>(expr: &'a ast::Expr, names: &mut Vec<&'a ast::Ident>) {
+    match &expr.kind {
+        ExprKind::Name(name) => names.push(name),
+        ExprKind::Unary { operand, .. } => names_in(operand, names),
+        ExprKind::Binary { left, right, .. } | ExprKind::Compare { left, right, .. } => {
+            names_in(left, names);
+            names_in(right, names);
+        }
+        _ => {}
     }
 }

@@ -49,8 +49,9 @@ impl Checker<'_> {
         let difference = self.elementwise(ScalarFn::Sub, vec![a.clone(), b.clone()], span)?;
         let difference = self.elementwise(ScalarFn::Abs, vec![(difference, span)], span)?;
         let size = self.elementwise(ScalarFn::Abs, vec![b], span)?;
-        let relative = self.binary(BinaryOp::Mul, size, Value::Num(Num::real(1e-4)), span)?;
-        let bound = self.binary(BinaryOp::Add, relative, Value::Num(Num::real(1e-5)), span)?;
+        let relative = self.binary(BinaryOp::Mul, (size, span), (Value::Num(Num::real(1e-4)), span), span)?;
+        let bound =
+            self.binary(BinaryOp::Add, (relative, span), (Value::Num(Num::real(1e-5)), span), span)?;
         if let (Value::Num(difference), Value::Num(bound)) = (&difference, &bound) {
             return self.compare_numbers(CmpOp::Le, difference, bound, span);
         }

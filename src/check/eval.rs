@@ -37,9 +37,8 @@ impl Checker<'_> {
                 self.unary(*op, value, span)
             }
             ExprKind::Binary { op, left, right } => {
-                let left = self.eval(left)?;
-                let right = self.eval(right)?;
-                self.binary(*op, left, right, span)
+                let (a, b) = (self.eval(left)?, self.eval(right)?);
+                self.binary(*op, (a, left.span), (b, right.span), span)
             }
             ExprKind::Compare { op, left, right } => self.compare(*op, left, right, span),
             ExprKind::Logic { op, left, right } => self.logic(*op, left, right, span),

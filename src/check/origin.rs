@@ -51,7 +51,9 @@ impl Checker<'_> {
             // A type that is pointed at as a whole says its sizes itself.
             let said = |label: &Label| {
                 let size = format!("`{}`", self.show_axis(axis));
-                let inside = label.span.file == place.file && label.span.start <= place.start && place.end <= label.span.end;
+                let inside = label.span.file == place.file
+                    && label.span.start <= place.start
+                    && place.end <= label.span.end;
                 label.span == place || inside && label.message.contains(&size) && !text.contains("` is `")
             };
             if !error.labels.iter().any(said) {
@@ -79,7 +81,7 @@ impl Checker<'_> {
         self.size_of(axis)?;
         let size = self.show_axis(axis);
         let origin = &*self.core.axes[axis].origin;
-        let as_shown = *origin.name == *size;
+        let as_shown = self.size_of(axis)?.to_string() == *origin.name;
         let (made_in, open) = (calls(origin.path.as_ref()), calls(self.path.as_ref()));
         let shared = made_in.iter().zip(&open).take_while(|(made, open)| Rc::ptr_eq(made, open)).count();
         if let Some(call) = made_in.get(shared) {
@@ -229,7 +231,10 @@ pub enum Pairing {
     /// The sizes are equal under this condition.
     Divides(String),
     /// All axes of the shorter value are axes of the longer one, but not its last ones: by which indices each is read.
-    Indices { all: String, short: String },
+    Indices {
+        all: String,
+        short: String,
+    },
     /// Two names meet, of which each may have any size.
     TwoNames,
     None,
@@ -244,7 +249,8 @@ fn index_names(axes: &[String]) -> Vec<String> {
         let mut free = ["i", "j", "k", "l", "p", "q", "r", "s"].map(String::from).into_iter();
         let name = match plain && !names.contains(&own) {
             true => Some(own),
-            false => free.find(|name| !names.contains(name) && !axes.iter().any(|axis| axis.to_lowercase() == *name)),
+            false => free
+                .find(|name| !names.contains(name) && !axes.iter().any(|axis| axis.to_lowercase() == *name)),
         };
         names.push(name.unwrap_or_else(|| format!("i{}", names.len())));
     }

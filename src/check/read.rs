@@ -312,7 +312,8 @@ impl Checker<'_> {
             && self.demand_at_most((&high, &size), span);
         if !fits {
             let shown = self.show_val(of);
-            let error = errors::slice_not_in_range(span, &shown);
+            let [low, high, size] = [&low, &high, &size].map(|dim| self.shown_size(dim, None));
+            let error = errors::slice_not_in_range(span, &low, &high, &shown, &size);
             return self.fail(self.traced(error, &[axis]));
         }
         let sliced = self.fresh_axis(count.to_string(), Some(count), span);

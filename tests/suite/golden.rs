@@ -1,8 +1,8 @@
 //! Golden files: programs with what a stage makes of them.
 //!
-//! A file holds cases, each under a head `--- name : stage`. The stage is one of `--emit`, `check`, or `theorems`; stages behind
-//! checking are those of the last definition or train block. The expectation stands under the program in lines `//>`;
-//! a diagnostic under the line that it points to:
+//! A file holds cases, each under a head `--- name : stage`. The stage is one of `--emit`, `check`, `theorems`, or `report`, which is
+//! the messages as a user sees them, with all labels; stages behind checking are those of the last definition or train block.
+//! The expectation stands under the program in lines `//>`; a diagnostic under the line that it points to:
 //! ```text
 //! --- inner-axes-must-agree : check
 //! fn f(a: f32[M, K], b: f32[J, N]) -> f32[M, N] = a @ b
@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use nnc::base::FileId;
 use nnc::diag::Diagnostic;
+use nnc::diag::render::render;
 use nnc::elaborate::Part;
 use nnc::session::{Checked, Session, Settings, Stage, Timings, What, emit_core, theorem};
 
@@ -124,6 +125,10 @@ fn answer(case: &Case, folder: &Path) -> String {
         return with_text(&case.source, &session.emit_syntax(file, &stage).unwrap_or_default());
     }
     let check = session.check(&settings, &|_| true);
+    if case.stage == "report" {
+        let report = render(&session.sources, &check.diagnostics, false);
+        return with_text(&case.source, &report.replace(&format!("{}/", folder.display()), ""));
+    }
     if case.stage == "check" || !check.ok() {
         return with_diagnostics(&case.source, &session, file, &check.diagnostics);
     }

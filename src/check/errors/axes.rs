@@ -156,8 +156,13 @@ pub fn flatten_apart(span: Span, value: &str) -> Diagnostic {
         .help("bring them together first: for h, w, c => …")
 }
 
-pub fn constraint_fails(span: Span) -> Diagnostic {
-    Diagnostic::error(Code(221), "this condition on dims does not hold").label(span, "false for these dims")
+/// `values`: what the names in it are.
+pub fn constraint_fails(span: Span, values: &str) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code(221), "this condition on dims does not hold");
+    match values {
+        "" => diagnostic.label(span, "never true"),
+        values => diagnostic.label(span, format!("false, since {values}")),
+    }
 }
 
 pub fn constraint_form(span: Span) -> Diagnostic {
@@ -184,7 +189,8 @@ pub fn matmul_axes_differ(
         .label(span, format!("`@` sums over the last axis of `{left}` and the first of `{right}`"));
     match turned {
         true => diagnostic.help("to sum over the last axis of both: for j => sum k => x[k] * w[j, k]"),
-        false => diagnostic.help("by their indices any two axes are multiplied: for i, j => sum k => x[i, k] * w[j, k]"),
+        false => diagnostic
+            .help("by their indices any two axes are multiplied: for i, j => sum k => x[i, k] * w[j, k]"),
     }
 }
 

@@ -38,9 +38,9 @@ pub fn read_outside(span: Span, index: i64, axis: &str) -> Diagnostic {
     }
 }
 
-pub fn slice_not_in_range(span: Span, value: &str) -> Diagnostic {
-    Diagnostic::error(Code(233), format!("the slice does not provably lie inside of {value}"))
-        .label(span, "may reach outside")
+pub fn slice_not_in_range(span: Span, low: &str, high: &str, value: &str, axis: &str) -> Diagnostic {
+    Diagnostic::error(Code(233), format!("the slice {low}..{high} does not lie inside of {value}"))
+        .label(span, format!("the axis has {axis} entries, 0..{axis}"))
 }
 
 pub fn too_many_indices(span: Span, value: &str, given: usize) -> Diagnostic {
