@@ -46,16 +46,23 @@ int main(int argc, char **argv) {
     pool lent;
     digits_threads threads = {pool_start(&lent, argc > 4 ? atoi(argv[4]) : 1), &lent, pool_run};
 
-    /* Three plans: one draws the weights, two are for steps, on a whole batch and on what is left of an epoch. */
+    /* Every fifth digit is held out, as in the program. */
+    int64_t held = (count + 4) / 5, learned = count - held;
+
+    /* Four plans: one draws the weights, two are for steps, on a whole batch and on what is left of an epoch, one measures. */
     digits_init_plan init;
     digits_step_plan whole, rest;
+    digits_evaluate_plan evaluate;
     int code = digits_init_bind(&init);
     if (code != DIGITS_OK) return fail("bind", digits_init_message(code));
     code = digits_step_bind(&whole, BATCH);
-    if (code == DIGITS_OK) code = digits_step_bind(&rest, count % BATCH);
+    if (code == DIGITS_OK) code = digits_step_bind(&rest, learned % BATCH);
     if (code != DIGITS_OK) return fail("bind", digits_step_message(code));
-    size_t bytes = digits_init_workspace(&init, threads.count), more = digits_step_workspace(&whole, threads.count);
-    if (more > bytes) bytes = more;
+    code = digits_evaluate_bind(&evaluate, held);
+    if (code != DIGITS_OK) return fail("bind", digits_evaluate_message(code));
+    size_t bytes = digits_init_workspace(&init, threads.count);
+    size_t others[] = {digits_step_workspace(&whole, threads.count), digits_evaluate_workspace(&evaluate, threads.count)};
+    for (int i = 0; i < 2; i++) bytes = others[i] > bytes ? others[i] : bytes;
     void *workspace = malloc(bytes), *weights[DIGITS_WEIGHTS];
     int64_t *order = malloc((size_t)count * sizeof *order);
     if (!workspace || !order || digits_new_weights(weights)) return fail("memory", "there is not enough");
@@ -65,14 +72,21 @@ int main(int argc, char **argv) {
 
     static float x[BATCH * PIXELS];
     static int64_t y[BATCH];
-    int64_t step = 0, steps = epochs * ((count + BATCH - 1) / BATCH);
+    float *held_x = malloc((size_t)held * PIXELS * sizeof *held_x);
+    int64_t *held_y = malloc((size_t)held * sizeof *held_y);
+    if (!held_x || !held_y) return fail("memory", "there is not enough");
+    for (int64_t i = 0; i < held; i++) {
+        memcpy(held_x + i * PIXELS, (const float *)images.data + 5 * i * PIXELS, PIXELS * sizeof *held_x);
+        held_y[i] = ((const int64_t *)labels.data)[5 * i];
+    }
+    int64_t step = 0, steps = epochs * ((learned + BATCH - 1) / BATCH);
     uint64_t state = SEED;
-    for (int64_t i = 0; i < count; i++) order[i] = i;
+    for (int64_t i = 0; i < learned; i++) order[i] = i + i / 4 + 1;
     for (int64_t epoch = 0; epoch < epochs; epoch++) {
         double sum = 0;
-        shuffle(order, count, &state);
-        for (int64_t first = 0; first < count; first += BATCH) {
-            int64_t size = count - first < BATCH ? count - first : BATCH;
+        shuffle(order, learned, &state);
+        for (int64_t first = 0; first < learned; first += BATCH) {
+            int64_t size = learned - first < BATCH ? learned - first : BATCH;
             for (int64_t i = 0; i < size; i++) {
                 memcpy(x + i * PIXELS, (const float *)images.data + order[first + i] * PIXELS, PIXELS * sizeof *x);
                 y[i] = ((const int64_t *)labels.data)[order[first + i]];
@@ -82,7 +96,11 @@ int main(int argc, char **argv) {
             if (code != DIGITS_OK) return fail("step", digits_step_message(code));
             sum += (double)loss * (double)size;
         }
-        printf("epoch %lld: loss %.4f\n", (long long)epoch + 1, sum / (double)count);
+        float loss, right;
+        code = digits_evaluate_run(&evaluate, held_x, held_y, &loss, &right, weights, workspace, bytes, &threads);
+        if (code != DIGITS_OK) return fail("evaluate", digits_evaluate_message(code));
+        printf("epoch %lld: loss %.4f, held out %.4f, right %.1f %%\n", (long long)epoch + 1, sum / (double)learned,
+               (double)loss / (double)held, 100 * (double)right / (double)held);
     }
 
     char message[500];
@@ -90,6 +108,8 @@ int main(int argc, char **argv) {
     pool_stop(&lent);
     digits_free_weights(weights);
     free(order);
+    free(held_x);
+    free(held_y);
     free(workspace);
     free(labels.data);
     free(images.data);

@@ -9,12 +9,14 @@ use serde_json::json;
 
 use crate::base::Name;
 use crate::check::core::Core;
-use crate::check::train::{StepPlan, TrainPlan};
+use crate::check::train::{StepPlan, TrainPlan, Weighting, average_path};
 use crate::codegen::object::Target;
 use crate::elaborate::Part;
 use crate::formats::safetensors::{self, Archive};
 use crate::formats::write_atomic;
-use crate::session::artifact::{Piece, Preset, Wishes, archive, artifact, is_prefix, plain, shared_object};
+use crate::session::artifact::{
+    Piece, Preset, Purpose, Wishes, archive, artifact, is_prefix, plain, shared_object,
+};
 use crate::session::{self, Settings};
 use crate::train::{Store, errors, load_part, load_renamed};
 
@@ -83,7 +85,7 @@ pub fn write(
         None => match batched.as_ref().or(item.core.as_ref()) {
             Some(core) => vec![Planned {
                 core,
-                part: Part::Body,
+                purpose: Purpose::Run,
                 suffix: String::new(),
                 does: "Runs the model.".into(),
                 presets: Vec::new(),
@@ -94,15 +96,16 @@ pub fn write(
         },
     };
     let mut pieces = Vec::new();
-    for Planned { core, part, suffix, does, presets } in parts {
+    for Planned { core, purpose, suffix, does, presets } in parts {
         let broken = session::broken_constraints(core, &settings.dims);
         if !broken.is_empty() {
             return Err(stop(session, broken));
         }
+        let part = if purpose == Purpose::Init { Part::Init } else { Part::Body };
         let graph =
             session::graph_of(core, part, &settings.dims, settings, None, &mut timings).map_err(&fail)?;
         let program = session::program_of(&graph, settings, &mut timings).map_err(&fail)?;
-        pieces.push(Piece { suffix, does, core, graph, program, presets });
+        pieces.push(Piece { purpose, suffix, does, core, graph, program, presets });
     }
     let store = match &arguments.weights {
         None => None,
@@ -160,13 +163,13 @@ pub fn write(
 /// A part of a core that becomes functions of the library.
 struct Planned<'a> {
     core: &'a Core,
-    part: Part,
+    purpose: Purpose,
     suffix: String,
     does: String,
     presets: Vec<Preset>,
 }
 
-/// The parts of a training: for each optimizer the first values of its weights, and its step.
+/// The parts of a training: for each optimizer the first values of its weights, and its step; then the measures.
 fn trained<'a>(
     plan: &'a TrainPlan,
     prepared: &Prepared,
@@ -221,14 +224,14 @@ fn trained<'a>(
         };
         parts.push(Planned {
             core: &step.core,
-            part: Part::Init,
+            purpose: Purpose::Init,
             suffix: format!("_init{name}"),
             does: format!("Draws the first values of all weights.{kept}{also}"),
             presets: presets.clone(),
         });
         parts.push(Planned {
             core: &step.core,
-            part: Part::Body,
+            purpose: Purpose::Step,
             suffix: format!("_step{name}"),
             does: format!(
                 "Does one training step on a batch: gives the loss, and updates the weights.{turn}"
@@ -237,8 +240,36 @@ fn trained<'a>(
         });
     }
     // All first values, then all steps.
-    parts.sort_by_key(|part| part.part != Part::Init);
+    parts.sort_by_key(|part| part.purpose != Purpose::Init);
+    parts.push(Planned {
+        core: &plan.evaluate,
+        purpose: Purpose::Evaluate,
+        suffix: "_evaluate".into(),
+        does: measured(plan),
+        presets: Vec::new(),
+    });
     Ok(parts)
+}
+
+/// What an evaluation gives, for people.
+fn measured(plan: &TrainPlan) -> String {
+    let named = |wanted: Weighting| {
+        let names = plan.measures.iter().filter(|(_, weighting)| *weighting == wanted);
+        names.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let mut text = "Measures the weights on a batch, as in inference; it updates none.".to_owned();
+    let averaged = plan.steps.iter().flat_map(|step| &step.core.states);
+    if averaged.clone().any(|slot| plan.evaluate.params.iter().any(|p| average_path(&p.path) == slot.path)) {
+        text += " It measures their averages.";
+    }
+    let (sums, means) = (named(Weighting::Sum), named(Weighting::PerBatch));
+    if !sums.is_empty() {
+        text += &format!("\n *   Sums over the samples of the batch: {sums}.");
+    }
+    if !means.is_empty() {
+        text += &format!("\n *   One number for the batch: {means}.");
+    }
+    text
 }
 
 fn target(cpu: Cpu) -> Result<Target, Stop> {

@@ -11,7 +11,7 @@ use nnc::codegen::object::Target;
 use nnc::elaborate::Part;
 use nnc::formats::{npy, npz, safetensors};
 use nnc::runtime::{Array, Pool};
-use nnc::session::artifact::{Piece, Wishes, artifact};
+use nnc::session::artifact::{Piece, Purpose, Wishes, artifact};
 use nnc::session::{
     Session, Settings, Timings, broken_constraints, compile, graph_of, program_of, sizing_dims,
 };
@@ -51,6 +51,7 @@ impl Library {
         let graph = graph_of(core, Part::Body, &fixed, &settings, None, &mut timings).unwrap();
         let program = program_of(&graph, &settings, &mut timings).unwrap();
         let piece = Piece {
+            purpose: Purpose::Run,
             suffix: String::new(),
             does: "Runs it.".into(),
             core,
@@ -97,10 +98,14 @@ impl Library {
         succeeds(self.folder.path(), cc, &[&flags[..], whole].concat());
     }
 
-    /// What the program gives, started by these words.
+    /// What the program gives, started by these words, on three threads.
     fn run(&self, with: &[&str]) -> Bytes {
+        self.run_on("3", with)
+    }
+
+    fn run_on(&self, threads: &str, with: &[&str]) -> Bytes {
         let here = self.folder.path();
-        let words: Vec<&str> = with.iter().copied().chain(["./main"]).collect();
+        let words: Vec<&str> = with.iter().copied().chain(["./main", threads]).collect();
         succeeds(here, words[0], &words[1..]);
         std::fs::read(here.join("out")).unwrap()
     }
@@ -172,9 +177,9 @@ static inline void *read_all(const char *name) {{
     fclose(file);
     return bytes;
 }}
-int main(void) {{
+int main(int argc, char **argv) {{
     FILE *out = fopen("out", "wb");
-    int64_t count = 3;
+    int64_t count = argc > 1 ? atoi(argv[1]) : 3;
     m_threads threads = {{count, &count, in_order}};
     m_plan plan;
 {load}{before}    int code = m_bind(&plan{bind});
@@ -501,29 +506,47 @@ fn examples_agree(wanted: &dyn Fn(&Path, &str) -> bool) -> usize {
     let mut count = 0;
     for file in files {
         let mut session = Session::open(&file);
-        let check = session.check(&Settings::default(), &|entry| matches!(entry, nnc::check::Entry::Def(_)));
+        let check = session.check(&Settings::default(), &|_| true);
         for item in &check.items {
+            if !wanted(&file, &item.name) {
+                continue;
+            }
             let name = format!("{}:{}", file.file_stem().unwrap().to_string_lossy(), item.name);
+            if let Some(plan) = &item.plan {
+                // A tenth of the batch: what a step is made of does not change with it.
+                let batch = plan.batch.min(plan.count).div_ceil(10).max(2) as i64;
+                let dims: BTreeMap<DimVar, i64> =
+                    plan.samples.iter().map(|dim| (dim.clone(), batch)).collect();
+                for (number, step) in plan.steps.iter().enumerate() {
+                    example_agrees(&format!("{name}, step {number}"), &step.core, &dims);
+                }
+                example_agrees(&format!("{name}, measures"), &plan.evaluate, &dims);
+                count += 1;
+            }
             let Some(core) =
                 item.core.as_ref().filter(|_| item.what == nnc::session::What::Model && !item.open)
             else {
                 continue;
             };
-            if !wanted(&file, &item.name) {
-                continue;
-            }
             let Some(dims) = sizes(core) else {
                 println!("{name}: no sizes");
                 continue;
             };
-            let library = Library::new(core, &dims, Target::of_this_machine().unwrap());
-            library.build("cc");
-            assert!(library.run(&[]) == library.expected, "{name}, {dims:?}");
-            println!("{name}: {} bytes, {:.0} ms", library.bytes, library.milliseconds);
+            example_agrees(&name, core, &dims);
             count += 1;
         }
     }
     count
+}
+
+/// The bits of this process at any number of threads; so has nnc its own.
+fn example_agrees(name: &str, core: &Core, dims: &BTreeMap<DimVar, i64>) {
+    let library = Library::new(core, dims, Target::of_this_machine().unwrap());
+    library.build("cc");
+    for threads in ["1", "2", "3", "8"] {
+        assert!(library.run_on(threads, &[]) == library.expected, "{name}, {dims:?}, {threads} threads");
+    }
+    println!("{name}: {} bytes, {:.0} ms", library.bytes, library.milliseconds);
 }
 
 #[test]
@@ -531,15 +554,14 @@ fn models_of_examples_have_the_same_bits_in_c() {
     if Target::of_this_machine().is_none_or(|own| own == Target::V2) || !have("cc") {
         return;
     }
-    let few = ["digits", "digits_mlp", "deep_sets", "gunpoint", "lenet"];
-    let count = examples_agree(&|file, _| {
-        file.parent().is_some_and(|folder| folder.ends_with("examples"))
-            && few.iter().any(|name| file.file_stem().is_some_and(|stem| stem == *name))
+    let few = ["classifier", "perceptron", "digits_mlp", "motion", "gunpoint", "lenet"];
+    let count = examples_agree(&|file, name| {
+        file.parent().is_some_and(|folder| folder.ends_with("examples")) && few.contains(&name)
     });
     assert!(count >= 3);
 }
 
-/// `NNC_EXAMPLES=vision cargo test --release --test main all_examples -- --ignored --nocapture`
+/// Models and training steps: `NNC_EXAMPLES=vision cargo test --release --test main all_examples -- --ignored --nocapture`
 #[test]
 #[ignore = "minutes, and gigabytes of weights"]
 fn all_examples_have_the_same_bits_in_c() {

@@ -53,6 +53,16 @@ pub(in crate::codegen) fn kernels(
     Ok((ids, size))
 }
 
+/// Which kernels have wide loops.
+pub(in crate::codegen) fn widened(isa: &dyn TargetIsa, kernels: &[&Kernel], widen: Widen) -> Vec<bool> {
+    let id = FuncId::from_u32(0);
+    let wide = |kernel: &&Kernel| {
+        let contraction = kernel.calls_tiles().then_some(id);
+        widen != Widen::Never && !function(isa, kernel, id, contraction, widen).1.is_empty()
+    };
+    kernels.par_iter().map(wide).collect()
+}
+
 /// The code of contractions. A module wants each once.
 pub(in crate::codegen) fn contraction(module: &mut impl Module, tiles: Isa) -> Result<FuncId, CodegenError> {
     tile::define(module, tiles).map_err(|e| CodegenError::new("contraction", e))

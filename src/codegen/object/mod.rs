@@ -31,8 +31,9 @@ use self::bind::Levels;
 use self::function::{Fun, define};
 use self::layout::Layout;
 use self::run::Parts;
+use self::target::Variant;
 use super::CodegenError;
-use super::cranelift::{Widen, place};
+use super::cranelift::place;
 use crate::kernel::Kernel;
 
 /// An object file.
@@ -67,16 +68,17 @@ fn fill<M: Module>(module: &mut M, entries: &[Entry<'_>], target: Target) -> Res
     let contracts = |entry: &Entry<'_>| entry.program.kernels.values().any(|kernel| kernel.calls_tiles());
     let contractions: Vec<FuncId> = match entries.iter().any(contracts) {
         true => {
-            variants.iter().map(|&(tiles, _)| place::contraction(module, tiles)).collect::<Result<_, _>>()?
+            let code = variants.iter().map(|variant| place::contraction(module, variant.tiles));
+            code.collect::<Result<_, _>>()?
         }
         false => Vec::new(),
     };
     let door = place::door(module)?;
     let shared = launch::shared(module, door)?;
-    let levels: Vec<i64> = variants.iter().map(|&(_, level)| level).collect();
+    let levels: Vec<i64> = variants.iter().map(|variant| variant.level).collect();
     let levels = Levels { ask: processor(module)?, levels: &levels };
     let sorts = sort::functions(module, entries.iter().map(|entry| entry.program))?;
-    let common = Common { contractions, levels, shared, sorts };
+    let common = Common { variants, contractions, levels, shared, sorts };
     let mut plans = Vec::new();
     for entry in entries {
         let layout = Layout::of(entry);
@@ -89,6 +91,7 @@ fn fill<M: Module>(module: &mut M, entries: &[Entry<'_>], target: Target) -> Res
 
 /// What all entries of an object file use.
 struct Common<'a> {
+    variants: &'a [Variant],
     /// One for each variant; none where no kernel contracts.
     contractions: Vec<FuncId>,
     levels: Levels<'a>,
@@ -103,9 +106,9 @@ fn add<M: Module>(
     layout: &Layout,
     common: &Common<'_>,
 ) -> Result<(), CodegenError> {
-    let Common { contractions, levels, shared, sorts } = common;
+    let Common { levels, shared, sorts, .. } = common;
     let sorts: Vec<FuncId> = sort::sorts(entry.program).iter().map(|sort| sorts[&sort.manner]).collect();
-    let kernels = kernels(module, entry, contractions, levels.levels.len())?;
+    let kernels = kernels(module, entry, common)?;
     let name = &entry.name;
     let mut embedded = Vec::new();
     for (index, given) in entry.inputs.iter().enumerate() {
@@ -153,25 +156,29 @@ fn add<M: Module>(
     Ok(())
 }
 
-/// The kernels for each variant of the contractions; those without contractions are shared.
+/// The kernels for each variant; those that would be the same in all are shared.
 fn kernels<M: Module>(
     module: &mut M,
     entry: &Entry<'_>,
-    contractions: &[FuncId],
-    variants: usize,
+    common: &Common<'_>,
 ) -> Result<Vec<Vec<FuncId>>, CodegenError> {
     let all: Vec<&Kernel> = entry.program.kernels.values().collect();
     let name = &entry.name;
-    let (first, _) =
-        place::kernels(module, &all, &format!("{name}_kernel"), contractions.first().copied(), Widen::Never)?;
-    let mut kernels = vec![first];
-    for variant in 1..variants {
-        let own: Vec<usize> = (0..all.len()).filter(|&index| all[index].calls_tiles()).collect();
+    let mut kernels: Vec<Vec<FuncId>> = Vec::new();
+    for (variant, Variant { widen, .. }) in common.variants.iter().enumerate() {
+        let contraction = common.contractions.get(variant).copied();
+        let Some(first) = kernels.first() else {
+            let (ids, _) = place::kernels(module, &all, &format!("{name}_kernel"), contraction, *widen)?;
+            kernels.push(ids);
+            continue;
+        };
+        let mut these = first.clone();
+        let wide = place::widened(module.isa(), &all, *widen);
+        let own: Vec<usize> =
+            (0..all.len()).filter(|&index| all[index].calls_tiles() || wide[index]).collect();
         let chosen: Vec<&Kernel> = own.iter().map(|&index| all[index]).collect();
         let prefix = format!("{name}_kernel_variant_{variant}");
-        let (ids, _) =
-            place::kernels(module, &chosen, &prefix, contractions.get(variant).copied(), Widen::Never)?;
-        let mut these = kernels[0].clone();
+        let (ids, _) = place::kernels(module, &chosen, &prefix, contraction, *widen)?;
         for (index, id) in own.into_iter().zip(ids) {
             these[index] = id;
         }

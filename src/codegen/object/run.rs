@@ -1,7 +1,7 @@
 //! `<name>_run(plan, arguments…, workspace, workspace_bytes, threads) -> code`, and `<name>_workspace(plan, threads) -> bytes`.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::types::{I8, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value};
 use cranelift_entity::EntityRef;
 use cranelift_frontend::Variable;
@@ -14,7 +14,6 @@ use super::launch::{self, Shared};
 use super::layout::{ARENA, Layout, OWNER, SCRATCH, VARIANT, count_turns, most_arguments, slot_of};
 use crate::axes::Dim;
 use crate::kernel::{BufferKind, BufferRef, KernelId, Step};
-use crate::tensor::DType;
 
 /// What a program's run refers to.
 pub struct Parts<'a> {
@@ -207,15 +206,20 @@ impl<M: Module> Run<'_, '_, '_, M> {
         for (input, bound) in &self.entry.positions {
             let decl = &self.entry.program.buffers[self.entry.program.inputs[*input]];
             let (len, bound) = (self.amount(&decl.len, 1), self.amount(bound, 1));
-            let (at, wide) = (self.inputs[*input], decl.dtype == DType::I64);
+            let (at, dtype) = (self.inputs[*input], decl.dtype);
             self.fun.count(len, |fun, i| {
-                let offset = fun.b.ins().ishl_imm_u(i, if wide { 3 } else { 2 });
+                let offset = fun.b.ins().imul_imm_s(i, dtype.size() as i64);
                 let place = fun.b.ins().iadd(at, offset);
-                let value = match wide {
-                    true => fun.b.ins().load(I64, ACCESS, place, 0),
-                    false => {
+                let value = match dtype.size() {
+                    8 => fun.b.ins().load(I64, ACCESS, place, 0),
+                    4 => {
                         let value = fun.b.ins().load(I32, ACCESS, place, 0);
                         fun.b.ins().sextend(I64, value)
+                    }
+                    // U8 and truths.
+                    _ => {
+                        let value = fun.b.ins().load(I8, ACCESS, place, 0);
+                        fun.b.ins().uextend(I64, value)
                     }
                 };
                 // Negative ones are large as unsigned numbers.

@@ -21,11 +21,14 @@
 
 #include "@p@.h"
 
-/* What a weight is. `of_optimizer`: the model itself has no use for it, but training goes on from it. */
+/*
+ * What a weight is. `of_optimizer`: the model itself has no use for it, but training goes on from it. `given`: the place of what
+ * is saved in its place where those of the optimizer are not: of its average, if the training averages weights.
+ */
 typedef struct @p@_weight {
     const char *name;
     const char *dtype;
-    int of_optimizer, rank;
+    int of_optimizer, given, rank;
     uint64_t shape[@rank@];
 } @p@_weight;
 
@@ -539,7 +542,7 @@ static inline uint64_t @p@_write(FILE *to, int all, int header, void *const weig
             int stars = @p@_split(weight, &members, &elements);
             if (@p@_element(weight->dtype) != size || (weight->of_optimizer && !all)) continue;
             if (!header) {
-                if (members * elements > 0) fwrite(weights[w], size, (size_t)(members * elements), to);
+                if (members * elements > 0) fwrite(weights[all ? w : weight->given], size, (size_t)(members * elements), to);
                 continue;
             }
             @p@_shape(weight->shape + stars, (uint64_t)(weight->rank - stars), shape, sizeof shape);
@@ -563,7 +566,7 @@ static inline uint64_t @p@_write(FILE *to, int all, int header, void *const weig
 }
 
 /*
- * Writes the weights to a file, with `all` also those of the optimizer. The file that was there is replaced when the new one is
+ * Writes the weights to a file: with `all` those of the optimizer too, without it averages where the training has them. The file that was there is replaced when the new one is
  * whole. Gives 0, or 1 with a message.
  */
 static inline int @p@_save(const char *path, int all, void *const weights[], char *message, size_t message_bytes) {

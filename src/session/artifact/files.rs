@@ -11,12 +11,12 @@ use crate::formats::safetensors::dtype_name;
 pub fn header(weights: &[Weight], prefix: &str) -> String {
     let rank = weights.iter().map(|weight| weight.shape.len()).max().unwrap_or(0).max(1);
     let mut rows = String::new();
-    for Weight { path, dtype, shape, of_optimizer } in weights {
+    for Weight { path, dtype, shape, of_optimizer, given } in weights {
         let sizes: Vec<String> = shape.iter().map(i64::to_string).collect();
         let sizes = if sizes.is_empty() { "0".to_owned() } else { sizes.join(", ") };
         let _ = writeln!(
             rows,
-            "    {{\"{path}\", \"{}\", {}, {}, {{{sizes}}}}},",
+            "    {{\"{path}\", \"{}\", {}, {given}, {}, {{{sizes}}}}},",
             dtype_name(*dtype),
             i32::from(*of_optimizer),
             shape.len()

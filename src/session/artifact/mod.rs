@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::axes::{Dim, DimVar};
 use crate::base::Name;
 use crate::check::core::{Constraint, ConstraintOp, Core};
+use crate::check::train::average_path;
 use crate::codegen::object::{self, Comparison, Demand, Entry, Given, Slots, Taken, Target};
 use crate::diag::{Code, Diagnostic};
 use crate::graph::{Graph, Role};
@@ -35,9 +36,23 @@ pub struct Wishes<'a> {
     pub verify: bool,
 }
 
+/// What a program of an artifact is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A model's outputs.
+    Run,
+    /// The first values of weights.
+    Init,
+    /// A training step.
+    Step,
+    /// The measures of a training, from averaged weights where the training averages them.
+    Evaluate,
+}
+
 /// One program of an artifact.
 pub struct Piece<'a> {
-    /// Behind the prefix: nothing, `_init`, `_step`.
+    pub purpose: Purpose,
+    /// Behind the prefix: nothing, `_init`, `_step`, `_evaluate`.
     pub suffix: String,
     /// What running it does, for people.
     pub does: String,
@@ -64,6 +79,8 @@ struct Weight {
     dtype: DType,
     shape: Vec<i64>,
     of_optimizer: bool,
+    /// The place of its average, or its own: what a training gives back.
+    given: usize,
 }
 
 /// An object file and its headers.
@@ -95,8 +112,14 @@ pub fn artifact(
                     dtype: slot.elem.dtype(),
                     shape: slot.axes.iter().map(|&axis| size(axis)).collect(),
                     of_optimizer: slot.is_of_optimizer(),
+                    given: weights.len(),
                 });
             }
+        }
+    }
+    for index in 0..weights.len() {
+        if let Some(average) = place(&weights, &average_path(&weights[index].path)) {
+            weights[index].given = average;
         }
     }
     let mut entries = Vec::new();
@@ -112,21 +135,29 @@ pub fn artifact(
     Ok(Artifact { code: object.bytes.len().saturating_sub(held), object: object.bytes, header, files })
 }
 
+fn place(weights: &[Weight], path: &str) -> Option<usize> {
+    weights.iter().position(|weight| weight.path == *path)
+}
+
 fn entry<'a>(
     piece: &'a Piece<'a>,
     weights: &[Weight],
     demands: Vec<Demand>,
     wishes: &Wishes<'a>,
 ) -> Result<Entry<'a>, Failure> {
-    let Piece { suffix, graph, program, .. } = piece;
-    let place = |name: &Name| weights.iter().position(|weight| weight.path == *name);
+    let Piece { purpose, suffix, graph, program, .. } = piece;
+    let place = |name: &Name| place(weights, name);
+    let read = |name: &Name| {
+        let own = place(name)?;
+        Some(if *purpose == Purpose::Evaluate { weights[own].given } else { own })
+    };
     let missing = || defect("artifact", "a parameter has no place");
     let mut inputs = Vec::new();
     for (input, buffer) in graph.inputs.iter().zip(&program.inputs) {
         inputs.push(match (input.role, wishes.weights) {
             (Role::Argument, _) => Given::Argument,
             (Role::Seed | Role::Step | Role::Steps, _) => Given::Number,
-            (Role::Param | Role::State, None) => Given::Weight(place(&input.name).ok_or_else(missing)?),
+            (Role::Param | Role::State, None) => Given::Weight(read(&input.name).ok_or_else(missing)?),
             (Role::Param | Role::State, Some(store)) => {
                 if matches!(program.buffers[*buffer].kind, BufferKind::InOut(..)) {
                     let message =
@@ -137,13 +168,14 @@ fn entry<'a>(
             }
         });
     }
-    // The outputs of an initialisation are named like the weights that they are.
-    let is_init =
-        graph.outputs.iter().all(|output| output.updates.is_none() && place(&output.name).is_some());
-    let outputs = graph.outputs.iter().map(|output| match place(&output.name) {
-        Some(place) if is_init => Taken::Weight(place),
-        _ => Taken::Argument,
-    });
+    let mut outputs = Vec::new();
+    for output in &graph.outputs {
+        outputs.push(match purpose {
+            // They are named like the weights that they are.
+            Purpose::Init => Taken::Weight(place(&output.name).ok_or_else(missing)?),
+            _ => Taken::Argument,
+        });
+    }
     let positions = graph.inputs.iter().enumerate();
     let positions: Vec<(usize, Dim)> =
         positions.filter_map(|(index, input)| Some((index, input.bound.clone()?))).collect();
@@ -158,7 +190,7 @@ fn entry<'a>(
         dims: open_dims(graph, program, &demands, &positions),
         demands,
         inputs,
-        outputs: outputs.collect(),
+        outputs,
         positions,
         slots: Slots { of, count },
         presets,
