@@ -1,6 +1,5 @@
 //! Trials of every theorem of a definition.
 
-use crate::base::Name;
 use crate::check::certificate::{AxisTheorem, Property};
 use crate::check::core::{Core, Root};
 use crate::session::{Settings, sizing_dims};
@@ -26,27 +25,33 @@ pub fn evidence(subject: &Subject, settings: &Settings, draws: &mut Draws) -> Ve
             continue;
         }
         let mut verdicts: Vec<Option<Verdict>> = claims.iter().map(|_| None).collect();
-        for ((axis, property), verdict) in claims.iter().zip(verdicts.iter_mut()) {
-            if *property == Property::TranslationEquivariant && !draws_numbers(&cores.0) {
-                let grid = subject.axes.iter().find(|other| other.name == *axis);
-                let grid =
-                    grid.and_then(|axis| axis.grid.as_ref()).ok_or("it does not move evenly".to_owned());
-                let tried = grid.and_then(|grid| translations(cores, axis, grid, settings, draws));
+        for (claim, verdict) in claims.iter().zip(verdicts.iter_mut()) {
+            if claim.property == Property::TranslationEquivariant && !draws_numbers(&cores.0) {
+                let grid = claim.axis.grid.as_ref().ok_or("it does not move evenly".to_owned());
+                let tried =
+                    grid.and_then(|grid| translations(cores, &claim.axis.name, grid, settings, draws));
                 *verdict = Some(tried.unwrap_or_else(Verdict::Untried));
             }
         }
         let reason = try_claims(cores, &claims, &mut verdicts, settings, draws).err();
-        for ((axis, property), verdict) in claims.into_iter().zip(verdicts) {
+        for (Claim { axis, property }, verdict) in claims.into_iter().zip(verdicts) {
             let untried = || Verdict::Untried(reason.clone().unwrap_or_else(|| "no sizes fit it".to_owned()));
             let verdict = verdict.unwrap_or_else(untried);
-            found.push(Evidence { item: subject.name.clone(), axis, property, training, verdict });
+            let (item, axis) = (subject.name.clone(), axis.name.clone());
+            found.push(Evidence { item, axis, property, training, verdict });
         }
     }
     found
 }
 
+/// A property of an axis.
+struct Claim<'a> {
+    axis: &'a AxisTheorem,
+    property: Property,
+}
+
 /// The axes with what is claimed of them in one of the two compilations.
-fn claims(axes: &[AxisTheorem], training: bool) -> Vec<(Name, Property)> {
+fn claims(axes: &[AxisTheorem], training: bool) -> Vec<Claim<'_>> {
     let mut claims = Vec::new();
     for axis in axes {
         let at_inference = axis.at_inference.iter().filter(|_| !training);
@@ -57,14 +62,16 @@ fn claims(axes: &[AxisTheorem], training: bool) -> Vec<(Name, Property)> {
             Property::TranslationEquivariant => all.contains(&Property::ShiftEquivariant),
             _ => false,
         };
-        claims.extend(all.iter().filter(|property| !follows(property)).map(|&p| (axis.name.clone(), p)));
+        claims.extend(
+            all.iter().filter(|property| !follows(property)).map(|&property| Claim { axis, property }),
+        );
     }
     claims
 }
 
 fn try_claims(
     cores: &(Core, Core),
-    claims: &[(Name, Property)],
+    claims: &[Claim],
     verdicts: &mut [Option<Verdict>],
     settings: &Settings,
     draws: &mut Draws,
@@ -80,12 +87,12 @@ fn try_claims(
         let mut pair = Pair::new(cores, &sizes, settings, draws)?;
         let Some(inputs) = draw::inputs(core, &sizes, draws) else { continue };
         let outputs = pair.run_with_tolerance(&inputs, &sizes)?;
-        for ((axis, property), verdict) in claims.iter().zip(verdicts.iter_mut()) {
+        for (Claim { axis, property }, verdict) in claims.iter().zip(verdicts.iter_mut()) {
             let translation = *property == Property::TranslationEquivariant;
             if translation || matches!(verdict, Some(Verdict::Refuted(_) | Verdict::Untried(_))) {
                 continue;
             }
-            let root = core.roots.iter().find(|(_, info)| info.name == *axis).map(|(root, _)| root);
+            let root = core.roots.iter().find(|(_, info)| info.name == axis.name).map(|(root, _)| root);
             let Some(root) = root else { continue };
             if !transform::is_followed(core, root) {
                 *verdict = Some(Verdict::Untried("positions on it come as plain integers".to_owned()));
@@ -93,14 +100,14 @@ fn try_claims(
             }
             let Some(count) = transform::extent(core, root, &sizes) else { continue };
             for _ in 0..CHANGES {
-                let Some(change) = change(*property, count, draws) else {
+                let Some(change) = change(axis, *property, count, draws) else {
                     *verdict = Some(Verdict::Untried("how far the outputs see is not bounded".to_owned()));
                     break;
                 };
                 let mut trial = Trial {
                     core,
                     root,
-                    axis,
+                    axis: &axis.name,
                     sizes: &sizes,
                     inputs: &inputs,
                     outputs: &outputs,
@@ -122,18 +129,18 @@ fn try_claims(
 }
 
 /// What a property is tried with, on an axis of so many entries; `None` where there is no such trial.
-pub fn change(property: Property, count: usize, draws: &mut Draws) -> Option<Change> {
-    let entry = |draws: &mut Draws| draws.between(0, count.max(1) as i64 - 1) as usize;
+pub fn change(axis: &AxisTheorem, property: Property, count: usize, draws: &mut Draws) -> Option<Change> {
+    let below = |limit: usize, draws: &mut Draws| draws.between(0, limit.max(1) as i64 - 1) as usize;
     Some(match property {
         Property::PermutationInvariant
         | Property::PermutationEquivariant
         | Property::PermutationEquivariantExceptTies => Change::Order(draws.permutation(count)),
         Property::ShiftInvariant | Property::ShiftEquivariant => {
-            let by = entry(draws);
-            Change::Order((0..count).map(|i| (i + by) % count.max(1)).collect())
+            let period = axis.grid.as_ref().map_or(1, |grid| grid.period as usize);
+            Change::Shift { by: period * below(count / period, draws), count }
         }
-        Property::Pointwise => Change::AllBut(entry(draws)),
-        Property::Causal => Change::Behind(entry(draws)),
+        Property::Pointwise => Change::AllBut(below(count, draws)),
+        Property::Causal => Change::Behind(below(count, draws)),
         Property::TranslationInvariant | Property::TranslationEquivariant => return None,
     })
 }

@@ -11,13 +11,29 @@ use super::values::Values;
 pub enum Change {
     /// Entry i of the changed array is entry `order[i]`; the outputs move likewise.
     Order(Vec<usize>),
+    /// Entry i of the changed array is entry i + by, round the axis of so many entries; the outputs move likewise, at their rates.
+    Shift { by: usize, count: usize },
     /// All entries but this one are drawn anew; the outputs' entry stays as it is.
     AllBut(usize),
     /// All entries behind this one are drawn anew; the outputs' entries up to it stay as they are.
     Behind(usize),
 }
 
+/// The places 0 to count - 1, moved by so many, round the end.
+fn round(count: usize, by: usize) -> Vec<usize> {
+    (0..count).map(|i| (i + by) % count).collect()
+}
+
 impl Change {
+    /// Which entry each entry becomes, where the change is nothing else.
+    fn order(&self) -> Option<Vec<usize>> {
+        match self {
+            Change::Order(order) => Some(order.clone()),
+            Change::Shift { by, count } => Some(round(*count, *by)),
+            Change::AllBut(_) | Change::Behind(_) => None,
+        }
+    }
+
     /// In words.
     pub fn describe(&self, axis: &str) -> String {
         match self {
@@ -31,6 +47,7 @@ impl Change {
                     }
                 }
             }
+            Change::Shift { by, .. } => format!("moving the entries of {axis} back by {by}, round its end"),
             Change::AllBut(entry) => format!("changing all entries of {axis} but {entry}"),
             Change::Behind(entry) => format!("changing the entries of {axis} behind {entry}"),
         }
@@ -40,6 +57,16 @@ impl Change {
 /// The places of a root among axes.
 fn places(core: &Core, axes: &[AxisVar], root: Root) -> Vec<usize> {
     (0..axes.len()).filter(|&place| core.axes[axes[place]].root == Some(root)).collect()
+}
+
+/// The rate at which an axis runs over a root, as entries of the root for each of its own: `(over, under)`.
+pub fn rate(core: &Core, axis: AxisVar, root: Root) -> Option<(i64, i64)> {
+    if core.axes[axis].root == Some(root) {
+        return Some((1, 1));
+    }
+    let name = DimVar::new(core.roots[root].name.as_str());
+    let rate = core.axes[axis].size.as_ref()?.slope(&name)?.inverse()?;
+    rate.is_positive().then(|| (rate.numerator(), rate.denominator()))
 }
 
 /// Whether trials can move everything that the root's positions are in: positions that come as plain integers and axes that
@@ -74,8 +101,11 @@ pub fn inputs(
 ) -> Vec<Values> {
     let changed = core.inputs.iter().zip(inputs).map(|(info, values)| {
         let places = places(core, &info.axes, root);
+        if let Some(order) = change.order() {
+            let orders: Vec<(usize, &[usize])> = places.iter().map(|&place| (place, &*order)).collect();
+            return moved(values, &orders, &info.elem, root, &order);
+        }
         match change {
-            Change::Order(order) => moved(values, &places, &info.elem, root, order),
             _ if places.is_empty() => values.clone(),
             Change::AllBut(entry) => {
                 let bound = bound(core, info, sizes);
@@ -89,18 +119,19 @@ pub fn inputs(
                     draws.entry(&info.elem, bound)
                 })
             }
+            Change::Order(_) | Change::Shift { .. } => unreachable!("they have an order"),
         }
     });
     changed.collect()
 }
 
-/// Entry i of each place becomes entry `order[i]`, and a value that is position p becomes the place where p went.
-fn moved(values: &Values, places: &[usize], elem: &Elem, root: Root, order: &[usize]) -> Values {
+/// Entry i of each place becomes entry `i` of its order, and a value that is position p becomes the place where `order` puts p.
+fn moved(values: &Values, orders: &[(usize, &[usize])], elem: &Elem, root: Root, order: &[usize]) -> Values {
     let positions = matches!(elem, Elem::Idx(_, Some(of)) if *of == root);
     let mut from = vec![0; values.shape.len()];
     Values::from_fn(&values.shape, |at| {
         from.copy_from_slice(at);
-        for &place in places {
+        for &(place, order) in orders {
             from[place] = order[at[place]];
         }
         let value = values.at(&from);
@@ -124,19 +155,39 @@ pub fn expected(
     before: &Values,
 ) -> Vec<Option<f64>> {
     let val = &core.vals[core.outputs[output].val];
-    let places = places(core, &val.visible, root);
+    // Where an axis runs over the root, and at which rate.
+    let runs: Vec<(usize, (i64, i64))> = (0..val.visible.len())
+        .filter_map(|place| Some((place, rate(core, val.visible[place], root)?)))
+        .collect();
+    let lies = |at: &[usize], wanted: &dyn Fn(i64) -> bool| {
+        !runs.is_empty() && runs.iter().all(|&(place, (over, under))| wanted(at[place] as i64 * over / under))
+    };
     match change {
         Change::Order(order) => {
-            moved(before, &places, &val.elem, root, order).numbers.into_iter().map(Some).collect()
+            let orders: Vec<(usize, &[usize])> = runs
+                .iter()
+                .filter(|(_, rate)| *rate == (1, 1))
+                .map(|&(place, _)| (place, order.as_slice()))
+                .collect();
+            moved(before, &orders, &val.elem, root, order).numbers.into_iter().map(Some).collect()
         }
-        Change::AllBut(entry) => {
-            let kept = |at: &[usize]| !places.is_empty() && places.iter().all(|&place| at[place] == *entry);
-            kept_entries(before, &kept)
+        Change::Shift { by, count } => {
+            let orders: Option<Vec<(usize, Vec<usize>)>> = runs
+                .iter()
+                .map(|&(place, (over, under))| {
+                    // By so many of its own entries, if that is a whole number.
+                    let by = *by as i64 * under;
+                    (by % over == 0).then(|| (place, round(before.shape[place], (by / over) as usize)))
+                })
+                .collect();
+            let Some(orders) = orders else { return vec![None; before.numbers.len()] };
+            let orders: Vec<(usize, &[usize])> =
+                orders.iter().map(|(place, order)| (*place, order.as_slice())).collect();
+            let order = round(*count, *by);
+            moved(before, &orders, &val.elem, root, &order).numbers.into_iter().map(Some).collect()
         }
-        Change::Behind(entry) => {
-            let kept = |at: &[usize]| !places.is_empty() && places.iter().all(|&place| at[place] <= *entry);
-            kept_entries(before, &kept)
-        }
+        Change::AllBut(entry) => kept_entries(before, &|at| lies(at, &|place| place == *entry as i64)),
+        Change::Behind(entry) => kept_entries(before, &|at| lies(at, &|place| place <= *entry as i64)),
     }
 }
 

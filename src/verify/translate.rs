@@ -5,24 +5,16 @@
 
 use crate::axes::DimVar;
 use crate::check::certificate::GridTheorem;
-use crate::check::core::{AxisVar, Core, Root};
+use crate::check::core::Core;
 use crate::session::Settings;
 
 use super::draw::{self, Draws};
 use super::run::Pair;
+use super::transform::rate;
 use super::values::{Values, distance, each_index};
 use super::{Verdict, Witness};
 
 const TRIALS: usize = 3;
-
-/// The rate at which an axis runs over a root, as entries of the root for each of its own: `(over, under)`.
-fn rate(core: &Core, axis: AxisVar, root: Root, name: &DimVar) -> Option<(i64, i64)> {
-    if core.axes[axis].root == Some(root) {
-        return Some((1, 1));
-    }
-    let rate = core.axes[axis].size.as_ref()?.slope(name)?.inverse()?;
-    rate.is_positive().then(|| (rate.numerator(), rate.denominator()))
-}
 
 /// Tries that the outputs commute with translations of an axis.
 ///
@@ -82,8 +74,7 @@ pub fn translations(
         let after = pair.run(&inputs[1], &sizes)?;
         for (index, output) in core.outputs.iter().enumerate() {
             let visible = &core.vals[output.val].visible;
-            let rates: Vec<Option<(i64, i64)>> =
-                visible.iter().map(|&axis| rate(core, axis, root, &name)).collect();
+            let rates: Vec<Option<(i64, i64)>> = visible.iter().map(|&axis| rate(core, axis, root)).collect();
             if rates.iter().all(Option::is_none) {
                 continue;
             }

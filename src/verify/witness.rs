@@ -1,7 +1,7 @@
 //! For a rejected definition: the smallest inputs that break what it declares.
 
 use crate::check::Kind;
-use crate::check::certificate::{AxisTheorem, Property};
+use crate::check::certificate::AxisTheorem;
 use crate::session::Settings;
 
 use super::draw::{self, Draws};
@@ -45,7 +45,7 @@ pub fn search(subject: &Subject, axis: &AxisTheorem, settings: &Settings, draws:
                     let inputs = draw::inputs(core, &sizes, draws).ok_or("a size is not known")?;
                     let outputs = pair.run_with_tolerance(&inputs, &sizes)?;
                     let count = transform::extent(core, root, &sizes).ok_or("its size is not known")?;
-                    for change in changes(axis.kind, count, draws) {
+                    for change in changes(axis, count, draws) {
                         trials += 1;
                         let mut trial = Trial {
                             core,
@@ -77,8 +77,8 @@ pub fn search(subject: &Subject, axis: &AxisTheorem, settings: &Settings, draws:
 }
 
 /// What a kind is tried with: every swap of neighbours, then some orders; every entry.
-fn changes(kind: Kind, count: usize, draws: &mut Draws) -> Vec<Change> {
-    match kind {
+fn changes(axis: &AxisTheorem, count: usize, draws: &mut Draws) -> Vec<Change> {
+    match axis.kind {
         Kind::Set => {
             let swaps = (1..count).map(|second| {
                 let mut order: Vec<usize> = (0..count).collect();
@@ -91,9 +91,7 @@ fn changes(kind: Kind, count: usize, draws: &mut Draws) -> Vec<Change> {
         }
         Kind::Batch => (0..count).map(Change::AllBut).collect(),
         Kind::Causal => (0..count).map(Change::Behind).collect(),
-        Kind::Ring => (1..count)
-            .filter_map(|_| super::theorem::change(Property::ShiftEquivariant, count, draws))
-            .collect(),
+        Kind::Ring => (1..count).map(|by| Change::Shift { by, count }).collect(),
         Kind::Grid | Kind::Dim => Vec::new(),
     }
 }

@@ -39,12 +39,25 @@ fn a_false_assumption_is_refuted() {
             "fn f(x: f32[causal T]) -> f32[T] = assume causal(T) { for t => x[t] + mean s => x[s] }",
             ["T  causal", "behind"],
         ),
+        (
+            "fn f(x: f32[ring R]) -> f32[R / 2] where R % 2 == 0 = assume equivariant(R) { for i: R / 2 => x[2 * i] * i }",
+            ["R  shift-equivariant", "round its end"],
+        ),
     ] {
         let ran = on(program, &["verify", "a.nn"]);
         assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
         assert!(ran.out.contains("REFUTED") && ran.out.contains("it should be"), "{}", ran.out);
         assert!(words.iter().any(|word| ran.out.contains(word)), "{}", ran.out);
     }
+}
+
+/// At stride 2 an entry of the result moves by one where the ring moves by two.
+#[test]
+fn what_runs_at_a_rate_moves_at_that_rate() {
+    let program =
+        "fn f(x: f32[ring R]) -> f32[R / 2] where R % 2 == 0 = for i: R / 2 => x[2 * i] - x[2 * i - 1]";
+    let ran = on(program, &["verify", "a.nn"]);
+    assert!(ran.code == 0 && ran.out.contains("R  shift-equivariant  holds"), "{}{}", ran.out, ran.err);
 }
 
 #[test]
