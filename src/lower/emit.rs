@@ -27,6 +27,8 @@ pub struct Emitter<'a, 'g> {
     pub inside: EntitySet<Node>,
     /// Values to keep for later loops, with the place of each: a scratch row or the output that it is anyway.
     pub keep: HashMap<Node, Home>,
+    /// The axes of the grid: every kept value is there for one index of each.
+    pub rows: Vec<Axis>,
     /// Those that are kept by now in full.
     pub kept: EntitySet<Node>,
     pub args: Vec<KernelArg>,
@@ -79,6 +81,7 @@ impl<'a, 'g> Emitter<'a, 'g> {
             scopes: vec![Scope::default()],
             inside: EntitySet::new(),
             keep: HashMap::new(),
+            rows: Vec::new(),
             kept: EntitySet::new(),
             args: Vec::new(),
             reductions: Vec::new(),
@@ -538,6 +541,14 @@ impl<'a, 'g> Emitter<'a, 'g> {
         let Some(home) = self.keep.get(&node) else { return Ok(()) };
         if self.readable(node).is_some() || self.is_being_kept(node) {
             return Ok(());
+        }
+        // An index that no loop gives is one entry of its axis, unless that is an axis of the grid.
+        for (axis, ix) in self.cx.graph.nodes[node].axes.iter().zip(indices) {
+            let one = self.cx.size(*axis).as_const() == Some(1);
+            let given = self.rows.contains(axis) || !self.cx.free_axes(node).contains(axis);
+            if self.level(ix) == 0 && !one && !given {
+                return Ok(());
+            }
         }
         // The innermost loops have to give the indices one by one, and all of them.
         let mut open: Vec<&Ix> = indices.iter().filter(|ix| self.level(ix) > 0).collect();

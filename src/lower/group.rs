@@ -221,6 +221,7 @@ impl Emitter<'_, '_> {
         for run in self.runs(&shared, reads, &mut place)? {
             self.open_grid(&run, &mut place)?;
         }
+        self.rows.clone_from(&shared);
         self.plan_keeping(roots, &shared)?;
         for node in self.reductions.clone() {
             if self.free(node).iter().all(|axis| shared.contains(axis)) {

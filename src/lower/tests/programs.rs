@@ -3,7 +3,7 @@
 use super::{agree, fused, program};
 use crate::axes::Dim;
 use crate::graph::tests::argument;
-use crate::graph::{Axis, Builder, Graph, Node, Output, Reducer};
+use crate::graph::{Axis, Builder, Graph, Index, IndexMap, Node, Output, Outside, Reducer};
 use crate::kernel::{Program, Step, Stmt};
 use crate::ops::ScalarFn;
 use crate::tensor::DType::{F32, I32};
@@ -38,6 +38,26 @@ fn check(graph: &Graph, kernels: usize) {
     }
     let program = program(&fused(graph));
     assert_eq!(runs(&program), kernels, "{program}");
+}
+
+/// Inside of the loop over h, a sum reads the first entry of y[b, h, n] alone: that does not store y.
+#[test]
+fn one_entry_of_a_row_is_not_the_row() {
+    let mut b = Builder::new();
+    let (r, n) = rows(&mut b, 15);
+    let h = b.axis("h", Dim::constant(4));
+    let k = b.axis("k", Dim::constant(4));
+    let x = argument(&mut b, "x", &[r, h, n], F32);
+    let w = argument(&mut b, "w", &[r, h, n], F32);
+    let y = b.sub(x, w);
+    let square = b.mul(y, y);
+    let first = b.view(square, IndexMap::new([(n, Index::constant(0))], Outside::Never));
+    let behind = Index::axis(k).plus(&Index::constant(1)).unwrap();
+    let next = b.view(square, IndexMap::new([(n, behind)], Outside::Never));
+    let next = b.sum(next, &[k]);
+    let both = b.add(next, first);
+    let total = b.sum(both, &[h]);
+    check(&finish(b, &[("total", total, &[r]), ("y", y, &[r, h, n])]), 1);
 }
 
 #[test]
