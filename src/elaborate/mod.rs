@@ -9,6 +9,7 @@ mod index;
 mod prefix;
 mod reduce;
 mod reshape;
+mod segment;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -16,6 +16,11 @@ impl Walk<'_> {
         {
             return sum;
         }
+        if let Some(guard) = guard
+            && let Some(reduced) = self.by_segments(op, over, guard, body)
+        {
+            return reduced;
+        }
         let over: Vec<Axis> = over.iter().map(|&axis| self.axis(axis)).collect();
         let guard = guard.map(|guard| self.node(guard));
         let wide = self.builder.broadcast(body, &over);
@@ -77,7 +82,7 @@ impl Walk<'_> {
     }
 
     /// Entries that the guard leaves out, as the neutral element.
-    fn guarded(&mut self, body: Node, guard: Option<Node>, neutral: f64) -> Node {
+    pub(super) fn guarded(&mut self, body: Node, guard: Option<Node>, neutral: f64) -> Node {
         let Some(guard) = guard else { return body };
         let dtype = self.builder.dtype(body);
         let neutral = match dtype {

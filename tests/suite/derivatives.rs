@@ -50,6 +50,20 @@ test \"the derivative through an iteration\" {
   assert grad(power)(xs()[2]) ~= 80
 }
 
+fn to() -> Idx[40][6] = [33, 1, 33, 0, 39, 1] as Idx[40]
+fn xe() -> f32[6] = [0.5, -1.0, 2.0, 0.25, 3.0, -0.75]
+fn ye() -> f32[40] = for n: 40 => sin(position(n) as f32)
+fn by_segment(x: f32[E], to: Idx[N][E]) -> f32[N] = for n => sum e where to[e] == n => sin(x[e]) * x[e]
+fn by_pairs(x: f32[E], to: Idx[N][E]) -> f32[N] = for n => sum e => if to[e] == n { sin(x[e]) * x[e] } else { 0 }
+test \"sums by segments and their derivatives are those of masked sums\" {
+  assert by_segment(xe(), to()) ~= by_pairs(xe(), to())
+  assert vjp(fn(x) => by_segment(x, to()))(xe(), ye()) ~= vjp(fn(x) => by_pairs(x, to()))(xe(), ye())
+  let h = fn(x) => sum(by_segment(x, to()) ** 2)
+  let p = fn(x) => sum(by_pairs(x, to()) ** 2)
+  assert grad(h)(xe()) ~= grad(p)(xe())
+  assert jvp(grad(h))(xe(), cos(xe())) ~= jvp(grad(p))(xe(), cos(xe()))
+}
+
 // log(1 + exp(x)), whose derivative would be NaN where exp overflows.
 fn softened(x: f32[..S]) -> f32[..S] { log(1 + exp(x)) } grad(g) { g * sigmoid(x) }
 fn reversed(x: f32[..S], by: f32) -> f32[..S] { x } grad(g) { (-by * g, 0) }
