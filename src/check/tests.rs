@@ -183,7 +183,7 @@ fn errors_are_in_the_users_terms() {
         ("fn f(x: f32[N]) -> f32[M] = x", "M"),
         (
             "fn f(a: f32[M, K], b: f32[J, N]) -> f32[M, N] = a @ b",
-            "the last axis of f32[M, K] and the first of f32[J, N]",
+            "the last axis of `f32[M, K]` and the first of `f32[J, N]`",
         ),
         ("fn f(x: f32[N]) -> f32 = x[-1]", "from the end it is N - 1"),
         ("fn f(x: f32[3]) -> f32 = x[-1]", "from the end it is 2"),
