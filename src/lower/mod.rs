@@ -293,7 +293,7 @@ impl<'g> Lowering<'g> {
     }
 
     /// The place of every kernel here: the turns of the scans around.
-    fn outer_place(&self) -> Place {
+    pub fn outer_place(&self) -> Place {
         let mut place = Place::new();
         for turn in &self.turns {
             place.set(turn.axis, Ix::atom(Atom::Turn(turn.axis)));

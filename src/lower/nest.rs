@@ -187,7 +187,7 @@ impl Emitter<'_, '_> {
                 out.reads.push(self.cx.read(&self.cx.partials[&node].home, place)?);
             }
             Op::Reduce { over, .. } => {
-                let mut inner = Place::new();
+                let mut inner = self.cx.outer_place();
                 for axis in data.axes.iter().filter(|axis| !over.contains(axis)) {
                     inner.set(*axis, place.of(*axis));
                 }
@@ -293,7 +293,8 @@ impl Emitter<'_, '_> {
         if let Some(partial) = self.cx.partials.get(&node).cloned() {
             return self.second_level(node, &partial, place);
         }
-        let mut inner = Place::new();
+        // A value inside may be kept in a home that has the turns' axes, though it has not.
+        let mut inner = self.cx.outer_place();
         for axis in &graph.nodes[node].axes {
             inner.set(*axis, place.of(*axis));
         }

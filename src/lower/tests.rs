@@ -5,6 +5,7 @@ mod factor;
 mod guards;
 pub mod images;
 mod levels;
+mod residuals;
 pub mod programs;
 pub mod random;
 

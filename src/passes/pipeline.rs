@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::{
-    accumulators, cse, dce, distribute, factor, fuse, guards, phases, simplify, unfold, unify, windows,
+    accumulators, cse, dce, distribute, factor, fuse, guards, phases, residuals, simplify, unfold, unify, windows,
 };
 use crate::graph::{Defect, Graph, verify};
 
@@ -47,6 +47,7 @@ pub static PIPELINE: &[Pass] = &[
     ACCUMULATORS,
     DISTRIBUTE,
     PHASES,
+    RESIDUALS,
     dce::DCE,
     WINDOWS,
     FUSE,
@@ -75,6 +76,11 @@ const DISTRIBUTE: Pass = Pass {
 };
 const PHASES: Pass =
     Pass { name: "phases", summary: "transposed strides become sums over their phases", run: phases };
+const RESIDUALS: Pass = Pass {
+    name: "residuals",
+    summary: "loops store as little as can be for those of their derivatives",
+    run: residuals,
+};
 const WINDOWS: Pass =
     Pass { name: "windows", summary: "contractions read windows of padded copies", run: windows };
 const FUSE: Pass = Pass { name: "fuse", summary: "group the nodes that become one kernel", run: fuse };

@@ -1,0 +1,53 @@
+//! What a loop stores for the loop of its derivative: as little as can be, with the same numbers.
+
+use super::{agree, fused};
+use crate::axes::Dim;
+use crate::graph::tests::argument;
+use crate::graph::{Builder, Graph, Op, Output};
+use crate::ops::ScalarFn;
+use crate::tensor::DType::F32;
+
+/// h' = h + tanh(h w) exp(-h w) over five layers; the gradients of w and the first h.
+fn layers() -> Graph {
+    let mut b = Builder::new();
+    let batch = b.axis("B", Dim::var("B"));
+    let [layer, h] = [("layer", 5), ("h", 4)].map(|(name, size)| b.axis(name, Dim::constant(size)));
+    let from = b.fresh(h);
+    let w = argument(&mut b, "w", &[layer, from, h], F32);
+    let first = argument(&mut b, "first", &[batch, h], F32);
+    let given = [w, first].map(|x| b.alias(x));
+    let carries = b.begin_scan(layer, &[given[1]]);
+    let old = b.rename(carries[0], &[(h, from)]);
+    let product = b.mul(old, given[0]);
+    let z = b.sum(product, &[from]);
+    let (tanh, negative) = (b.map1(ScalarFn::Tanh, z), b.map1(ScalarFn::Neg, z));
+    let exp = b.map1(ScalarFn::Exp, negative);
+    let product = b.mul(tanh, exp);
+    let next = b.add(carries[0], product);
+    let scan = b.end_scan(false, &[given[1]], &[next], &[]);
+    let square = b.mul(scan.carries[0], scan.carries[0]);
+    let loss = b.sum(square, &[batch, h]);
+    let one = b.constant(1.0, F32);
+    let gradients = crate::autodiff::vjp(&mut b, loss, &given, one);
+    let orders = [vec![layer, from, h], vec![batch, h]];
+    let results = gradients.into_iter().zip(orders).enumerate().map(|(k, (gradient, order))| {
+        (Output { name: format!("g{k}").into(), order, updates: None }, gradient)
+    });
+    let results: Vec<_> = results.collect();
+    b.finish(results)
+}
+
+#[test]
+fn what_maps_make_again_is_not_stored() {
+    let graph = layers();
+    for size in [1, 3] {
+        agree(&graph, &[("B", size)], 5);
+    }
+    let graph = fused(&graph);
+    let yields = graph.regions[graph.root].nodes.iter().find_map(|node| match &graph.nodes[*node].op {
+        Op::Scan(scan) if !scan.reverse => Some(graph.regions[scan.body].results.len() - scan.carries),
+        _ => None,
+    });
+    // The sum of products, and h for the gradient of w; neither tanh nor exp.
+    assert_eq!(yields, Some(2), "{graph}");
+}
