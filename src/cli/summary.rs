@@ -95,7 +95,7 @@ impl Summary {
             "memory": {
                 "parameters": self.number(&self.parameter_bytes),
                 "activations": {"expr": self.activations.to_string(), "value": self.activations.eval(&self.dims).ok()},
-                "peak": {"expr": self.peak_expression(), "value": self.peak},
+                "peak": {"expr": self.peak_expression(), "value": self.peak, "least": self.least()},
             },
         })
     }
@@ -119,6 +119,12 @@ impl Summary {
                 format!("max({})", several.join(", "))
             }
         }
+    }
+
+    /// Bytes that are needed at the same time, where all sizes are known: no plan takes less.
+    fn least(&self) -> Option<i64> {
+        let sizes: Result<Vec<i64>, _> = self.peaks.iter().map(|dim| dim.eval(&self.dims)).collect();
+        Some(sizes.ok()?.into_iter().max().unwrap_or(0))
     }
 
     pub fn table(&self) -> String {
@@ -150,7 +156,8 @@ impl Summary {
         let _ = writeln!(text, "  temporaries  {} bytes altogether", self.shown(&self.activations));
         match self.peak {
             Some(peak) => {
-                let _ = writeln!(text, "  peak         {peak} bytes at once");
+                let least = self.least().map_or(String::new(), |least| format!(", {least} of them needed"));
+                let _ = writeln!(text, "  peak         {peak} bytes at once{least}");
             }
             None => {
                 let _ = writeln!(text, "  peak         {} bytes at once", self.peak_expression());

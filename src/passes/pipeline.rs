@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::{
-    accumulators, cse, dce, distribute, factor, fuse, guards, phases, residuals, simplify, unfold, unify, windows,
+    accumulators, cse, dce, distribute, factor, fuse, guards, phases, residuals, simplify, unfold, unify,
+    windows,
 };
 use crate::graph::{Defect, Graph, verify};
 

@@ -1,4 +1,5 @@
-//! What is cheap to make again is made where it is read, and never stored: `x - mean`, a relu and its mask, a causal mask.
+//! What is cheap to make again is made where it is read, and never stored: `x - mean`, a norm's scale and shift with the relu behind
+//! them and its mask, a causal mask.
 //!
 //! A map is *derived* if, through few instructions, it depends on at most one value as large as itself: its root. Whoever reads a derived
 //! value reads the root instead, which costs no more memory traffic, and computes the rest. So each reader gets copies of the maps between,
@@ -15,7 +16,7 @@ use crate::graph::walk::captures;
 use crate::graph::{Axis, Graph, Node, Op, Region};
 
 /// Instructions between a root and what is derived from it, at most.
-const LIMIT: u32 = 6;
+const LIMIT: u32 = 12;
 
 /// Copies what is derived for each of its readers in a region; gives the copies.
 pub(super) fn recompute(graph: &mut Graph, region: Region, bound: &[Axis]) -> EntitySet<Node> {

@@ -42,7 +42,8 @@ fn visit(graph: &mut Graph, region: Region) {
             continue;
         }
         let later = scans.iter().filter(|(_, other)| other.axis == scan.axis && !other.recompute);
-        let later: Vec<Region> = later.map(|(_, other)| other.body).filter(|body| *body != scan.body).collect();
+        let later: Vec<Region> =
+            later.map(|(_, other)| other.body).filter(|body| *body != scan.body).collect();
         if let Some(kept) = Kept::of(graph, region, *node, scan, &later) {
             kept.write(graph, region, *node, scan, &later);
         }
@@ -92,7 +93,9 @@ impl Kept {
         }
         let read: HashMap<Node, Node> = components
             .into_iter()
-            .filter(|(_, value)| !pinned.contains(value) && (body.nodes.contains(value) || body.params.contains(value)))
+            .filter(|(_, value)| {
+                !pinned.contains(value) && (body.nodes.contains(value) || body.params.contains(value))
+            })
             .collect();
         if read.is_empty() {
             return None;
@@ -111,10 +114,15 @@ impl Kept {
             .nodes
             .iter()
             .copied()
-            .filter(|other| matches!(graph.nodes[*other].op, Op::Project(k) if k as usize >= scan.carries) && graph.nodes[*other].args[0] == node)
+            .filter(|other| {
+                matches!(graph.nodes[*other].op, Op::Project(k) if k as usize >= scan.carries)
+                    && graph.nodes[*other].args[0] == node
+            })
             .collect();
         for component in pinned {
-            let Op::Project(index) = graph.nodes[component].op else { unreachable!("only components were kept") };
+            let Op::Project(index) = graph.nodes[component].op else {
+                unreachable!("only components were kept")
+            };
             let value = graph.regions[scan.body].results[index as usize];
             if self.stored.contains(&value) || !self.read.values().any(|read| *read == value) {
                 sources.entry(value).or_insert(component);
@@ -131,18 +139,27 @@ impl Kept {
             results.push(value);
             let data = &graph.nodes[value];
             let axes = union(&data.axes, &[scan.axis]);
-            let data = NodeData { op: Op::Project(index), args: [node].into_iter().collect(), axes, ..data.clone() };
+            let data =
+                NodeData { op: Op::Project(index), args: [node].into_iter().collect(), axes, ..data.clone() };
             let component = graph.nodes.push(data);
             sources.insert(value, component);
             fresh.push(component);
         }
-        let at = graph.regions[region].nodes.iter().position(|other| *other == node).expect("the loop is there");
+        let at =
+            graph.regions[region].nodes.iter().position(|other| *other == node).expect("the loop is there");
         graph.regions[region].nodes.splice(at + 1..at + 1, fresh);
         let mut own: EntitySet<Node> = EntitySet::new();
         let first = &graph.regions[scan.body];
         own.extend(first.params.iter().chain(&first.nodes).copied());
         for body in later {
-            let mut again = Again { graph, kept: &self, sources: &sources, own: &own, copies: HashMap::new(), order: Vec::new() };
+            let mut again = Again {
+                graph,
+                kept: &self,
+                sources: &sources,
+                own: &own,
+                copies: HashMap::new(),
+                order: Vec::new(),
+            };
             let nodes = std::mem::take(&mut again.graph.regions[*body].nodes);
             for reader in nodes {
                 again.reader(reader);
@@ -196,7 +213,8 @@ impl Again<'_> {
         }
         let data = &self.graph.nodes[copy];
         let axes = union(&data.axes, &missing);
-        let data = NodeData { op: Op::Broadcast(missing), args: [copy].into_iter().collect(), axes, ..data.clone() };
+        let data =
+            NodeData { op: Op::Broadcast(missing), args: [copy].into_iter().collect(), axes, ..data.clone() };
         let wide = self.graph.nodes.push(data);
         self.order.push(wide);
         wide
@@ -248,8 +266,12 @@ const ENDLESS: u64 = u64::MAX / 4;
 impl Flow {
     fn new(graph: &Graph, scan: &Scan, pinned: &HashSet<Node>) -> Flow {
         let body = &graph.regions[scan.body];
-        let mut flow =
-            Flow { edges: Vec::new(), out: vec![Vec::new(), Vec::new()], place: HashMap::new(), values: Vec::new() };
+        let mut flow = Flow {
+            edges: Vec::new(),
+            out: vec![Vec::new(), Vec::new()],
+            place: HashMap::new(),
+            values: Vec::new(),
+        };
         let mut deep: SecondaryMap<Node, u32> = SecondaryMap::new();
         for value in body.params.iter().chain(&body.nodes).copied() {
             let data = &graph.nodes[value];
@@ -358,6 +380,11 @@ impl Flow {
 
 /// How many entries a value has at each step, roughly.
 fn entries(graph: &Graph, axes: &AxisSet, scan: &Scan) -> u64 {
-    let size = |axis| graph.axes[axis].size.eval_with(&|_| Some(TYPICAL as i64)).map_or(TYPICAL, |n| n.max(1) as u64);
-    axes.iter().filter(|axis| **axis != scan.axis).fold(1, |all: u64, axis| all.saturating_mul(size(*axis))).min(1 << 40)
+    let size = |axis| {
+        graph.axes[axis].size.eval_with(&|_| Some(TYPICAL as i64)).map_or(TYPICAL, |n| n.max(1) as u64)
+    };
+    axes.iter()
+        .filter(|axis| **axis != scan.axis)
+        .fold(1, |all: u64, axis| all.saturating_mul(size(*axis)))
+        .min(1 << 40)
 }
