@@ -16,10 +16,9 @@
 //!
 //! It strings together what the commands do, in the same order; it must never do anything that they cannot.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indexmap::IndexMap;
 
@@ -116,7 +115,7 @@ impl Program {
         if item.core.is_none() || item.open || item.when_used {
             return Err(self.error(vec![session::errors::not_compiled_alone(item.span, &item.name)]));
         }
-        Ok(Model { program: self, item, weights: Weights::None, threads: 1, ready: RefCell::default() })
+        Ok(Model { program: self, item, weights: Weights::None, threads: 1, ready: Mutex::default() })
     }
 
     /// The names of all that [`Program::model`] finds, in the order of the file.
@@ -146,12 +145,27 @@ enum Weights {
 }
 
 /// A definition that can be run. It is compiled when it first meets the ranks of its inputs; after that it serves all sizes.
+///
+/// Threads may share programs and models. Runs of one model take turns, for each has all of the model's own threads.
+///
+/// ```
+/// use nnc::Tensor;
+///
+/// let program = nnc::compile("model m(x: f32[N, 4]) -> f32[N, 2] = linear(2)(x)")?;
+/// let model = program.model("m")?.with_seed(1);
+/// let run = |rows: usize| model.run(&[("x", Tensor::from_vec(&[rows, 4], vec![1.0f32; 4 * rows]).unwrap())]);
+/// let shapes = std::thread::scope(|scope| [1, 2, 3].map(|rows| scope.spawn(move || run(rows))).map(|thread| thread.join().unwrap()));
+/// for (rows, results) in (1..).zip(shapes) {
+///     assert_eq!(results?["m"].shape(), [rows, 2]);
+/// }
+/// # Ok::<(), nnc::Error>(())
+/// ```
 pub struct Model<'p> {
     program: &'p Program,
     item: &'p Checked,
     weights: Weights,
     threads: usize,
-    ready: RefCell<HashMap<Key, Rc<Ready>>>,
+    ready: Mutex<HashMap<Key, Arc<Ready>>>,
 }
 
 /// The ranks of the inputs and the sizes of parameters: what a compilation is for.
@@ -159,8 +173,13 @@ type Key = (Vec<usize>, BTreeMap<DimVar, i64>);
 
 struct Ready {
     unit: Unit,
-    store: RefCell<Store>,
+    store: Mutex<Store>,
     pool: Pool,
+}
+
+/// What a panic of another thread left is whole: what is locked here is only replaced, and a store's arrays are written by no Rust code.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Model<'_> {
@@ -216,34 +235,34 @@ impl Model<'_> {
             let error = session::errors::not_compiled_alone(self.item.span, &self.item.name);
             return Err(self.program.error(vec![error]));
         };
-        Ok(self.prepare(core, fixed)?.store.borrow().export(false))
+        Ok(lock(&self.prepare(core, fixed)?.store).export(false))
     }
 
     /// Takes the parameters from tensors by name.
     pub fn with_tensors(mut self, weights: BTreeMap<String, Tensor>) -> Self {
         self.weights = Weights::Tensors(weights);
-        self.ready.take();
+        self.ready = Mutex::default();
         self
     }
 
     /// Takes the parameters from a file, safetensors or npz. It is read at the first run.
     pub fn with_weights(mut self, file: impl Into<PathBuf>) -> Self {
         self.weights = Weights::File(file.into());
-        self.ready.take();
+        self.ready = Mutex::default();
         self
     }
 
     /// Draws the parameters anew; all random draws of a run use the seed, too.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.weights = Weights::Seed(seed);
-        self.ready.take();
+        self.ready = Mutex::default();
         self
     }
 
     /// Threads that kernels run on; the bits of results do not depend on it. Zero counts as one.
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads;
-        self.ready.take();
+        self.ready = Mutex::default();
         self
     }
 
@@ -282,13 +301,16 @@ impl Model<'_> {
                 .map(|(dim, &size)| (dim.clone(), size)),
         );
         let key = (fitted.arrays.iter().map(|array| array.shape().len()).collect(), fixed.clone());
-        let known = self.ready.borrow().get(&key).cloned();
-        let ready = match known {
-            Some(ready) => ready,
-            None => {
-                let ready = Rc::new(self.prepare(&fitted.core, &fixed)?);
-                self.ready.borrow_mut().insert(key, Rc::clone(&ready));
-                ready
+        // The lock is held while it compiles: others that want the same wait for it, and find it done.
+        let ready = {
+            let mut known = lock(&self.ready);
+            match known.get(&key) {
+                Some(ready) => Arc::clone(ready),
+                None => {
+                    let ready = Arc::new(self.prepare(&fitted.core, &fixed)?);
+                    known.insert(key, Arc::clone(&ready));
+                    ready
+                }
             }
         };
         let memory = |error: crate::runtime::OutOfMemory| one(Box::new(errors::not_run(&error.into())));
@@ -298,7 +320,7 @@ impl Model<'_> {
         let clock = Clock { seed, ..Clock::default() };
         let values = ready
             .unit
-            .run(&fitted.dims, &arrays, &mut ready.store.borrow_mut(), clock, &ready.pool)
+            .run(&fitted.dims, &arrays, &mut lock(&ready.store), clock, &ready.pool)
             .map_err(one)?;
         let outputs = ready.unit.graph.outputs.iter().filter(|output| output.updates.is_none());
         let mut results = IndexMap::new();
@@ -350,6 +372,6 @@ impl Model<'_> {
             }
             _ => {}
         }
-        Ok(Ready { unit, store: RefCell::new(store), pool })
+        Ok(Ready { unit, store: Mutex::new(store), pool })
     }
 }

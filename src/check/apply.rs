@@ -1,6 +1,6 @@
 //! Applying functions to tensors: a definition's body is walked in a frame of its own.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nn_grammar::ast::{self, ExprKind, Head};
 
@@ -16,7 +16,7 @@ use super::value::{Callable, Func, Num, Placed, Value};
 
 impl Checker<'_> {
     /// Applies a function to tensors, mapped over the axes that it does not name.
-    pub fn apply(&mut self, func: &Rc<Func>, args: Vec<Placed>, span: Span) -> Checking<Value> {
+    pub fn apply(&mut self, func: &Arc<Func>, args: Vec<Placed>, span: Span) -> Checking<Value> {
         match &func.callable {
             Callable::Builtin(builtin) => self.apply_builtin(*builtin, args, span),
             Callable::Stack { count, block } => self.apply_stack(func, count, block, args, span),
@@ -67,8 +67,8 @@ impl Checker<'_> {
 
     fn apply_def(
         &mut self,
-        func: &Rc<Func>,
-        def: &Rc<ast::Def>,
+        func: &Arc<Func>,
+        def: &Arc<ast::Def>,
         scope: Scope,
         args: Vec<Placed>,
         span: Span,
@@ -113,7 +113,7 @@ impl Checker<'_> {
     fn apply_to_sizes(
         &mut self,
         func: &Func,
-        def: &Rc<ast::Def>,
+        def: &Arc<ast::Def>,
         scope: Scope,
         args: Vec<Placed>,
         span: Span,
@@ -152,7 +152,7 @@ impl Checker<'_> {
 
     /// Notes a layer's application before those inside of it, which stand from `place` on.
     fn layer_applied(&mut self, func: &Func, def: &ast::Def, place: usize, value: &Value) {
-        let Some(path) = func.instance.as_ref().and_then(|instance| instance.path.borrow().clone()) else {
+        let Some(path) = func.instance.as_ref().and_then(|instance| instance.path.get().cloned()) else {
             return;
         };
         let mut outputs = Vec::new();
@@ -163,8 +163,8 @@ impl Checker<'_> {
 
     fn apply_mapped(
         &mut self,
-        func: &Rc<Func>,
-        def: &Rc<ast::Def>,
+        func: &Arc<Func>,
+        def: &Arc<ast::Def>,
         frame: &mut Frame,
         given: Vec<Placed>,
         span: Span,

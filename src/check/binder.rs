@@ -1,6 +1,6 @@
 //! Comprehensions and reducers: `for i => e`, `sum i where g => e`, `sum(x, over: N)`.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nn_grammar::ast;
 
@@ -236,7 +236,7 @@ impl Checker<'_> {
     pub fn axes_named(&mut self, over: &Value, val: Val, span: Span) -> Checking<Vec<AxisVar>> {
         match over {
             Value::Tuple(fields) => {
-                let fields = Rc::clone(fields);
+                let fields = Arc::clone(fields);
                 let mut axes = Vec::new();
                 for field in fields.iter() {
                     axes.extend(self.axes_named(&field.value, val, span)?);

@@ -1,6 +1,6 @@
 //! The functions that the compiler itself provides. Everything else is nn, in the library.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nn_grammar::ast;
 
@@ -317,18 +317,18 @@ impl Checker<'_> {
         }
     }
 
-    fn function(&self, callable: Callable, instance: Option<Rc<Instance>>, span: Span) -> Value {
-        Value::Func(Rc::new(Func { callable, statics: None, captured: None, instance, span }))
+    fn function(&self, callable: Callable, instance: Option<Arc<Instance>>, span: Span) -> Value {
+        Value::Func(Arc::new(Func { callable, statics: None, captured: None, instance, span }))
     }
 
     fn stack(&mut self, args: Args, span: Span) -> Checking<Value> {
         let (count, block) = self.repeated(args, "stack", span)?;
         let callable = Callable::Stack { count, block };
-        Ok(self.function(callable, Some(Rc::new(Instance::default())), span))
+        Ok(self.function(callable, Some(Arc::new(Instance::default())), span))
     }
 
     /// How often, and what.
-    fn repeated(&mut self, args: Args, name: &str, span: Span) -> Checking<(Dim, Rc<Func>)> {
+    fn repeated(&mut self, args: Args, name: &str, span: Span) -> Checking<(Dim, Arc<Func>)> {
         let [(count, count_span), (block, block_span)] = args.positional.as_slice() else {
             return self.fail(errors::wrong_count(span, name, 2, args.positional.len()));
         };

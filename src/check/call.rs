@@ -1,6 +1,6 @@
 //! Calls as they are written: which arguments are static, which are tensors, and what is left out.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nn_grammar::ast::{self, Head, TypeKind};
 
@@ -77,7 +77,7 @@ impl Checker<'_> {
 
     fn call_func(
         &mut self,
-        func: Rc<Func>,
+        func: Arc<Func>,
         args: Args,
         first: Option<Placed>,
         span: Span,
@@ -89,7 +89,7 @@ impl Checker<'_> {
             // `block()` mentions a layer without static parameters; the tensors come later.
             let mentioned = def.head != Head::Fn
                 && def.statics.is_empty()
-                && func.instance.as_ref().is_some_and(|instance| instance.path.borrow().is_none());
+                && func.instance.as_ref().is_some_and(|instance| instance.path.get().is_none());
             if mentioned && first.is_none() && args.positional.is_empty() && args.labelled.is_empty() {
                 return Ok(Value::Func(func));
             }
@@ -182,7 +182,7 @@ impl Checker<'_> {
     }
 
     /// Gives a function its static arguments; a layer becomes a new instance.
-    pub fn with_statics(&mut self, func: &Rc<Func>, args: Args, span: Span) -> Checking<Rc<Func>> {
+    pub fn with_statics(&mut self, func: &Arc<Func>, args: Args, span: Span) -> Checking<Arc<Func>> {
         let Callable::Def(def, scope) = &func.callable else { return Ok(func.clone()) };
         if args.positional.len() > def.statics.len() {
             return self.fail(errors::too_many_statics(
@@ -227,8 +227,8 @@ impl Checker<'_> {
             let value = self.static_value(param, value, place)?;
             statics.push((param.name.name.clone(), value));
         }
-        let instance = (def.head != Head::Fn).then(|| Rc::new(Instance::default()));
-        Ok(Rc::new(Func {
+        let instance = (def.head != Head::Fn).then(|| Arc::new(Instance::default()));
+        Ok(Arc::new(Func {
             callable: func.callable.clone(),
             statics: Some(statics),
             captured: func.captured.clone(),

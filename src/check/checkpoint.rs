@@ -3,7 +3,7 @@
 //! The block is one form of the core; whatever leaves it (its value, names that it assigns to, yields, written states) is a component of it.
 
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nn_grammar::ast;
 
@@ -121,7 +121,7 @@ fn replaced(value: &Value, outside: &HashMap<Val, Val>) -> Value {
             Value::Tuple(fields.collect())
         }
         Value::List(items) => {
-            Value::List(items.iter().map(|item| replaced(item, outside)).collect::<Rc<[_]>>())
+            Value::List(items.iter().map(|item| replaced(item, outside)).collect::<Arc<[_]>>())
         }
         other => other.clone(),
     }

@@ -5,7 +5,7 @@
 //! binder and every mapping, so an id is never hidden and visible in one scope.
 //! Every rule about symmetry and flow is a rule over these forms, in `rules.rs`, and nowhere else.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use cranelift_entity::{PrimaryMap, entity_impl};
 
@@ -60,7 +60,7 @@ pub struct AxisInfo {
     /// `None`: itself.
     pub family: Option<AxisVar>,
     pub span: Span,
-    pub origin: Rc<Origin>,
+    pub origin: Arc<Origin>,
 }
 
 /// What an entry of a value is.
@@ -88,7 +88,7 @@ impl Elem {
 /// The calls that lead from the definition being checked to a place, outermost first.
 #[derive(Debug)]
 pub struct CallPath {
-    pub outer: Option<Rc<CallPath>>,
+    pub outer: Option<Arc<CallPath>>,
     /// The call's place.
     pub span: Span,
     pub callee: Name,
@@ -112,7 +112,7 @@ pub struct ValData {
     pub elem: Elem,
     pub visible: Vec<AxisVar>,
     pub span: Span,
-    pub path: Option<Rc<CallPath>>,
+    pub path: Option<Arc<CallPath>>,
 }
 
 impl ValData {

@@ -1,6 +1,6 @@
 //! Derivatives in the language.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::base::Span;
 use crate::ops::ScalarFn;
@@ -13,7 +13,7 @@ use super::value::{Callable, Field, Func, Placed, Value};
 
 impl Checker<'_> {
     /// `grad(f)(x, …)`: the derivative of the scalar f by each tensor argument.
-    pub fn apply_grad(&mut self, func: &Rc<Func>, args: Vec<Placed>, span: Span) -> Checking<Value> {
+    pub fn apply_grad(&mut self, func: &Arc<Func>, args: Vec<Placed>, span: Span) -> Checking<Value> {
         let (given, wrt) = self.told_apart(args)?;
         let mapped = self.mapped_over(func, &given, span)?;
         let result = self.apply(func, given, span)?;
@@ -27,7 +27,7 @@ impl Checker<'_> {
     }
 
     /// `vjp(f)(x, …, g)`: the derivatives of Σ f(x, …) g by each tensor argument; g has the type of the result.
-    pub fn apply_vjp(&mut self, func: &Rc<Func>, mut args: Vec<Placed>, span: Span) -> Checking<Value> {
+    pub fn apply_vjp(&mut self, func: &Arc<Func>, mut args: Vec<Placed>, span: Span) -> Checking<Value> {
         let Some((cotangent, place)) = args.pop() else {
             return self.fail(errors::wrong_count(span, "vjp(f)", 2, 0));
         };
@@ -50,7 +50,7 @@ impl Checker<'_> {
     }
 
     /// `jvp(f)(x, …, v, …)`: the derivative of f along v, of the result's type. There is a v for each argument of floats.
-    pub fn apply_jvp(&mut self, func: &Rc<Func>, args: Vec<Placed>, span: Span) -> Checking<Value> {
+    pub fn apply_jvp(&mut self, func: &Arc<Func>, args: Vec<Placed>, span: Span) -> Checking<Value> {
         let is_float = |cx: &Self, value: &Value| match value {
             Value::Tensor(val) => cx.elem(*val).is_float(),
             Value::Num(_) => true,

@@ -1,6 +1,6 @@
 //! Expressions: what each form of the syntax means.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nn_grammar::ast::{self, ExprKind};
 
@@ -74,7 +74,7 @@ impl Checker<'_> {
         };
         let tensors: Vec<ast::Param> = lambda.params.iter().filter_map(typed).collect();
         let callable = if tensors.is_empty() {
-            Callable::Lambda(Rc::new(lambda.clone()), self.scope())
+            Callable::Lambda(Arc::new(lambda.clone()), self.scope())
         } else if tensors.len() == lambda.params.len() {
             let def = ast::Def {
                 head: ast::Head::Fn,
@@ -89,13 +89,13 @@ impl Checker<'_> {
                 doc: None,
                 span,
             };
-            Callable::Def(Rc::new(def), self.scope())
+            Callable::Def(Arc::new(def), self.scope())
         } else {
             let untyped = lambda.params.iter().find(|param| param.ty.is_none());
             return self.fail(errors::parameter_without_type(untyped.map_or(span, |param| param.span)));
         };
-        let captured = Some(Rc::new(self.frame.locals.clone()));
-        Ok(Value::Func(Rc::new(Func { callable, statics: None, captured, instance: None, span })))
+        let captured = Some(Arc::new(self.frame.locals.clone()));
+        Ok(Value::Func(Arc::new(Func { callable, statics: None, captured, instance: None, span })))
     }
 
     fn tuple(&mut self, args: &[ast::Arg]) -> Checking<Value> {

@@ -1,6 +1,6 @@
 //! Instances of layers: each has a path, under which its parameters and states lie.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::base::{Name, Span};
 
@@ -10,9 +10,9 @@ use super::value::{Func, Value};
 
 impl Checker<'_> {
     /// The path of a layer's parameters. An instance without a name gets `layer_k` of the layer that applies it.
-    pub fn instance_path(&mut self, func: &Rc<Func>, span: Span) -> Checking<String> {
+    pub fn instance_path(&mut self, func: &Arc<Func>, span: Span) -> Checking<String> {
         let instance = func.instance.clone().unwrap_or_default();
-        if let Some(path) = instance.path.borrow().as_ref() {
+        if let Some(path) = instance.path.get() {
             return Ok(path.to_string());
         }
         let name = func.name();
@@ -23,7 +23,7 @@ impl Checker<'_> {
         let own = format!("{name}_{count}{}", owner.turns);
         *count += 1;
         let path = owner.join(&own);
-        *instance.path.borrow_mut() = Some(Name::new(&path));
+        instance.path.get_or_init(|| Name::new(&path));
         Ok(path)
     }
 
@@ -31,7 +31,7 @@ impl Checker<'_> {
     pub fn name_instance(&mut self, name: &Name, value: &Value) {
         let Value::Func(func) = value else { return };
         let Some(instance) = &func.instance else { return };
-        if instance.path.borrow().is_some() {
+        if instance.path.get().is_some() {
             return;
         }
         let Some(owner) = self.frame.owner.as_mut() else { return };
@@ -43,12 +43,12 @@ impl Checker<'_> {
         };
         *used += 1;
         let path = owner.join(&own);
-        *instance.path.borrow_mut() = Some(Name::new(path));
+        instance.path.get_or_init(|| Name::new(path));
     }
 
-    pub fn stack_path(&mut self, func: &Rc<Func>, span: Span) -> Checking<String> {
+    pub fn stack_path(&mut self, func: &Arc<Func>, span: Span) -> Checking<String> {
         let instance = func.instance.clone().unwrap_or_default();
-        if let Some(path) = instance.path.borrow().as_ref() {
+        if let Some(path) = instance.path.get() {
             return Ok(path.to_string());
         }
         let Some(owner) = self.frame.owner.as_mut() else {
@@ -58,7 +58,7 @@ impl Checker<'_> {
         let own = format!("stack_{count}{}", owner.turns);
         *count += 1;
         let path = owner.join(&own);
-        *instance.path.borrow_mut() = Some(Name::new(&path));
+        instance.path.get_or_init(|| Name::new(&path));
         Ok(path)
     }
 }

@@ -1,7 +1,6 @@
 //! One definition on its own: its signature's names become roots, its parameters inputs.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 use nn_grammar::ast::{self, AxisKind, Head, TypeKind};
 
@@ -99,8 +98,8 @@ fn same(count: usize, scope: Scope, span: Span) -> Value {
     let ident = |index: usize| ast::Ident { name: format!("x{index}").into(), span };
     let params = (0..count).map(|index| ast::LambdaParam { name: ident(index), ty: None, span }).collect();
     let body = ast::Expr { kind: ast::ExprKind::Name(ident(0)), span };
-    let callable = Callable::Lambda(Rc::new(ast::Lambda { params, body }), scope);
-    Value::Func(Rc::new(Func { callable, statics: None, captured: None, instance: None, span }))
+    let callable = Callable::Lambda(Arc::new(ast::Lambda { params, body }), scope);
+    Value::Func(Arc::new(Func { callable, statics: None, captured: None, instance: None, span }))
 }
 
 /// The packs that a type names.
@@ -125,7 +124,7 @@ fn is_tensor_like(ty: &ast::Type) -> bool {
 
 impl Checker<'_> {
     /// Walks a definition; its results become the core's outputs.
-    pub fn item(&mut self, def: &Rc<ast::Def>, scope: Scope, given: &[(Name, Value)]) -> Checking<()> {
+    pub fn item(&mut self, def: &Arc<ast::Def>, scope: Scope, given: &[(Name, Value)]) -> Checking<()> {
         self.frame = Frame { scope: Some(scope), ..Frame::default() };
         if def.head != Head::Fn {
             self.frame.owner = Some(Owner::default());
@@ -170,7 +169,7 @@ impl Checker<'_> {
     /// `is_mapped` is true. Its parameters have the names that they have in the definition itself.
     pub fn mapped(
         &mut self,
-        def: &Rc<ast::Def>,
+        def: &Arc<ast::Def>,
         scope: Scope,
         given: &[(Name, Value)],
         over: &[Name],
@@ -199,15 +198,15 @@ impl Checker<'_> {
             args.push((self.input_of(&param.ty, &param.name.name, param.span, &front_of)?, param.span));
         }
         // The model itself: its parameters have no prefix.
-        let instance = Instance { path: RefCell::new(Some(Name::new(""))) };
+        let instance = Instance { path: OnceLock::from(Name::new("")) };
         let func = Func {
             callable: Callable::Def(def.clone(), scope),
             statics: Some(statics),
             captured: None,
-            instance: Some(Rc::new(instance)),
+            instance: Some(Arc::new(instance)),
             span,
         };
-        let value = self.apply(&Rc::new(func), args, span)?;
+        let value = self.apply(&Arc::new(func), args, span)?;
         self.output(&name, value, def.body.span)
     }
 

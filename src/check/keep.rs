@@ -1,6 +1,6 @@
 //! Which weights a training ends with: `average ema(0.999)`, `keep max(accuracy)`, `patience 5`, and how often it looks, `evaluate 2`.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nn_grammar::ast::{self, ClauseKind, ExprKind};
 
@@ -65,7 +65,7 @@ impl TrainWalk<'_> {
     }
 
     /// What the `average` clause averages with.
-    pub(super) fn averaging(&mut self, train: &ast::Train) -> Checking<Option<(Rc<Func>, Span)>> {
+    pub(super) fn averaging(&mut self, train: &ast::Train) -> Checking<Option<(Arc<Func>, Span)>> {
         let Some(value) = clause(train, "average") else { return Ok(None) };
         let func = self.cx.eval(value)?;
         Ok(Some((self.cx.as_func(&func, value.span)?, value.span)))
@@ -74,7 +74,7 @@ impl TrainWalk<'_> {
     /// The average of a parameter follows it: `average(a, w)` of the average before, which begins with the first weights, and the new weights.
     pub(super) fn average(
         &mut self,
-        average: &(Rc<Func>, Span),
+        average: &(Arc<Func>, Span),
         param: usize,
         before: Val,
         after: Val,

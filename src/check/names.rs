@@ -1,6 +1,6 @@
 //! What a name stands for: a local, a definition, a builtin, a module; and what stands behind a dot.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nn_grammar::ast;
 
@@ -33,7 +33,7 @@ impl Checker<'_> {
             return self.named(named, name.span);
         }
         if let Some(builtin) = Builtin::parse(&name.name) {
-            return Ok(Value::Func(Rc::new(Func {
+            return Ok(Value::Func(Arc::new(Func {
                 callable: Callable::Builtin(builtin),
                 statics: None,
                 captured: None,
@@ -60,9 +60,9 @@ impl Checker<'_> {
             Named::Def(def, scope) => {
                 // A layer that is mentioned is a fresh instance, made when its static arguments are there.
                 let bare = def.head != ast::Head::Fn && def.statics.is_empty();
-                Ok(Value::Func(Rc::new(Func {
+                Ok(Value::Func(Arc::new(Func {
                     statics: bare.then(Vec::new),
-                    instance: bare.then(|| Rc::new(Instance::default())),
+                    instance: bare.then(|| Arc::new(Instance::default())),
                     callable: Callable::Def(def, scope),
                     captured: None,
                     span,
@@ -83,7 +83,7 @@ impl Checker<'_> {
             && self.lookup(&module.name).is_none()
             && let Some(value) = Builtin::member(&module.name, &name.name)
         {
-            return Ok(Value::Func(Rc::new(Func {
+            return Ok(Value::Func(Arc::new(Func {
                 callable: Callable::Builtin(value),
                 statics: None,
                 captured: None,
@@ -128,8 +128,8 @@ impl Checker<'_> {
     }
 
     /// `emb.w`: a parameter of an instance that was applied before.
-    fn parameter_of(&mut self, func: &Rc<Func>, name: &ast::Ident) -> Checking<Value> {
-        let path = func.instance.as_ref().and_then(|instance| instance.path.borrow().clone());
+    fn parameter_of(&mut self, func: &Arc<Func>, name: &ast::Ident) -> Checking<Value> {
+        let path = func.instance.as_ref().and_then(|instance| instance.path.get().cloned());
         // The only model of a train block has an empty path.
         let path =
             path.map(|path| if path.is_empty() { name.to_string() } else { format!("{path}.{}", name.name) });

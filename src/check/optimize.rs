@@ -1,6 +1,6 @@
 //! `optim` and `init` clauses: which parameters follow which loss, how, and what they begin with.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nn_grammar::ast::{self, ExprKind};
 
@@ -31,7 +31,7 @@ impl TrainWalk<'_> {
     }
 
     /// `optim adam(lr, minimize: dl, update: dis, every: 1)`
-    pub fn optimizer(&mut self, value: &ast::Expr, average: Option<&(Rc<Func>, Span)>) -> Checking<()> {
+    pub fn optimizer(&mut self, value: &ast::Expr, average: Option<&(Arc<Func>, Span)>) -> Checking<()> {
         let mut call = value.clone();
         if let ExprKind::Call { args, .. } = &mut call.kind {
             args.retain(|arg| arg.label.as_ref().is_none_or(|label| !OWN.contains(&label.name.as_str())));
@@ -80,9 +80,7 @@ impl TrainWalk<'_> {
         let mut paths = Vec::new();
         for value in values {
             let path = match &value {
-                Value::Func(func) => {
-                    func.instance.as_ref().and_then(|instance| instance.path.borrow().clone())
-                }
+                Value::Func(func) => func.instance.as_ref().and_then(|instance| instance.path.get().cloned()),
                 _ => None,
             };
             match path {
@@ -99,10 +97,10 @@ impl TrainWalk<'_> {
     /// Applies the optimizer to the parameters of these instances (of all, where none are named) and their gradients.
     fn optimize(
         &mut self,
-        optimizer: &Rc<Func>,
+        optimizer: &Arc<Func>,
         loss: Val,
         updated: Option<(Vec<Name>, Span)>,
-        average: Option<&(Rc<Func>, Span)>,
+        average: Option<&(Arc<Func>, Span)>,
     ) -> Checking<()> {
         let span = optimizer.span;
         let count = self.cx.core.params.len();

@@ -1,6 +1,6 @@
 //! Where the size of an axis comes from: what an error about shapes points at besides the operation that fails.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::axes::Dim;
 use crate::base::{Name, Span};
@@ -18,7 +18,7 @@ pub struct Origin {
     pub name: Name,
     pub span: Span,
     /// The calls in which it was made.
-    pub path: Option<Rc<CallPath>>,
+    pub path: Option<Arc<CallPath>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Checker<'_> {
     /// Notes how an axis that was made just now got its size.
     pub fn set_origin(&mut self, axis: AxisVar, why: Why, name: &Name) {
         let origin = (*self.core.axes[axis].origin).clone();
-        self.core.axes[axis].origin = Rc::new(Origin { why, name: name.clone(), ..origin });
+        self.core.axes[axis].origin = Arc::new(Origin { why, name: name.clone(), ..origin });
     }
 
     /// The error with the places that fixed the sizes of these axes, as far as they are others than it shows already; and the
@@ -83,7 +83,7 @@ impl Checker<'_> {
         let origin = &*self.core.axes[axis].origin;
         let as_shown = self.size_of(axis)?.to_string() == *origin.name;
         let (made_in, open) = (calls(origin.path.as_ref()), calls(self.path.as_ref()));
-        let shared = made_in.iter().zip(&open).take_while(|(made, open)| Rc::ptr_eq(made, open)).count();
+        let shared = made_in.iter().zip(&open).take_while(|(made, open)| Arc::ptr_eq(made, open)).count();
         if let Some(call) = made_in.get(shared) {
             // A type of the user's own that says the size is clearer than the call.
             if origin.why == Why::Declared && as_shown && origin.span.file == call.span.file {
@@ -263,7 +263,7 @@ fn mentions(text: &str, word: &str) -> bool {
 }
 
 /// The calls of a path, outermost first.
-fn calls(path: Option<&Rc<CallPath>>) -> Vec<Rc<CallPath>> {
+fn calls(path: Option<&Arc<CallPath>>) -> Vec<Arc<CallPath>> {
     let mut found: Vec<_> = std::iter::successors(path.cloned(), |call| call.outer.clone()).collect();
     found.reverse();
     found

@@ -2,9 +2,8 @@
 //!
 //! A name is looked up in its own file, then in the library, whose public names form a prelude.
 
-use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 use nn_grammar::ast;
 
@@ -19,7 +18,7 @@ pub struct Scope(pub u32);
 #[derive(Clone, Debug)]
 struct FileNames {
     library: Option<Library>,
-    content: OnceCell<Content>,
+    content: OnceLock<Content>,
     /// `use "…" as o`
     uses: HashMap<Name, Scope>,
 }
@@ -35,8 +34,8 @@ struct Library {
 /// What a file defines.
 #[derive(Clone, Debug, Default)]
 struct Content {
-    defs: HashMap<Name, Rc<ast::Def>>,
-    lets: HashMap<Name, Rc<ast::Let>>,
+    defs: HashMap<Name, Arc<ast::Def>>,
+    lets: HashMap<Name, Arc<ast::Let>>,
     /// What items define that did not parse: using it is no second error.
     broken: HashSet<Name>,
     items: Vec<Entry>,
@@ -59,7 +58,7 @@ impl Content {
         for item in file.items {
             match item.kind {
                 ast::ItemKind::Def(def) => {
-                    let def: Rc<ast::Def> = Rc::from(def);
+                    let def: Arc<ast::Def> = Arc::from(def);
                     if let Some(first) = names.defs.get(&def.name.name) {
                         twice.push((def.name.name.clone(), first.name.span, def.name.span));
                         continue;
@@ -67,11 +66,11 @@ impl Content {
                     names.defs.insert(def.name.name.clone(), def.clone());
                     names.items.push(Entry::Def(def));
                 }
-                ast::ItemKind::Train(train) => names.items.push(Entry::Train(Rc::new(train), item.span)),
-                ast::ItemKind::Test(test) => names.items.push(Entry::Test(Rc::new(test))),
+                ast::ItemKind::Train(train) => names.items.push(Entry::Train(Arc::new(train), item.span)),
+                ast::ItemKind::Test(test) => names.items.push(Entry::Test(Arc::new(test))),
                 ast::ItemKind::Let(binding) => {
                     if let ast::PatKind::Name(name) = &binding.pat.kind {
-                        names.lets.insert(name.name.clone(), Rc::new(binding));
+                        names.lets.insert(name.name.clone(), Arc::new(binding));
                     }
                 }
                 ast::ItemKind::Error { defines } => {
@@ -98,9 +97,9 @@ pub fn defined_names(text: &str) -> impl Iterator<Item = &str> {
 /// An item of a file, in source order.
 #[derive(Clone, Debug)]
 pub enum Entry {
-    Def(Rc<ast::Def>),
-    Train(Rc<ast::Train>, Span),
-    Test(Rc<ast::Test>),
+    Def(Arc<ast::Def>),
+    Train(Arc<ast::Train>, Span),
+    Test(Arc<ast::Test>),
 }
 
 /// All files of a program: the library and the user's.
@@ -114,8 +113,8 @@ pub struct Program {
 /// What a name of the file level stands for.
 #[derive(Clone, Debug)]
 pub enum Named {
-    Def(Rc<ast::Def>, Scope),
-    Let(Rc<ast::Let>, Scope),
+    Def(Arc<ast::Def>, Scope),
+    Let(Arc<ast::Let>, Scope),
     Module(Scope),
     /// Defined by an item that did not parse.
     Broken,
@@ -125,20 +124,20 @@ impl Program {
     /// Adds a file. Returns its scope and the names that it defines twice, each with both places.
     pub fn add(&mut self, file: ast::File) -> (Scope, Vec<(Name, Span, Span)>) {
         let (content, twice) = Content::of(file);
-        (self.push(None, OnceCell::from(content)), twice)
+        (self.push(None, OnceLock::from(content)), twice)
     }
 
     /// Adds a file of the library: its definitions become visible everywhere. They are parsed when one is used.
     pub fn add_library(&mut self, module: &str, file: FileId, text: &'static str) -> Scope {
         let names: HashSet<&'static str> = defined_names(text).collect();
         let prelude: Vec<Name> = names.iter().map(Name::new).collect();
-        let scope = self.push(Some(Library { file, text, names }), OnceCell::new());
+        let scope = self.push(Some(Library { file, text, names }), OnceLock::new());
         self.prelude.extend(prelude.into_iter().map(|name| (name, scope)));
         self.modules.insert(Name::new(module), scope);
         scope
     }
 
-    fn push(&mut self, library: Option<Library>, content: OnceCell<Content>) -> Scope {
+    fn push(&mut self, library: Option<Library>, content: OnceLock<Content>) -> Scope {
         self.files.push(FileNames { library, content, uses: HashMap::new() });
         Scope(self.files.len() as u32 - 1)
     }

@@ -1,6 +1,6 @@
 //! Stacks of layers: as many instances of a block as are asked for, one after the other, compiled once.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::axes::Dim;
 use crate::base::{Name, Span};
@@ -14,9 +14,9 @@ impl Checker<'_> {
     /// `stack(count, block)` applied: `count` instances of the block, one after the other, compiled once.
     pub fn apply_stack(
         &mut self,
-        func: &Rc<Func>,
+        func: &Arc<Func>,
         count: &Dim,
-        block: &Rc<Func>,
+        block: &Arc<Func>,
         args: Vec<Placed>,
         span: Span,
     ) -> Checking<Value> {
@@ -26,9 +26,9 @@ impl Checker<'_> {
         let init = self.to_tensor(value.clone(), *place)?;
         let path = self.stack_path(func, span)?;
         // Every member is a fresh instance whose parameters lie under `stack_0.*`.
-        let member = Rc::new(super::value::Instance::default());
-        *member.path.borrow_mut() = Some(Name::new(format!("{path}.*")));
-        let block = Rc::new(Func {
+        let member = Arc::new(super::value::Instance::default());
+        member.path.get_or_init(|| Name::new(format!("{path}.*")));
+        let block = Arc::new(Func {
             callable: block.callable.clone(),
             statics: block.statics.clone(),
             captured: block.captured.clone(),
@@ -69,7 +69,7 @@ impl Checker<'_> {
     pub fn apply_iterate(
         &mut self,
         count: &Dim,
-        step: &Rc<Func>,
+        step: &Arc<Func>,
         args: Vec<Placed>,
         span: Span,
     ) -> Checking<Value> {

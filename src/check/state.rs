@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::axes::{Dim, DimError, DimVar, Facts};
 use crate::base::{Name, Span};
@@ -130,7 +130,7 @@ pub struct Checker<'p> {
     pub ambient: Vec<AxisVar>,
     /// The axes of the stacks that are open: parameters made inside get them in front.
     pub stacks: Vec<AxisVar>,
-    pub path: Option<Rc<CallPath>>,
+    pub path: Option<Arc<CallPath>>,
     depth: usize,
     calls_made: usize,
     pub facts: Facts,
@@ -328,7 +328,7 @@ impl<'p> Checker<'p> {
 
     pub fn fresh_axis(&mut self, name: impl Into<Name>, size: Option<Dim>, span: Span) -> AxisVar {
         let (name, path) = (name.into(), self.path.clone());
-        let origin = Rc::new(Origin { why: Why::Made, name: name.clone(), span, path });
+        let origin = Arc::new(Origin { why: Why::Made, name: name.clone(), span, path });
         self.core.axes.push(AxisInfo { name, size, root: None, family: None, span, origin })
     }
 
@@ -507,7 +507,7 @@ impl<'p> Checker<'p> {
             self.recursive = true;
             return Err(Reported);
         }
-        let path = Some(Rc::new(CallPath {
+        let path = Some(Arc::new(CallPath {
             outer: self.path.clone(),
             span,
             callee,
@@ -587,7 +587,7 @@ impl<'p> Checker<'p> {
     }
 
     /// The function, where the value is one.
-    pub fn as_func(&mut self, value: &Value, span: Span) -> Checking<Rc<Func>> {
+    pub fn as_func(&mut self, value: &Value, span: Span) -> Checking<Arc<Func>> {
         match value {
             Value::Func(func) => Ok(func.clone()),
             other => {

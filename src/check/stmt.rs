@@ -74,13 +74,13 @@ impl Checker<'_> {
                     return self.fail(errors::rule_of_local_function(rule.span, &def.name.name));
                 }
                 let func = Func {
-                    callable: Callable::Def(std::rc::Rc::new((**def).clone()), self.scope()),
+                    callable: Callable::Def(std::sync::Arc::new((**def).clone()), self.scope()),
                     statics: None,
-                    captured: Some(std::rc::Rc::new(self.frame.locals.clone())),
+                    captured: Some(std::sync::Arc::new(self.frame.locals.clone())),
                     instance: None,
                     span: stmt.span,
                 };
-                self.bind(def.name.name.clone(), Value::Func(std::rc::Rc::new(func)));
+                self.bind(def.name.name.clone(), Value::Func(std::sync::Arc::new(func)));
                 Ok(())
             }
             StmtKind::Expr(expr) => {

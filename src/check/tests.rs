@@ -1,6 +1,6 @@
 //! Definitions and train blocks through the checker.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::base::{Name, Sources};
 use crate::diag::Diagnostic;
@@ -81,7 +81,7 @@ impl Loaded {
             if let Entry::Train(train, span) = entry {
                 let (plan, diagnostics) = check_train(
                     &self.program,
-                    &Rc::clone(train),
+                    &Arc::clone(train),
                     *span,
                     self.user,
                     &Digits,

@@ -1,6 +1,6 @@
 //! `train` blocks: data, models, loss, metrics and optimizer become two cores, the training step and the evaluation.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nn_grammar::ast::{self, ClauseKind, ExprKind};
 
@@ -118,7 +118,7 @@ const EPOCHS: usize = 10;
 /// Checks a train block; the diagnostics hold warnings too.
 pub fn check_train(
     program: &Program,
-    train: &Rc<ast::Train>,
+    train: &Arc<ast::Train>,
     span: Span,
     scope: Scope,
     headers: &dyn Headers,
@@ -186,7 +186,7 @@ pub fn check_train(
 /// One walk over the clauses, for training or for evaluation.
 pub(super) struct TrainWalk<'a> {
     pub(super) cx: Checker<'a>,
-    train: Rc<ast::Train>,
+    train: Arc<ast::Train>,
     overrides: &'a Overrides,
     pub(super) samples: Option<AxisVar>,
     pub(super) count: Option<usize>,
@@ -223,7 +223,7 @@ pub fn optimizers(train: &ast::Train) -> impl Iterator<Item = &ast::Expr> {
 impl<'a> TrainWalk<'a> {
     fn new(
         program: &'a Program,
-        train: &Rc<ast::Train>,
+        train: &Arc<ast::Train>,
         scope: Scope,
         headers: &'a dyn Headers,
         overrides: &'a Overrides,
@@ -331,7 +331,7 @@ impl<'a> TrainWalk<'a> {
                 if let (Value::Func(func), true) = (&value, one_model && self.makes_model(clause)) {
                     // The only model's parameters have no prefix.
                     if let Some(instance) = &func.instance {
-                        instance.path.borrow_mut().get_or_insert_with(|| Name::new(""));
+                        instance.path.get_or_init(|| Name::new(""));
                     }
                 } else if let ast::PatKind::Name(name) = &binding.pat.kind {
                     self.cx.name_instance(&name.name, &value);

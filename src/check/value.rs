@@ -1,7 +1,6 @@
 //! What an expression evaluates to while checking: a static value, or a value of the core.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 use nn_grammar::ast;
 
@@ -20,16 +19,16 @@ pub enum Value {
     Num(Num),
     Bool(bool),
     Str(Name),
-    List(Rc<[Value]>),
-    Tuple(Rc<[Field]>),
+    List(Arc<[Value]>),
+    Tuple(Arc<[Field]>),
     Tensor(Val),
     /// The name of a state: its present value, wherever it is read.
     State(usize),
     /// Arithmetic on binders.
     Index(Point),
     /// The axes that `..S` stands for.
-    Pack(Rc<[AxisVar]>),
-    Func(Rc<Func>),
+    Pack(Arc<[AxisVar]>),
+    Func(Arc<Func>),
     /// A module of the library or of another file.
     Module(Scope),
     /// What a name is bound to after an error: using it is no second error.
@@ -77,40 +76,40 @@ pub struct Func {
     /// The values of the static parameters, once they are given.
     pub statics: Option<Vec<(Name, Value)>>,
     /// The local names where a local function or a lambda was written.
-    pub captured: Option<Rc<Vec<(Name, Value)>>>,
+    pub captured: Option<Arc<Vec<(Name, Value)>>>,
     /// A layer's name and the place of its parameters, once it has one.
-    pub instance: Option<Rc<Instance>>,
+    pub instance: Option<Arc<Instance>>,
     pub span: Span,
 }
 
 #[derive(Clone, Debug)]
 pub enum Callable {
-    Def(Rc<ast::Def>, Scope),
-    Lambda(Rc<ast::Lambda>, Scope),
+    Def(Arc<ast::Def>, Scope),
+    Lambda(Arc<ast::Lambda>, Scope),
     Builtin(Builtin),
     /// `stack(count, block)`
     Stack {
         count: Dim,
-        block: Rc<Func>,
+        block: Arc<Func>,
     },
     /// `iterate(count, step)`
     Iterate {
         count: Dim,
-        step: Rc<Func>,
+        step: Arc<Func>,
     },
     /// `grad(f)`
-    Grad(Rc<Func>),
+    Grad(Arc<Func>),
     /// `vjp(f)`
-    Vjp(Rc<Func>),
+    Vjp(Arc<Func>),
     /// `jvp(f)`
-    Jvp(Rc<Func>),
+    Jvp(Arc<Func>),
 }
 
 /// One instance of a layer: applying it twice uses the same parameters.
 #[derive(Debug, Default)]
 pub struct Instance {
     /// The path of its parameters, given by the first binding or application.
-    pub path: RefCell<Option<Name>>,
+    pub path: OnceLock<Name>,
 }
 
 impl Num {
@@ -154,7 +153,7 @@ impl Num {
 
 impl Value {
     pub fn unit() -> Value {
-        Value::Tuple(Rc::from([]))
+        Value::Tuple(Arc::from([]))
     }
 
     pub fn tuple(values: impl IntoIterator<Item = Value>) -> Value {

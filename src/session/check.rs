@@ -1,7 +1,7 @@
 //! Checks all items of a program, each by itself.
 
 use std::collections::HashSet;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nn_grammar::ast::{Def, Head};
 
@@ -173,7 +173,7 @@ impl Session {
         item
     }
 
-    fn def(&self, def: &Rc<Def>, settings: &Settings, item: &mut Checked, found: &mut Found) {
+    fn def(&self, def: &Arc<Def>, settings: &Settings, item: &mut Checked, found: &mut Found) {
         let given = given_dims(def, settings);
         if can_be_checked_alone(def, &given) == Alone::WhenUsed {
             item.when_used = true;
@@ -228,7 +228,7 @@ impl Session {
     /// The theorems of a definition that is given these static arguments, and the kinds that it does not keep.
     fn certified(
         &self,
-        def: &Rc<Def>,
+        def: &Arc<Def>,
         scope: Scope,
         given: &[(Name, Value)],
         settings: &Settings,
@@ -250,7 +250,7 @@ impl Session {
     /// is refused at once.
     fn broken_promises(
         &self,
-        def: &Rc<Def>,
+        def: &Arc<Def>,
         scope: Scope,
         given: &[(Name, Value)],
         settings: &Settings,

@@ -1,7 +1,7 @@
 //! What each layer of a program owns and computes: read off the graph's shapes, before any pass, so nothing is compiled for it.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::axes::{Dim, DimVar};
 use crate::base::Name;
@@ -95,7 +95,7 @@ fn entries(core: &Core, slot: &Slot, fixed: &BTreeMap<DimVar, Dim>) -> Dim {
 }
 
 /// The layer in whose body a value was made.
-fn instance(path: &Option<Rc<CallPath>>) -> Option<Name> {
+fn instance(path: &Option<Arc<CallPath>>) -> Option<Name> {
     let mut path = path.as_ref();
     while let Some(call) = path {
         if call.instance.is_some() {

@@ -4,7 +4,7 @@
 //! What only renames, reads or lays out entries is no box of its own: arrows pass through it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::axes::{Dim, DimVar};
 use crate::base::{Name, Sources, Span};
@@ -146,7 +146,7 @@ impl Drawing<'_> {
     fn box_of(&mut self, val: Val) -> usize {
         let data = &self.core.vals[val];
         let Some(call) = data.path.as_ref().map(outermost) else { return self.expression(val) };
-        if let Some(&at) = self.calls.get(&Rc::as_ptr(call)) {
+        if let Some(&at) = self.calls.get(&Arc::as_ptr(call)) {
             return at;
         }
         let owner = call.instance.as_ref().filter(|name| !name.is_empty());
@@ -154,7 +154,7 @@ impl Drawing<'_> {
             owner.map(|owner| self.parameters_of(owner)).filter(|count| *count != Dim::constant(0));
         let kind = if parameters.is_some() { BoxKind::Layer } else { BoxKind::Function };
         let at = self.put(kind, self.text(call.span), String::new(), parameters);
-        self.calls.insert(Rc::as_ptr(call), at);
+        self.calls.insert(Arc::as_ptr(call), at);
         self.places.insert(call.span, at);
         at
     }
@@ -245,7 +245,7 @@ impl Drawing<'_> {
     }
 }
 
-fn outermost(path: &Rc<CallPath>) -> &Rc<CallPath> {
+fn outermost(path: &Arc<CallPath>) -> &Arc<CallPath> {
     let mut call = path;
     while let Some(outer) = &call.outer {
         call = outer;

@@ -5,6 +5,7 @@
 //! even, in one step, and overflow to infinity. Towards bool, everything but zero is true.
 
 use half::{bf16, f16};
+use zerocopy::IntoBytes;
 
 use super::dtype::DType;
 use super::value::{ArcArrayD, Tensor};
@@ -45,10 +46,11 @@ pub trait Element: Copy + PartialEq + Default + std::fmt::Debug + Send + Sync + 
 
     fn of_mut(tensor: &mut Tensor) -> Option<&mut ArcArrayD<Self>>;
 
-    fn push_le_bytes(self, bytes: &mut Vec<u8>);
+    /// Appends elements as little-endian bytes.
+    fn to_le_bytes(elements: &[Self], bytes: &mut Vec<u8>);
 
-    /// From exactly `DTYPE.size()` bytes; `None` for bytes that are no element.
-    fn from_le_bytes(bytes: &[u8]) -> Option<Self>;
+    /// Fills elements from little-endian bytes, `DTYPE.size()` for each. Gives the first that its bytes are none of.
+    fn from_le_bytes(bytes: &[u8], elements: &mut [Self]) -> Result<(), usize>;
 }
 
 macro_rules! element {
@@ -86,25 +88,35 @@ macro_rules! element {
         }
     };
     (@bytes bool) => {
-        fn push_le_bytes(self, bytes: &mut Vec<u8>) {
-            bytes.push(u8::from(self));
+        fn to_le_bytes(elements: &[bool], bytes: &mut Vec<u8>) {
+            bytes.extend_from_slice(elements.as_bytes());
         }
 
-        fn from_le_bytes(bytes: &[u8]) -> Option<bool> {
-            match bytes {
-                [0] => Some(false),
-                [1] => Some(true),
-                _ => None,
+        fn from_le_bytes(bytes: &[u8], elements: &mut [bool]) -> Result<(), usize> {
+            match bytes.iter().position(|byte| *byte > 1) {
+                Some(at) => Err(at),
+                None => {
+                    elements.iter_mut().zip(bytes).for_each(|(element, byte)| *element = *byte == 1);
+                    Ok(())
+                }
             }
         }
     };
     (@bytes $type:ident) => {
-        fn push_le_bytes(self, bytes: &mut Vec<u8>) {
-            bytes.extend_from_slice(&self.to_le_bytes());
+        fn to_le_bytes(elements: &[$type], bytes: &mut Vec<u8>) {
+            if cfg!(target_endian = "little") {
+                bytes.extend_from_slice(elements.as_bytes());
+            } else {
+                elements.iter().for_each(|element| bytes.extend_from_slice(&element.to_le_bytes()));
+            }
         }
 
-        fn from_le_bytes(bytes: &[u8]) -> Option<$type> {
-            Some(<$type>::from_le_bytes(bytes.try_into().ok()?))
+        fn from_le_bytes(bytes: &[u8], elements: &mut [$type]) -> Result<(), usize> {
+            elements.as_mut_bytes().copy_from_slice(bytes);
+            if cfg!(target_endian = "big") {
+                elements.iter_mut().for_each(|element| *element = <$type>::from_le_bytes(element.to_ne_bytes()));
+            }
+            Ok(())
         }
     };
 }

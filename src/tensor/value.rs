@@ -133,18 +133,23 @@ impl Tensor {
         }
         with_type!(dtype, T => {
             let mut elements: Vec<T> = reserve(shape)?;
-            for (at, chunk) in bytes.chunks_exact(dtype.size()).enumerate() {
-                let element = <T as Element>::from_le_bytes(chunk);
-                elements.push(element.ok_or(TensorError::NotBool { at, byte: chunk[0] })?);
-            }
+            elements.resize(bytes.len() / dtype.size(), T::default());
+            <T as Element>::from_le_bytes(bytes, &mut elements)
+                .map_err(|at| TensorError::NotBool { at, byte: bytes[at] })?;
             Tensor::from_vec(shape, elements)
         })
     }
 
     /// The elements in row-major order as little-endian bytes.
     pub fn to_le_bytes(&self) -> Vec<u8> {
+        fn append<T: Element>(array: &ArcArrayD<T>, bytes: &mut Vec<u8>) {
+            match array.as_slice() {
+                Some(elements) => T::to_le_bytes(elements, bytes),
+                None => array.iter().for_each(|element| T::to_le_bytes(&[*element], bytes)),
+            }
+        }
         let mut bytes = Vec::with_capacity(self.len() * self.dtype().size());
-        each!(self, array => array.iter().for_each(|x| x.push_le_bytes(&mut bytes)));
+        each!(self, array => append(array, &mut bytes));
         bytes
     }
 

@@ -142,13 +142,13 @@ impl Store {
     pub fn export(&self, optimizer: bool) -> BTreeMap<String, Tensor> {
         let mut entries = BTreeMap::new();
         for (path, owned) in self.wanted(optimizer) {
-            // The array holds as many elements as its shape says.
-            let Ok(tensor) = owned.array.to_tensor(&owned.shape) else { continue };
             for (name, first, count, shape) in members(path, &owned.shape) {
                 let size = owned.dtype.size();
                 let bytes = &owned.array.bytes()[first * size..(first + count) * size];
-                let entry = Tensor::from_le_bytes(owned.dtype, &shape, bytes);
-                entries.insert(name, entry.unwrap_or_else(|_| tensor.clone()));
+                // The array holds as many elements as its shape says.
+                if let Ok(entry) = Tensor::from_le_bytes(owned.dtype, &shape, bytes) {
+                    entries.insert(name, entry);
+                }
             }
         }
         entries
