@@ -131,13 +131,13 @@ pub struct Kernel {
     pub body: Vec<Stmt>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ArgDecl {
     pub dtype: DType,
     pub kind: ArgKind,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ArgKind {
     /// A buffer that is only read.
     Read,
@@ -154,7 +154,7 @@ pub enum Size {
     Sym(SizeId),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stmt {
     Let(Val, Inst),
     Store {
@@ -173,7 +173,7 @@ pub enum Stmt {
 }
 
 /// A sequential loop.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Loop {
     pub var: Var,
     pub range: Range,
@@ -185,7 +185,7 @@ pub struct Loop {
 }
 
 /// The values of a loop's variable.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Range {
     /// `0..n`
     Full(Size),
@@ -196,7 +196,7 @@ pub enum Range {
 /// A value that a loop carries: starts as `init`, is `next` after each turn, and is `result` behind the loop.
 /// In the loop's own lane loop there are `LANES` partial values that start at `op`'s neutral element, entry `i` going to lane `i % LANES`;
 /// they are combined by the fixed tree (lane l with lane l + 8, then + 4, + 2, + 1), at last with `init`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acc {
     pub result: Val,
     pub init: Val,
@@ -221,7 +221,7 @@ pub enum AccOp {
 }
 
 /// An element: `base + Σ factor * index`, in elements.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Address {
     pub base: Option<Size>,
     pub terms: Vec<(Coord, Size)>,
@@ -234,7 +234,7 @@ pub enum Coord {
     Val(Val),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Inst {
     Const(crate::kernel::Const),
     Size(Size),
@@ -253,7 +253,8 @@ pub enum Inst {
     Op(KOp, Vec<Val>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Equal where dtype and bits are: a NaN equals itself, zeros of two signs differ.
+#[derive(Clone, Copy, Debug)]
 pub enum Const {
     F32(f32),
     F64(f64),
@@ -313,7 +314,7 @@ pub enum KOp {
 
 /// `C[g, m, n] (+)= Σ_blocks Σ_k A[g, m, k] * B[k, n] (+ bias[n])`, f32, by tiles. Strides in elements; `n` is contiguous in C and bias.
 /// Each entry is accumulated in order of (block, k) by one fused multiply-add a step, whatever the tile.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Contract {
     pub m: Range,
     pub n: Range,
@@ -341,7 +342,7 @@ pub struct Contract {
 }
 
 /// `to[i, j] = from[i, j]` for i in `m` and j in `n`, f32, where `j` is contiguous in `to` only. Strides in elements.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transpose {
     pub m: Range,
     pub n: Range,

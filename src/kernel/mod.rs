@@ -12,12 +12,14 @@ mod print;
 mod prune;
 #[cfg(test)]
 mod tests;
+mod shape;
 mod types;
 mod verify;
 mod work;
 
 pub use build::BodyBuilder;
 pub use ir::*;
+pub use shape::Shape;
 pub use types::computes;
 pub use verify::{Defect, verify, verify_program};
 pub use work::Work;

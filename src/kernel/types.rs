@@ -1,5 +1,7 @@
 //! The typing rule of every instruction: one table for builder, verifier and code generators.
 
+use std::hash::{Hash, Hasher};
+
 use super::{AccOp, Const, KOp};
 use crate::tensor::DType;
 
@@ -39,6 +41,20 @@ impl Const {
             Const::Bool(x) => u64::from(x),
         };
         (self.dtype(), bits)
+    }
+}
+
+impl PartialEq for Const {
+    fn eq(&self, other: &Const) -> bool {
+        self.bits() == other.bits()
+    }
+}
+
+impl Eq for Const {}
+
+impl Hash for Const {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bits().hash(state);
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cranelift_entity::SecondaryMap;
-use smallvec::SmallVec;
 use thiserror::Error;
 
 use super::array::{Array, Block, OutOfMemory};
@@ -30,9 +29,29 @@ pub struct Executable {
     code: Code,
     lives: SecondaryMap<Buffer, Option<Life>>,
     bound: Mutex<HashMap<Dims, Arc<Bound>>>,
-    /// Shared by all sizes, as large as the largest so far.
-    arena: Mutex<Option<Block>>,
+    room: Mutex<Room>,
 }
+
+/// What runs use one after another, so that none but the first allocates.
+#[derive(Default)]
+struct Room {
+    /// Shared by all sizes, as large as the largest so far.
+    arena: Option<Block>,
+    lists: Lists,
+}
+
+/// Addresses and counters of the run at hand, written anew by each.
+#[derive(Default)]
+struct Lists {
+    inputs: Vec<*mut u8>,
+    outputs: Vec<*mut u8>,
+    /// The arguments of the kernel at hand.
+    args: Vec<*mut u8>,
+    turns: Vec<i64>,
+}
+
+// SAFETY: addresses of an earlier run are never read: a run begins by emptying the lists.
+unsafe impl Send for Lists {}
 
 /// One of the caller's arrays for an input.
 pub enum Slot<'a> {
@@ -63,7 +82,7 @@ impl Executable {
     /// `code` is that of `program`'s kernels, which the verifier accepts.
     pub fn new(program: Program, code: Code) -> Executable {
         let lives = memory::lives(&program);
-        Executable { program, code, lives, bound: Mutex::new(HashMap::new()), arena: Mutex::new(None) }
+        Executable { program, code, lives, bound: Mutex::new(HashMap::new()), room: Mutex::default() }
     }
 
     pub fn program(&self) -> &Program {
@@ -81,7 +100,9 @@ impl Executable {
             return Ok(Arc::clone(bound));
         }
         let bound = Arc::new(bind::bind(&self.program, &self.lives, dims)?);
-        let held = self.arena.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Block::len);
+        let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = room.arena.as_ref().map_or(0, Block::len);
+        drop(room);
         if bound.arena > held
             && let Some(available) = memory::available()
             && bound.arena - held > available
@@ -128,35 +149,30 @@ impl Executable {
         pool: &Pool,
         observer: Option<Observer<'_>>,
     ) -> Result<(), RunError> {
-        let (inputs, outputs) = self.places(bound, inputs, outputs)?;
-        let mut arena = self.arena.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let Room { arena, lists } = &mut *room;
+        self.places(bound, inputs, outputs, lists)?;
+        lists.turns.clear();
+        lists.turns.resize(bound.turns, 0);
         if arena.as_ref().is_none_or(|arena| arena.len() < bound.arena) {
             // The old one goes first.
             *arena = None;
             *arena = Some(Block::zeroed(bound.arena)?);
         }
         let arena = arena.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
-        let mut run = Run {
-            exec: self,
-            pool,
-            inputs,
-            outputs,
-            arena,
-            turns: SmallVec::from_elem(0, bound.turns),
-            observer,
-        };
+        let mut run = Run { exec: self, pool, lists, arena, observer };
         // SAFETY: every array has the length that the program was bound with, and is borrowed for this call.
         unsafe { run.steps(&bound.steps) }
     }
 
-    /// The addresses of the caller's arrays, once they are what the program expects.
-    #[allow(clippy::type_complexity, reason = "inputs and outputs, taken apart at once")]
+    /// Lists the addresses of the caller's arrays, once they are what the program expects.
     fn places(
         &self,
         bound: &Bound,
         inputs: &mut [Slot<'_>],
         outputs: &mut [Option<&mut Array>],
-    ) -> Result<(SmallVec<[*mut u8; 32]>, SmallVec<[*mut u8; 32]>), RunError> {
+        lists: &mut Lists,
+    ) -> Result<(), RunError> {
         let program = &self.program;
         for (what, found, expected) in [
             ("inputs", inputs.len(), program.inputs.len()),
@@ -174,10 +190,10 @@ impl Executable {
             let name = program.buffers[buffer].name.to_string();
             Err(RunError::Array { name, dtype, expected, found_dtype: array.dtype(), found: array.len() })
         };
-        let mut reads = SmallVec::new();
+        lists.inputs.clear();
         for (slot, &buffer) in inputs.iter_mut().zip(&program.inputs) {
             let written = matches!(program.buffers[buffer].kind, BufferKind::InOut(..));
-            reads.push(match slot {
+            lists.inputs.push(match slot {
                 Slot::Read(_) if written => {
                     return Err(RunError::NotWritable { name: program.buffers[buffer].name.to_string() });
                 }
@@ -191,11 +207,11 @@ impl Executable {
                 }
             });
         }
-        let mut writes = SmallVec::new();
+        lists.outputs.clear();
         for (output, &buffer) in outputs.iter_mut().zip(&program.outputs) {
             let in_place =
                 matches!(program.buffers[buffer].kind, BufferKind::InOut(..) | BufferKind::Input(_));
-            writes.push(match output {
+            lists.outputs.push(match output {
                 Some(array) if !in_place => {
                     fits(buffer, array)?;
                     array.as_mut_ptr()
@@ -206,7 +222,7 @@ impl Executable {
                 _ => std::ptr::null_mut(),
             });
         }
-        Ok((reads, writes))
+        Ok(())
     }
 }
 
@@ -214,10 +230,8 @@ impl Executable {
 struct Run<'a, 'o> {
     exec: &'a Executable,
     pool: &'a Pool,
-    inputs: SmallVec<[*mut u8; 32]>,
-    outputs: SmallVec<[*mut u8; 32]>,
+    lists: &'a mut Lists,
     arena: *mut u8,
-    turns: SmallVec<[i64; 4]>,
     observer: Option<Observer<'o>>,
 }
 
@@ -236,7 +250,7 @@ impl Run<'_, '_> {
                 BoundStep::Run(run) => unsafe { self.kernel(run)? },
                 BoundStep::Loop { turn, count, reverse, body } => {
                     for i in 0..*count {
-                        self.turns[*turn] = if *reverse { count - 1 - i } else { i };
+                        self.lists.turns[*turn] = if *reverse { count - 1 - i } else { i };
                         // SAFETY: the caller's promise.
                         unsafe { self.steps(body)? };
                     }
@@ -279,12 +293,12 @@ impl Run<'_, '_> {
 
     fn address(&self, r: &BoundRef) -> *mut u8 {
         let start = match r.at {
-            Place::Input(i) => self.inputs[i],
-            Place::Output(i) => self.outputs[i],
+            Place::Input(i) => self.lists.inputs[i],
+            Place::Output(i) => self.lists.outputs[i],
             Place::Arena => self.arena,
         };
         let offset = r.turns.iter().fold(r.offset, |offset, &(turn, stride)| {
-            offset.wrapping_add(self.turns[turn].wrapping_mul(stride))
+            offset.wrapping_add(self.lists.turns[turn].wrapping_mul(stride))
         });
         start.wrapping_offset(offset as isize)
     }
@@ -292,7 +306,9 @@ impl Run<'_, '_> {
     /// # Safety
     /// As for [`Run::steps`].
     unsafe fn kernel(&mut self, run: &BoundRun) -> Result<(), RunError> {
-        let args: SmallVec<[*mut u8; 16]> = run.args.iter().map(|r| self.address(r)).collect();
+        let mut args = std::mem::take(&mut self.lists.args);
+        args.clear();
+        args.extend(run.args.iter().map(|r| self.address(r)));
         let begun = self.observer.is_some().then(Instant::now);
         let shared = Shared { code: &self.exec.code, run, args: args.as_ptr() };
         let tasks = (run.points.max(0) as u64).div_ceil(run.chunk.max(1) as u64) as usize;
@@ -311,6 +327,7 @@ impl Run<'_, '_> {
             1 => task(0),
             _ => self.pool.run(tasks, &task),
         }
+        self.lists.args = args;
         if let (Some(begun), Some(observer)) = (begun, &mut self.observer) {
             observer(run.kernel, begun.elapsed());
         }
@@ -361,6 +378,7 @@ impl Shared<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::allocations;
     use super::*;
     use crate::axes::Dim;
     use crate::base::{FileId, Span};
@@ -475,6 +493,58 @@ mod tests {
             }
         }
         assert_eq!(results[..5], results[5..]);
+    }
+
+    /// x_k += 1 for each of so many arrays, in one kernel.
+    fn increments(count: u32) -> Executable {
+        let mut program = Program::default();
+        let mut b = BodyBuilder::new("increments", Span::new(FileId(0), 0, 0));
+        let of = b.size(&n());
+        let arrays: Vec<Buffer> = (0..count)
+            .map(|k| declare(&mut program, &format!("x{k}"), n(), BufferKind::InOut(k, k)))
+            .collect();
+        let args: Vec<_> = arrays.iter().map(|_| b.write(DType::F32)).collect();
+        b.for_lanes(Range::Full(of), |b, i| {
+            for arg in args {
+                let at = Address::of([(crate::kernel::Coord::Var(i), Size::Const(1))]);
+                let (x, one) = (b.load(arg, at.clone()), b.f32(1.0));
+                let y = b.add(x, one);
+                b.store(arg, at, y);
+            }
+        });
+        let kernel = program.kernels.push(b.finish());
+        program.steps = vec![Step::Run { kernel, args: arrays.into_iter().map(whole).collect() }];
+        let code = compile(&program, Options::default()).expect("code");
+        Executable::new(program, code)
+    }
+
+    #[test]
+    fn no_run_but_the_first_allocates() {
+        for threads in [1, 2] {
+            let pool = Pool::new(threads).expect("threads");
+            let exec = executable();
+            let bound = exec.bind(&dims(300_000)).expect("sizes");
+            let array = || Array::zeros(DType::F32, 300_000).expect("memory");
+            let (x, mut p, mut sum) = (array(), array(), Array::zeros(DType::F32, 1).expect("memory"));
+            let mut run = || {
+                let inputs = &mut [Slot::Read(&x), Slot::Update(&mut p)];
+                exec.run(&bound, inputs, &mut [None, Some(&mut sum)], &pool).expect("a run");
+            };
+            assert!(allocations::during(&mut run) > 0);
+            assert_eq!(allocations::during(&mut run), 0);
+
+            let exec = increments(40);
+            let bound = exec.bind(&dims(5000)).expect("sizes");
+            let mut arrays: Vec<Array> =
+                (0..40).map(|_| Array::zeros(DType::F32, 5000).expect("memory")).collect();
+            for first in [true, false, false] {
+                let mut slots: Vec<Slot<'_>> = arrays.iter_mut().map(Slot::Update).collect();
+                let mut outputs: Vec<Option<&mut Array>> = (0..40).map(|_| None).collect();
+                let run = || exec.run(&bound, &mut slots, &mut outputs, &pool).expect("a run");
+                let count = allocations::during(run);
+                assert!(first || count == 0, "{count} allocations");
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 mod agreement;
+#[cfg(test)]
+mod allocations;
 mod array;
 mod bind;
 #[cfg(all(test, target_arch = "x86_64"))]

@@ -1,5 +1,8 @@
 //! Kernels as functions of a module, whatever the module is: memory of this process, an object file. All of them are seen only there.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::types::I64;
@@ -15,7 +18,7 @@ use super::wide_loops::{NAMESPACE, Widen};
 use super::{emit, tile};
 use crate::codegen::code::CodegenError;
 use crate::codegen::entry;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Shape};
 use crate::tiles::Isa;
 
 /// A kernel's machine code before it is placed.
@@ -25,7 +28,8 @@ struct Compiled {
     relocs: Vec<ModuleReloc>,
 }
 
-/// Defines kernels as `<prefix>_<number>`, with `contraction` for those that contract. Also gives the bytes of their code.
+/// Defines kernels as `<prefix>_<number>`, with `contraction` for those that contract. Kernels of one shape are one function: the update of
+/// all parameters, the layers of a network that are written out. Also gives the bytes of their code.
 pub(in crate::codegen) fn kernels(
     module: &mut impl Module,
     kernels: &[&Kernel],
@@ -35,12 +39,21 @@ pub(in crate::codegen) fn kernels(
 ) -> Result<(Vec<FuncId>, usize), CodegenError> {
     let signature = signature(module.isa());
     let mut ids = Vec::new();
-    for (index, kernel) in kernels.iter().enumerate() {
-        let id = module.declare_function(&format!("{prefix}_{index}"), Linkage::Local, &signature);
-        ids.push(id.map_err(|e| CodegenError::new(&kernel.name, e))?);
+    let mut work: Vec<(&Kernel, FuncId)> = Vec::new();
+    let mut known: HashMap<Shape<'_>, FuncId> = HashMap::new();
+    for (index, kernel) in kernels.iter().copied().enumerate() {
+        let id = match known.entry(kernel.shape()) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let id = module.declare_function(&format!("{prefix}_{index}"), Linkage::Local, &signature);
+                let id = id.map_err(|e| CodegenError::new(&kernel.name, e))?;
+                work.push((kernel, id));
+                *new.insert(id)
+            }
+        };
+        ids.push(id);
     }
     let isa = module.isa();
-    let work: Vec<(&Kernel, FuncId)> = kernels.iter().copied().zip(ids.iter().copied()).collect();
     let compiled: Vec<Result<Compiled, CodegenError>> =
         work.par_iter().map(|&(kernel, id)| compile_kernel(isa, kernel, id, contraction, widen)).collect();
     let mut size = 0;
