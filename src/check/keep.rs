@@ -36,7 +36,7 @@ pub fn average_path(path: &str) -> Name {
 }
 
 /// The clause of this word.
-fn clause<'t>(train: &'t ast::Train, wanted: &str) -> Option<&'t ast::Expr> {
+pub(super) fn clause<'t>(train: &'t ast::Train, wanted: &str) -> Option<&'t ast::Expr> {
     train.clauses.iter().find_map(|clause| match &clause.kind {
         ClauseKind::Word { word, value, .. } if word.name == wanted => Some(value),
         _ => None,
@@ -80,26 +80,9 @@ impl TrainWalk<'_> {
         after: Val,
     ) -> Checking<()> {
         let (func, span) = average;
-        let slot = self.cx.core.params[param].clone();
-        let (elem, to) = (slot.elem.clone(), self.cx.visible(before).to_vec());
-        let init = self.cx.core.init.expect("made with the checker");
-        let zero = self.cx.emit_in(init, Form::Const(Literal::Float(0.0)), elem.clone(), Vec::new(), *span);
-        let own: Vec<AxisVar> = slot.axes.iter().map(|&axis| self.cx.fresh_like(axis)).collect();
-        let form = Form::Tabulate { axes: own.clone(), body: zero };
-        let init = self.cx.emit_in(init, form, elem.clone(), own.clone(), *span);
-        let state = self.cx.core.states.len();
-        self.cx.core.states.push(Slot {
-            path: average_path(&slot.path),
-            elem: elem.clone(),
-            axes: own.clone(),
-            stacks: 0,
-            init,
-            span: *span,
-            written: None,
-        });
-        let body = self.cx.body_block();
-        let old = self.cx.emit_in(body, Form::State(state), elem.clone(), own.clone(), *span);
-        let old = self.cx.emit(Form::Rename { of: old, to: to.clone() }, elem.clone(), to, *span);
+        let path = average_path(&self.cx.core.params[param].path);
+        let beside = self.beside(path, before, *span);
+        let (elem, old) = (self.cx.elem(before), beside.old);
         let step = self.cx.emit(Form::Step, Elem::Of(DType::I64), Vec::new(), *span);
         let zero = self.cx.constant(Literal::Int(0), DType::I64, *span);
         let first = self.cx.scalar(ScalarFn::Eq, &[step, zero], Elem::Of(DType::Bool), *span);
@@ -107,12 +90,11 @@ impl TrainWalk<'_> {
         let args = vec![(Value::Tensor(old), *span), (Value::Tensor(after), *span)];
         let new = self.cx.apply(func, args, *span)?;
         let new = self.cx.to_tensor(new, *span)?;
-        if self.cx.visible(new).len() != own.len() || self.cx.elem(new) != elem {
+        if self.cx.visible(new).len() != self.cx.visible(before).len() || self.cx.elem(new) != elem {
             let (have, want) = (self.cx.show_val(new), self.cx.show_val(before));
             return self.cx.fail(errors::average_result(*span, &have, &want));
         }
-        let new = self.cx.emit(Form::Rename { of: new, to: own.clone() }, elem, own, *span);
-        self.cx.core.states[state].written = Some(new);
+        self.write_beside(&beside, new, *span);
         Ok(())
     }
 }

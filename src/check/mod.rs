@@ -4,6 +4,7 @@
 //! in which every call is resolved. So a definition is checked for exactly the uses that it has; by itself it is checked
 //! with its dims symbolic. It must never read a file, and never know the tensor IR beyond the names of its scalar functions.
 
+mod accumulate;
 mod apply;
 mod arithmetic;
 mod binder;

@@ -1,5 +1,6 @@
 //! `optim` and `init` clauses: which parameters follow which loss, how, and what they begin with.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use nn_grammar::ast::{self, ExprKind};
@@ -7,6 +8,7 @@ use nn_grammar::ast::{self, ExprKind};
 use crate::base::{Name, Span};
 use crate::ops::ScalarFn;
 
+use super::accumulate::Phase;
 use super::core::*;
 use super::errors;
 use super::state::{Checker, Checking, SlotKind};
@@ -27,7 +29,7 @@ impl TrainWalk<'_> {
     /// What this walk has made, once it is through.
     pub fn step_plan(&mut self) -> StepPlan {
         let loss = self.cx.core.outputs.last().map_or(Name::new("loss"), |output| output.name.clone());
-        StepPlan { core: std::mem::take(&mut self.cx.core), loss, every: self.every }
+        StepPlan { core: std::mem::take(&mut self.cx.core), loss, every: self.every, in_parts: None }
     }
 
     /// `optim adam(lr, minimize: dl, update: dis, every: 1)`
@@ -63,7 +65,9 @@ impl TrainWalk<'_> {
             None => return self.cx.fail(errors::which_loss(value.span)),
         };
         let (name, loss) = (self.losses[loss].name.clone(), self.losses[loss].val);
-        self.cx.core.outputs.push(OutputInfo { name, val: loss });
+        if self.phase != Phase::Update {
+            self.cx.core.outputs.push(OutputInfo { name, val: loss });
+        }
         let updated = match labelled(value, "update") {
             None => None,
             Some(named) => Some((self.instances(named)?, named.span)),
@@ -120,21 +124,22 @@ impl TrainWalk<'_> {
         if trained.is_empty() {
             return self.cx.fail(errors::nothing_to_train(updated.map_or(span, |(_, span)| span)));
         }
-        let wrt = trained.iter().map(|(_, val)| *val).collect();
-        let gradients: Vec<Value> = match self.cx.gradients(loss, wrt, span)? {
-            Value::Tuple(fields) => fields.iter().map(|field| field.value.clone()).collect(),
-            one => vec![one],
+        let gradients = match self.phase {
+            Phase::Whole => self.gradients(loss, &trained, span)?,
+            Phase::Gradients => {
+                let gradients = self.gradients(loss, &trained, span)?;
+                return self.add_up(&trained, &gradients, span);
+            }
+            Phase::Update => {
+                // What the layers write, they have written with each part.
+                self.cx.forget_writes(HashMap::new());
+                self.added_up(&trained, span)
+            }
         };
-        self.cx.all_gradients = gradients
-            .iter()
-            .filter_map(|gradient| match gradient {
-                Value::Tensor(val) => Some(*val),
-                _ => None,
-            })
-            .collect();
+        self.cx.all_gradients = gradients.clone();
         for ((index, val), gradient) in trained.into_iter().zip(gradients) {
             self.cx.optimized = Some((self.turn, self.cx.core.params[index].path.to_string()));
-            let args = vec![(Value::Tensor(val), span), (gradient, span)];
+            let args = vec![(Value::Tensor(val), span), (Value::Tensor(gradient), span)];
             let updated = self.cx.apply(optimizer, args, span)?;
             let updated = self.cx.to_tensor(updated, span)?;
             let (have, want) = (self.cx.visible(updated).len(), self.cx.visible(val).len());
@@ -155,6 +160,16 @@ impl TrainWalk<'_> {
         self.cx.all_gradients.clear();
         self.cx.gradient_norm = None;
         Ok(())
+    }
+
+    /// The derivatives of a loss by these parameters.
+    fn gradients(&mut self, loss: Val, trained: &[(usize, Val)], span: Span) -> Checking<Vec<Val>> {
+        let wrt = trained.iter().map(|(_, val)| *val).collect();
+        let gradients = match self.cx.gradients(loss, wrt, span)? {
+            Value::Tuple(fields) => fields.iter().map(|field| field.value.clone()).collect(),
+            one => vec![one],
+        };
+        gradients.into_iter().map(|gradient| self.cx.to_tensor(gradient, span)).collect()
     }
 
     /// `init gen = safetensors("g.safetensors", only: "stem")`

@@ -8,10 +8,12 @@ use crate::axes::DimVar;
 use crate::base::{Name, Span};
 use crate::diag::Diagnostic;
 
+use super::accumulate::Phase;
 use super::core::*;
 pub use super::data::{DataInput, DataSource, Header, Headers};
 use super::errors;
 pub use super::expect::{Expectation, Figure};
+use super::keep::clause;
 pub use super::keep::{Keep, average_path};
 pub use super::optimize::below;
 use super::optimize::labelled;
@@ -99,6 +101,19 @@ pub struct StepPlan {
     pub loss: Name,
     /// It is done in steps whose number is a multiple of this.
     pub every: u64,
+    /// The same step for a batch that is divided.
+    pub in_parts: Option<InParts>,
+}
+
+/// A step that takes its batch in parts: it is `core` up to rounding, where the loss is a mean over samples.
+#[derive(Clone, Debug)]
+pub struct InParts {
+    /// How many.
+    pub count: usize,
+    /// Run for each part: adds up its gradients; the loss is its output.
+    pub gradients: Core,
+    /// Run after the last part. It has the same inputs, and reads none of them.
+    pub update: Core,
 }
 
 /// Weights of a file for one instance.
@@ -125,32 +140,36 @@ pub fn check_train(
     overrides: &Overrides,
     wide: bool,
 ) -> (Option<TrainPlan>, Vec<Diagnostic>) {
-    let mode = |training| Mode { training, wide, ..Mode::default() };
-    let mut step = TrainWalk::new(program, train, scope, headers, overrides, mode(true), 0);
-    let step_done = step.walk(span);
-    let mut diagnostics = std::mem::take(&mut step.cx.diagnostics);
-    if step_done.is_err() {
-        return (None, diagnostics);
-    }
-    let mut steps = Vec::new();
-    // Each optimizer sees what the one before it has done: a walk, and a program, of its own.
-    for turn in 1..optimizers(train).count() {
-        let mut further = TrainWalk::new(program, train, scope, headers, overrides, mode(true), turn);
-        let done = further.walk(span);
-        let more = std::mem::take(&mut further.cx.diagnostics);
-        diagnostics.extend(more.into_iter().filter(|diagnostic| diagnostic.is_error()));
-        if done.is_err() {
-            return (None, diagnostics);
+    let mut diagnostics: Vec<Diagnostic> = Vec::new();
+    let mut walk = |training, turn, phase| {
+        let mode = Mode { training, wide, ..Mode::default() };
+        let mut walk = TrainWalk::new(program, train, scope, headers, overrides, mode, turn, phase);
+        let done = walk.walk(span);
+        let found = std::mem::take(&mut walk.cx.diagnostics);
+        // The first walk has told the warnings.
+        let first = diagnostics.is_empty() && training && turn == 0 && phase == Phase::Whole;
+        diagnostics.extend(found.into_iter().filter(|diagnostic| first || diagnostic.is_error()));
+        done.ok().map(|()| walk)
+    };
+    let walked = (|| {
+        let mut first = walk(true, 0, Phase::Whole)?;
+        let mut steps = Vec::new();
+        // Each optimizer sees what the one before it has done: a walk, and a program, of its own.
+        for turn in 0..optimizers(train).count() {
+            let mut plan = match turn {
+                0 => first.step_plan(),
+                _ => walk(true, turn, Phase::Whole)?.step_plan(),
+            };
+            if first.accumulate > 1 {
+                let gradients = walk(true, turn, Phase::Gradients)?.step_plan().core;
+                let update = walk(true, turn, Phase::Update)?.step_plan().core;
+                plan.in_parts = Some(InParts { count: first.accumulate, gradients, update });
+            }
+            steps.push(plan);
         }
-        steps.push(further.step_plan());
-    }
-    let mut evaluate = TrainWalk::new(program, train, scope, headers, overrides, mode(false), 0);
-    let evaluate_done = evaluate.walk(span);
-    let more = std::mem::take(&mut evaluate.cx.diagnostics);
-    diagnostics.extend(more.into_iter().filter(|diagnostic| diagnostic.is_error()));
-    if evaluate_done.is_err() {
-        return (None, diagnostics);
-    }
+        Some((first, steps, walk(false, 0, Phase::Whole)?))
+    })();
+    let Some((step, steps, evaluate)) = walked else { return (None, diagnostics) };
     let samples = evaluate.samples.is_some();
     let batch = if samples { step.batch.unwrap_or(32) } else { 1 };
     let length = overrides.steps.or(step.steps);
@@ -159,7 +178,6 @@ pub fn check_train(
         (Some(count), _) => count,
         (None, length) => length.unwrap_or(EPOCHS as u64).div_ceil(EPOCHS as u64) as usize,
     };
-    steps.insert(0, step.step_plan());
     let plan = TrainPlan {
         name: train.name.as_ref().map_or_else(|| Name::new("train"), |name| name.name.clone()),
         span,
@@ -203,6 +221,9 @@ pub(super) struct TrainWalk<'a> {
     pub(super) losses: Vec<Loss>,
     pub(super) inits: Vec<InitPlan>,
     pub(super) every: u64,
+    pub(super) phase: Phase,
+    /// In how many parts a batch is taken.
+    accumulate: usize,
     pub(super) measures: Vec<(Name, Weighting)>,
 }
 
@@ -229,6 +250,7 @@ impl<'a> TrainWalk<'a> {
         overrides: &'a Overrides,
         mode: Mode,
         turn: usize,
+        phase: Phase,
     ) -> TrainWalk<'a> {
         let mut cx = Checker::new(program, mode);
         cx.files.headers = Some(headers);
@@ -251,6 +273,8 @@ impl<'a> TrainWalk<'a> {
             losses: Vec::new(),
             inits: Vec::new(),
             every: 1,
+            phase,
+            accumulate: 1,
             measures: Vec::new(),
         }
     }
@@ -271,6 +295,9 @@ impl<'a> TrainWalk<'a> {
         }
         if self.count.is_none() && self.steps.is_none() {
             return self.cx.fail(errors::train_without(span, "data", "data d = npz(\"data/digits.npz\")"));
+        }
+        if let (None, Some(parts)) = (self.samples, clause(&train, "accumulate")) {
+            return self.cx.fail(errors::nothing_to_divide(parts.span));
         }
         if self.cx.mode.training {
             let Some(value) = optimizers(&train).nth(self.turn) else {
@@ -387,6 +414,10 @@ impl<'a> TrainWalk<'a> {
             "steps" => {
                 let count = self.count_of(value)?;
                 self.steps.get_or_insert(count as u64);
+                Ok(())
+            }
+            "accumulate" => {
+                self.accumulate = self.count_of(value)?;
                 Ok(())
             }
             "patience" => {

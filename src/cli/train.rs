@@ -10,7 +10,7 @@ use crate::check::train::TrainPlan;
 use crate::elaborate::Part;
 use crate::runtime::Pool;
 use crate::session::{self, Session, Settings, Timings, What};
-use crate::train::{Dataset, Measured, Outcome, Split, Trainer, Unit, Watcher, errors, split};
+use crate::train::{Dataset, Measured, Outcome, Split, Step, Trainer, Unit, Watcher, errors, split};
 
 use super::arguments::{Global, TrainArguments};
 use super::console::{Console, Stop};
@@ -22,7 +22,7 @@ pub struct Block<'a> {
     session: &'a Session,
     plan: &'a TrainPlan,
     inits: Vec<Unit>,
-    steps: Vec<Unit>,
+    steps: Vec<Step>,
     evaluate: Unit,
     data: Dataset,
     pub split: Split,
@@ -53,9 +53,19 @@ impl<'a> Block<'a> {
         let data = Dataset::load(plan, &|path, span| on_disk.path(path, span)).map_err(&fail)?;
         let mut compile =
             |core, part| session::compile(core, part, &settings.dims, settings, timings).map_err(&fail);
-        let mut compile_all =
-            |part| -> Result<Vec<_>, _> { plan.steps.iter().map(|step| compile(&step.core, part)).collect() };
-        let (steps, inits) = (compile_all(Part::Body)?, compile_all(Part::Init)?);
+        let inits: Vec<Unit> =
+            plan.steps.iter().map(|step| compile(&step.core, Part::Init)).collect::<Result<_, _>>()?;
+        let steps = plan.steps.iter().map(|step| {
+            Ok(match &step.in_parts {
+                None => Step::Whole(compile(&step.core, Part::Body)?),
+                Some(parts) => Step::InParts {
+                    count: parts.count,
+                    gradients: compile(&parts.gradients, Part::Body)?,
+                    update: compile(&parts.update, Part::Body)?,
+                },
+            })
+        });
+        let steps: Vec<Step> = steps.collect::<Result<_, Stop>>()?;
         let evaluate = compile(&plan.evaluate, Part::Body)?;
         Ok(Block { session, plan, inits, steps, evaluate, data, split })
     }

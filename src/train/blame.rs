@@ -38,21 +38,18 @@ impl Trainer<'_> {
         mut clock: Clock,
     ) -> Result<Option<Blame>, Box<Diagnostic>> {
         for rows in batches {
-            let dims = sized(self.plan, rows.len());
-            let arrays = self.data.batch(rows.len());
-            let mut arrays = arrays.map_err(|error| Box::new(super::errors::not_run(&error.into())))?;
-            self.data.gather(rows, &mut arrays);
-            for (index, step) in self.steps.iter().enumerate() {
-                if !clock.step.is_multiple_of(self.plan.steps[index].every) {
-                    continue;
-                }
+            for (_, turn) in self.turns(rows, clock) {
+                let dims = sized(self.plan, turn.rows.len());
+                let arrays = self.data.batch(turn.rows.len());
+                let mut arrays = arrays.map_err(|error| Box::new(super::errors::not_run(&error.into())))?;
+                self.data.gather(turn.rows, &mut arrays);
                 let before = store.clone();
-                let outputs = step.run(&dims, &arrays, &mut store, clock, self.pool)?;
+                let outputs = turn.unit.run(&dims, &arrays, &mut store, turn.clock, self.pool)?;
                 if outputs.iter().all(|loss| scalar(loss).is_finite()) && store.is_finite() {
                     continue;
                 }
-                let graph = elaborate(&self.plan.steps[index].core, Part::Body, &BTreeMap::new());
-                let mut owned = tensors_for(&graph, &before, clock).into_iter();
+                let graph = elaborate(turn.core, Part::Body, &BTreeMap::new());
+                let mut owned = tensors_for(&graph, &before, turn.clock).into_iter();
                 let mut given = arrays.iter();
                 let dims: HashMap<DimVar, i64> = dims.into_iter().collect();
                 let mut inputs: Vec<Tensor> = Vec::new();

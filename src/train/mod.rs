@@ -22,5 +22,5 @@ pub use evaluate::{Measured, evaluate, sized as batch_dims};
 pub use measure::{Bench, KernelTime, Spread};
 pub use rename::Rename;
 pub use store::{Owned, Ownership, Store};
-pub use trainer::{Begin, EpochEnd, Outcome, Place, StepEnd, Trainer, Watcher, fill, initial};
+pub use trainer::{Begin, EpochEnd, Outcome, Place, Step, StepEnd, Trainer, Watcher, fill, initial};
 pub use unit::{Clock, Unit, tensors_for};

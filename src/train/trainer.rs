@@ -1,10 +1,15 @@
 //! The loop: epochs, steps, measures, files.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::check::train::TrainPlan;
+use smallvec::SmallVec;
+
+use crate::check::core::Core;
+use crate::check::train::{StepPlan, TrainPlan};
 use crate::diag::Diagnostic;
 use crate::formats::Problem;
 use crate::runtime::{Array, Dims, Pool};
@@ -24,7 +29,7 @@ pub struct Trainer<'a> {
     pub plan: &'a TrainPlan,
     /// One for each optimizer, as the plan has them: the first values of what its step owns, and the step.
     pub inits: &'a [Unit],
-    pub steps: &'a [Unit],
+    pub steps: &'a [Step],
     /// Finds the file that is written at a place.
     pub locate: &'a dyn Fn(&str, crate::base::Span) -> PathBuf,
     pub evaluate: &'a Unit,
@@ -39,6 +44,25 @@ pub struct Trainer<'a> {
     pub fixed_seed: bool,
     /// Set from outside: the step under way is the last one.
     pub interrupted: &'a AtomicBool,
+}
+
+/// What one optimizer does with a batch.
+pub enum Step {
+    Whole(Unit),
+    /// The gradients of each of so many parts, then the update.
+    InParts {
+        count: usize,
+        gradients: Unit,
+        update: Unit,
+    },
+}
+
+/// One program of a step, on some of the batch's samples.
+pub(super) struct Turn<'a> {
+    pub unit: &'a Unit,
+    pub core: &'a Core,
+    pub rows: &'a [u32],
+    pub clock: Clock,
 }
 
 /// What a training begins with.
@@ -139,7 +163,7 @@ impl Trainer<'_> {
             done: state.step,
         });
         let clock = Clock { seed: state.seed, step: 0, steps };
-        let mut feed = Feed::new(self, batch)?;
+        let mut feed = Feed::new(self)?;
         let mut measured = None;
         // The first epoch may be one that is resumed in its middle.
         for epoch in done..epochs {
@@ -310,7 +334,8 @@ impl Trainer<'_> {
 /// The first values of everything that a train block owns.
 pub fn initial(plan: &TrainPlan, inits: &[Unit], seed: u64, pool: &Pool) -> Result<Store, Box<Diagnostic>> {
     let dims = Dims::new();
-    let cores = plan.steps.iter().map(|step| &step.core);
+    let sums = plan.steps.iter().filter_map(|step| step.in_parts.as_ref()).map(|parts| &parts.gradients);
+    let cores = plan.steps.iter().map(|step| &step.core).chain(sums);
     let mut store = Store::of_all(cores, &dims).map_err(|error| Box::new(errors::not_run(&error.into())))?;
     for init in inits {
         fill(&mut store, init, &dims, seed, pool)?;
@@ -335,26 +360,55 @@ pub fn fill(
     Ok(())
 }
 
-/// The arrays that steps run on: those of a whole batch, and those of the last short one.
+impl Trainer<'_> {
+    /// The programs of the steps whose turn it is on these samples, in their order, with the number of the optimizer.
+    pub(super) fn turns<'a>(
+        &'a self,
+        rows: &'a [u32],
+        clock: Clock,
+    ) -> impl Iterator<Item = (usize, Turn<'a>)> {
+        let due = move |(_, (_, plan)): &(usize, (&Step, &StepPlan))| clock.step.is_multiple_of(plan.every);
+        let steps = self.steps.iter().zip(&self.plan.steps).enumerate().filter(due);
+        steps.flat_map(move |(index, (step, plan))| {
+            let turns: SmallVec<[Turn<'a>; 1]> = match (step, &plan.in_parts) {
+                (Step::InParts { count, gradients, update }, Some(in_parts)) => {
+                    let part = rows.len().div_ceil(*count).max(1);
+                    // Each part has draws of its own.
+                    let drawn = |part: usize| {
+                        (part as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(clock.seed)
+                    };
+                    let parts = rows.chunks(part).enumerate().map(|(index, rows)| {
+                        let clock = Clock { seed: drawn(index), ..clock };
+                        Turn { unit: gradients, core: &in_parts.gradients, rows, clock }
+                    });
+                    let rows = rows.chunks(part).last().unwrap_or(rows);
+                    parts.chain([Turn { unit: update, core: &in_parts.update, rows, clock }]).collect()
+                }
+                (Step::Whole(unit) | Step::InParts { update: unit, .. }, _) => {
+                    SmallVec::from_iter([Turn { unit, core: &plan.core, rows, clock }])
+                }
+            };
+            turns.into_iter().map(move |turn| (index, turn))
+        })
+    }
+}
+
+/// The arrays that programs run on, by their number of samples: a whole batch, the last short one, parts of both.
 struct Feed {
-    whole: (Vec<Array>, Dims),
-    short: Option<(Vec<Array>, Dims)>,
-    batch: usize,
-    /// What each step gives back.
+    arrays: BTreeMap<usize, (Vec<Array>, Dims)>,
+    /// What the program of each optimizer that has a loss gives back.
     losses: Vec<Vec<Array>>,
+    /// The loss of the first optimizer's last step.
+    last: f64,
 }
 
 impl Feed {
-    fn new(trainer: &Trainer<'_>, batch: usize) -> Result<Feed, Box<Diagnostic>> {
-        let arrays = |rows: usize| -> Result<(Vec<Array>, Dims), Box<Diagnostic>> {
-            let arrays =
-                trainer.data.batch(rows).map_err(|error| Box::new(errors::not_run(&error.into())))?;
-            Ok((arrays, sized(trainer.plan, rows)))
-        };
-        let rest = trainer.split.train.len() % batch;
-        let whole = arrays(batch)?;
-        let losses = trainer.steps.iter().map(|step| step.outputs(&whole.1)).collect::<Result<_, _>>()?;
-        Ok(Feed { whole, short: if rest == 0 { None } else { Some(arrays(rest)?) }, batch, losses })
+    fn new(trainer: &Trainer<'_>) -> Result<Feed, Box<Diagnostic>> {
+        let dims = sized(trainer.plan, 1);
+        let losses = trainer.steps.iter().map(|step| match step {
+            Step::Whole(unit) | Step::InParts { gradients: unit, .. } => unit.outputs(&dims),
+        });
+        Ok(Feed { arrays: BTreeMap::new(), losses: losses.collect::<Result<_, _>>()?, last: f64::NAN })
     }
 
     /// One step of each optimizer whose turn it is, on these samples; gives the loss of the first, or one that is not finite.
@@ -365,23 +419,38 @@ impl Feed {
         store: &mut Store,
         clock: Clock,
     ) -> Result<f64, Box<Diagnostic>> {
-        let (arrays, dims) = match &mut self.short {
-            Some(short) if rows.len() < self.batch => (&mut short.0, &short.1),
-            _ => (&mut self.whole.0, &self.whole.1),
-        };
-        trainer.data.gather(rows, arrays);
-        for ((step, plan), loss) in trainer.steps.iter().zip(&trainer.plan.steps).zip(&mut self.losses) {
-            if !clock.step.is_multiple_of(plan.every) {
-                continue;
+        let mut means = SmallVec::<[f64; 2]>::from_elem(0.0, trainer.steps.len());
+        let mut due = false;
+        let mut gathered = None;
+        for (index, turn) in trainer.turns(rows, clock) {
+            let (arrays, dims) = match self.arrays.entry(turn.rows.len()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let arrays = trainer.data.batch(turn.rows.len());
+                    let arrays = arrays.map_err(|error| Box::new(errors::not_run(&error.into())))?;
+                    place.insert((arrays, sized(trainer.plan, turn.rows.len())))
+                }
+            };
+            let rows_of_turn = turn.rows.as_ptr_range();
+            if gathered.replace(rows_of_turn.clone()) != Some(rows_of_turn) {
+                trainer.data.gather(turn.rows, arrays);
             }
-            step.run_into(dims, arrays, store, clock, trainer.pool, loss)?;
-            let loss = loss.first().map_or(f64::NAN, scalar);
-            if !loss.is_finite() {
-                return Ok(loss);
+            let has_loss = !turn.core.outputs.is_empty();
+            let losses = if has_loss { self.losses[index].as_mut_slice() } else { &mut [] };
+            turn.unit.run_into(dims, arrays, store, turn.clock, trainer.pool, losses)?;
+            if let Some(loss) = losses.first().map(scalar) {
+                if !loss.is_finite() {
+                    return Ok(loss);
+                }
+                means[index] += loss * (turn.rows.len() as f64 / rows.len() as f64);
+                due |= index == 0;
             }
         }
+        if due {
+            self.last = means[0];
+        }
         // Of a step whose turn it was not, the last one.
-        Ok(self.losses.first().and_then(|loss| loss.first()).map_or(f64::NAN, scalar))
+        Ok(self.last)
     }
 }
 

@@ -207,6 +207,55 @@ fn the_turns_of_a_loop_share_the_states_that_they_write() {
     }
 }
 
+/// The parts of a batch of 16: 6, 6 and 4 samples; of the last one, of 8: 3, 3 and 2.
+#[test]
+fn a_batch_in_parts_is_the_same_batch() {
+    let program = |more: &str| {
+        format!(
+            "model small(x: f32[4]) -> f32[3] {{ x |> linear(8) |> stack(2, residual(linear(8))) |> relu |> linear(3) }}
+train fit {{
+  data   d = npz(\"data.npz\")
+  let    net = small()
+  loss   cross_entropy(net(d.x), d.y)
+  optim  adamw(cosine(1e-2, warmup: 3), decay: 0.01)
+  average ema(0.9)
+  batch  16
+  epochs 5{more}
+}}
+"
+        )
+    };
+    let trained = |more: &str, threads: &str| {
+        let folder = folder(&program(more));
+        let here = folder.path();
+        let ran = nnc(here, &["train", "a.nn", "--out", "run", "--threads", threads]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let (bytes, file) = (
+            fs::read(here.join("run/checkpoint.safetensors")).unwrap(),
+            nnc::formats::safetensors::load(&here.join("run/weights.safetensors")).unwrap(),
+        );
+        let metrics = fs::read_to_string(here.join("run/metrics.jsonl")).unwrap();
+        let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+        (bytes, file, last["train_loss"].as_f64().or(last["loss"].as_f64()).unwrap())
+    };
+    let (_, whole, loss) = trained("", "1");
+    let (bytes, parts, loss_of_parts) = trained("\n  accumulate 3", "1");
+    assert!((loss - loss_of_parts).abs() < 1e-5, "{loss} {loss_of_parts}");
+    assert_eq!(whole.tensors.keys().collect::<Vec<_>>(), parts.tensors.keys().collect::<Vec<_>>());
+    for (name, tensor) in &whole.tensors {
+        for index in 0..tensor.len() {
+            let entry = |tensor: &nnc::tensor::Tensor| tensor.number(index).unwrap().as_f64();
+            let (a, b) = (entry(tensor), entry(&parts.tensors[name]));
+            assert!((a - b).abs() < 1e-4, "{name}[{index}]: {a} {b}");
+        }
+    }
+    assert_eq!(bytes, trained("\n  accumulate 3", "2").0);
+    // Each optimizer takes the parts of the batch before the next one's turn.
+    let folder = folder(&SEVERAL.replace("  epochs 2", "  epochs 2\n  accumulate 2"));
+    let ran = nnc(folder.path(), &["train", "a.nn"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}
+
 /// Two models, two losses, two optimizers; a third model that nothing trains.
 const SEVERAL: &str = "
 model generator(z: f32[2]) -> f32[4] { z |> linear(6) |> relu |> linear(4) }

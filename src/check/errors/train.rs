@@ -7,9 +7,23 @@ use crate::diag::{Code, Diagnostic};
 
 use super::nearest;
 
-const CLAUSES: [&str; 15] = [
-    "data", "split", "loss", "metric", "optim", "batch", "epochs", "steps", "init", "expect", "average",
-    "keep", "patience", "evaluate", "let",
+const CLAUSES: [&str; 16] = [
+    "data",
+    "split",
+    "loss",
+    "metric",
+    "optim",
+    "batch",
+    "epochs",
+    "steps",
+    "init",
+    "expect",
+    "average",
+    "keep",
+    "patience",
+    "evaluate",
+    "accumulate",
+    "let",
 ];
 
 pub fn unknown_clause(word: &ast::Ident) -> Diagnostic {
@@ -18,7 +32,7 @@ pub fn unknown_clause(word: &ast::Ident) -> Diagnostic {
     match nearest(&word.name, CLAUSES) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None => diagnostic.help(
-            "the clauses are data, split, let, loss, metric, optim, batch, epochs, steps, init, expect, average, keep, patience and evaluate",
+            "the clauses are data, split, let, loss, metric, optim, batch, epochs, steps, init, expect, average, keep, patience, evaluate and accumulate",
         ),
     }
 }
@@ -192,6 +206,12 @@ pub fn keep_form(span: Span) -> Diagnostic {
     Diagnostic::error(Code(447), "`keep` says of which measure the best epoch is wanted")
         .label(span, "not max or min of a measure")
         .help("write: keep max(accuracy), or keep min(loss)")
+}
+
+pub fn nothing_to_divide(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(449), "`accumulate` divides a batch, and there are no samples")
+        .label(span, "into so many parts")
+        .help("a block with samples has a clause such as data d = npz(\"data/digits.npz\")")
 }
 
 pub fn patience_without_keep(span: Span) -> Diagnostic {
