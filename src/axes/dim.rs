@@ -136,6 +136,11 @@ impl Dim {
 
     /// `self / other`, rounded towards minus infinity.
     pub fn div(&self, other: &Dim) -> Result<Dim, DimError> {
+        match (self.as_const(), other.as_const()) {
+            (_, Some(1)) => return Ok(self.clone()),
+            (Some(over), Some(under)) => return floor_div(over, under).map(Dim::constant),
+            _ => {}
+        }
         self.0.div(&other.0).map(Dim::from_poly)
     }
 

@@ -11,7 +11,7 @@ use crate::ops::ScalarFn;
 use super::core::*;
 use super::kind::Kind;
 use super::rules::weaken::{self, Weakening};
-use super::rules::{Center, Demand, Demanded, Facts, Flow, Reach, Roots, Window, analyse};
+use super::rules::{Center, Demand, Demanded, Facts, Reach, Roots, Window, analyse};
 use super::show::show_type;
 
 /// What can hold of an axis. The words are those of the JSON form.
@@ -200,7 +200,7 @@ fn theorem(core: &Core, facts: &Facts, root: Root) -> AxisTheorem {
         .outputs
         .iter()
         .map(|output| {
-            let reach = facts.flow.get(&output.val).and_then(|flow: &Flow| flow.get(&root));
+            let reach = facts.flow[output.val].get(&root);
             (places(&roots, output.val, root), reach)
         })
         .collect();
@@ -273,7 +273,7 @@ fn theorem(core: &Core, facts: &Facts, root: Root) -> AxisTheorem {
 
 /// What is written to a state and depends on the axis: the next sample will be told of this one.
 fn written(core: &Core, facts: &Facts, root: Root) -> Option<Val> {
-    let depends = |val: &Val| facts.flow.get(val).is_some_and(|flow| flow.contains_key(&root));
+    let depends = |val: &Val| facts.flow[*val].contains_key(&root);
     let mut written = core.states.iter().filter_map(|slot| slot.written);
     if weaken::is(Weakening::Unwritten) { None } else { written.find(depends) }
 }
@@ -346,7 +346,7 @@ fn flow_break(
 
 /// Whether a value depends on more than is allowed.
 fn exceeds(facts: &Facts, root: Root, fits: &dyn Fn(Center, &Window) -> bool, val: Val) -> bool {
-    match facts.flow.get(&val).and_then(|flow| flow.get(&root)) {
+    match facts.flow[val].get(&root) {
         Some(Reach::All) => true,
         Some(Reach::Near(near)) => near.iter().any(|(center, window)| !fits(*center, window)),
         None => false,
@@ -406,7 +406,7 @@ fn violations(core: &Core, facts: &Facts, root: Root, kind: Kind, declared: Span
     let roots = Roots::new(core);
     let outside: Option<(&OutputInfo, &str)> = core.outputs.iter().find_map(|output| {
         let places = places(&roots, output.val, root);
-        let reach = facts.flow.get(&output.val).and_then(|flow| flow.get(&root));
+        let reach = facts.flow[output.val].get(&root);
         let own = keeps_to(&roots, root, &places, reach, &is_own);
         let past = keeps_to(&roots, root, &places, reach, &is_past);
         let verdict = match (kind, places.as_slice(), reach) {

@@ -107,10 +107,14 @@ impl Linear<'_> {
         if val == self.of {
             return true;
         }
+        // A value is made of earlier ones.
+        if val < self.of {
+            return false;
+        }
         if let Some(&known) = self.depends.get(&val) {
             return known;
         }
-        // A value is made of earlier ones, but for the carries of loops, whose loop says it.
+        // The carries of loops are said to depend by their loop.
         self.depends.insert(val, false);
         let found = arguments(self.core, val).into_iter().any(|arg| self.depends(arg));
         self.depends.insert(val, found);

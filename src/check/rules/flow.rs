@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use cranelift_entity::SecondaryMap;
+
 use crate::axes::Ratio;
 
 use super::super::core::*;
@@ -79,25 +81,28 @@ impl Reach {
 /// What an entry of a value depends on: roots that are missing do not matter to it.
 pub type Flow = BTreeMap<Root, Reach>;
 
+/// The flow of each value.
+pub type Flows = SecondaryMap<Val, Flow>;
+
 /// The flow of every value. Rules of derivatives count for derivatives alone: so where there are rules, a first walk counts
 /// what they read as read by their values, and derivatives are taken of what it finds.
-pub fn flows(roots: &Roots) -> HashMap<Val, Flow> {
+pub fn flows(roots: &Roots) -> Flows {
     let ruled = roots.core.vals.values().any(|data| matches!(data.form, Form::Custom { .. }));
     let derived = ruled.then(|| walk(roots, None));
     walk(roots, derived)
 }
 
-fn walk(roots: &Roots, derived: Option<HashMap<Val, Flow>>) -> HashMap<Val, Flow> {
+fn walk(roots: &Roots, derived: Option<Flows>) -> Flows {
     let core = roots.core;
-    let mut walk = Walk { roots, flow: HashMap::new(), tuples: HashMap::new(), derived };
+    let mut walk = Walk { roots, flow: Flows::new(), tuples: HashMap::new(), derived };
     let inner: BTreeSet<Val> = core
         .blocks
         .iter()
-        .filter(|(block, _)| Some(*block) != core.body && Some(*block) != core.init)
+        .filter(|(block, _)| Some(*block) != core.body)
         .flat_map(|(_, block)| block.vals.iter().copied())
         .collect();
     for val in core.vals.keys() {
-        // The bodies of scans are walked by their scans.
+        // The bodies of scans are walked by their scans; first values are made of nothing that a run is given.
         if !inner.contains(&val) {
             walk.value(val);
         }
@@ -107,22 +112,22 @@ fn walk(roots: &Roots, derived: Option<HashMap<Val, Flow>>) -> HashMap<Val, Flow
 
 struct Walk<'a> {
     roots: &'a Roots<'a>,
-    flow: HashMap<Val, Flow>,
+    flow: Flows,
     /// The flows of a tuple's components.
     tuples: HashMap<Val, Vec<Flow>>,
     /// The flows that derivatives are taken of, where they are others: with what rules of derivatives read.
-    derived: Option<HashMap<Val, Flow>>,
+    derived: Option<Flows>,
 }
 
 impl Walk<'_> {
     fn of(&self, val: Val) -> Flow {
-        self.flow.get(&val).cloned().unwrap_or_default()
+        self.flow[val].clone()
     }
 
     /// What the derivatives of a value depend on.
     fn differentiated(&self, val: Val) -> Flow {
         let flows = self.derived.as_ref().unwrap_or(&self.flow);
-        flows.get(&val).cloned().unwrap_or_default()
+        flows[val].clone()
     }
 
     /// An entry depends on its own position of these axes.
@@ -276,7 +281,7 @@ impl Walk<'_> {
         } else {
             flow
         };
-        self.flow.insert(val, flow);
+        self.flow[val] = flow;
     }
 
     /// Whether an index lies on an axis.
@@ -436,7 +441,7 @@ impl Walk<'_> {
         // Each round can only widen; what still grows after some rounds reaches everything.
         for round in 0.. {
             for &(index, val) in &carries {
-                self.flow.insert(val, state[index].clone());
+                self.flow[val] = state[index].clone();
             }
             for &val in &block.vals {
                 self.value(val);

@@ -10,18 +10,18 @@ mod guard;
 mod points;
 pub mod weaken;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::core::*;
 
 pub use demand::{Demand, Demanded};
-pub use flow::{Center, Flow, Reach, Window};
+pub use flow::{Center, Flow, Flows, Reach, Window};
 pub use points::Roots;
 
 /// The facts of one core.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    pub flow: HashMap<Val, Flow>,
+    pub flow: Flows,
     pub demands: Vec<Demanded>,
     /// The translations of a root with which everything commutes: the multiples. Missing: all.
     pub period: BTreeMap<Root, i64>,
