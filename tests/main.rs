@@ -36,6 +36,8 @@ mod reads;
 mod repl;
 #[path = "suite/random_programs.rs"]
 mod random_programs;
+#[path = "suite/samples.rs"]
+mod samples;
 #[path = "suite/soundness.rs"]
 mod soundness;
 #[path = "suite/stacks.rs"]

@@ -105,7 +105,7 @@ fn a_transformer_trains_as_in_pytorch() {
     |> layer_norm()
     |> unembed(words.w)
 }";
-    trains("gpt", "adam(0.001)", model, "mean(cross_entropy(net(d.x), d.y), over: 5)");
+    trains("gpt", "adam(0.01)", model, "mean(cross_entropy(net(d.x), d.y), over: 5)");
 }
 
 /// Running means and variances with it.
