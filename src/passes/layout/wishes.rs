@@ -78,8 +78,20 @@ impl Readers<'_> {
                 self.merged(node);
                 Origin::Given
             }
+            Op::Project(_) if self.made(node) != node => self.origins[self.made(node)],
             _ => Origin::Given,
         };
+    }
+
+    /// The node of a group that a component of it is.
+    fn made(&self, node: Node) -> Node {
+        let data = &self.graph.nodes[node];
+        match (&data.op, data.args.first().map(|arg| &self.graph.nodes[*arg].op)) {
+            (Op::Project(index), Some(Op::Fused(region))) => {
+                self.made(self.graph.regions[*region].results[*index as usize])
+            }
+            _ => node,
+        }
     }
 
     /// Whether the sum of a value may be a sum of products: its factors have axes of their own.
@@ -126,6 +138,7 @@ impl Readers<'_> {
     }
 
     fn hand_down(&mut self, node: Node, order: &[Axis]) {
+        let node = self.made(node);
         let data = &self.graph.nodes[node];
         let own: Vec<Axis> = order.iter().copied().filter(|axis| data.axes.contains(axis)).collect();
         if own.len() < 2
