@@ -1,11 +1,12 @@
 //! The library that every program sees: its files, as they lie in `stdlib/`, inside the binary.
 
 /// Module and text of each file. A file that is not listed here is no part of the library.
-pub const FILES: [(&str, &str); 18] = [
+pub const FILES: [(&str, &str); 19] = [
     ("activations", include_str!("../../stdlib/activations.nn")),
     ("augment", include_str!("../../stdlib/augment.nn")),
     ("averaging", include_str!("../../stdlib/averaging.nn")),
     ("blocks", include_str!("../../stdlib/blocks.nn")),
+    ("boxes", include_str!("../../stdlib/boxes.nn")),
     ("convolutions", include_str!("../../stdlib/convolutions.nn")),
     ("graphs", include_str!("../../stdlib/graphs.nn")),
     ("images", include_str!("../../stdlib/images.nn")),

@@ -23,6 +23,59 @@ fn programs() -> Vec<PathBuf> {
     files
 }
 
+/// What the course's notes claim, and the program that shows it.
+const CLAIMS: [(&str, &str); 30] = [
+    (
+        "a perceptron's mistakes end where a plane separates the classes, and nowhere else",
+        "training/perceptron.nn",
+    ),
+    ("a hidden layer solves XOR", "training/xor.nn"),
+    ("sigmoids make gradients vanish, relus keep them", "training/vanishing.nn"),
+    ("a dead relu stays dead", "training/vanishing.nn"),
+    ("batch norm lets deep sigmoids learn", "training/batch_norm.nn"),
+    ("a way past lets depth train", "vision/depth.nn"),
+    ("dropout has two scalings, which do the same", "training/dropout.nn"),
+    ("other images of the same thing, in training and when asked", "training/augmentation.nn"),
+    ("an ensemble is better than its members", "training/ensemble.nn"),
+    ("averaged weights are better than the last ones", "training/averaging.nn"),
+    ("half of the weights can go, by optimal brain damage", "training/brain_damage.nn"),
+    ("small networks, each on what the others left (tiling)", "training/tiling.nn"),
+    ("checkpointing takes time for memory", "training/checkpointing.nn"),
+    ("a receptive field, by derivatives and by the certificate", "sequences/wavenet_writes.nn"),
+    ("occlusion and activation pictures", "vision/pictures.nn"),
+    ("memory cells keep what plain recurrent networks forget", "sequences/gunpoint_cells.nn"),
+    ("attention is a graph layer: the same numbers", "graphs/layers_as_graphs.nn"),
+    ("a convolution is a graph layer: the same numbers", "graphs/layers_as_graphs.nn"),
+    ("Deep Sets do not see an order, for every number of entries", "graphs/set_sums.nn"),
+    ("three flavours of graph layers", "graphs/molecules.nn"),
+    ("two graphs that no message passing tells apart, and a position that does", "graphs/limits.nn"),
+    ("a ring's waves are Fourier's", "graphs/spectrum.nn"),
+    ("beliefs spread by messages", "graphs/belief_propagation.nn"),
+    ("coordinates break the theorem of translations, and find places", "vision/coordinates.nn"),
+    ("transposed convolutions, and pooling that adapts", "vision/sizes.nn"),
+    ("a radiance field shows a scene from sides that it was not shown", "fields/two_balls.nn"),
+    ("sines represent a photograph and its derivatives", "fields/photograph.nn"),
+    ("a small architecture search", "vision/search.nn"),
+    ("from words to pictures by a prior and a decoder", "generative/spoken_digits.nn"),
+    ("what a model of characters must beat", "language/ngrams.nn"),
+];
+
+/// The claims with their programs and the commands that the programs name.
+pub fn claims() -> String {
+    let mut text = String::from(
+        "\n## Claims, shown\n\nWhat the notes of a course say of neural networks, and what to run to see it.\n\n\
+         | claim | program | command |\n|---|---|---|\n",
+    );
+    for (claim, file) in CLAIMS {
+        let program = fs::read_to_string(root().join("examples").join(file)).unwrap();
+        let command = program.lines().find_map(|line| line.strip_prefix("///     nnc "));
+        let command = command.unwrap_or_else(|| panic!("{file} names no command"));
+        assert!(command.contains(file), "{file} tells to run {command}");
+        let _ = writeln!(text, "| {claim} | [{file}]({file}) | `nnc {command}` |");
+    }
+    text
+}
+
 /// What a train block expects, as it is written.
 struct Block {
     /// `vision/digits.nn`
@@ -75,6 +128,19 @@ pub fn table() -> String {
 fn what_the_programs_assert_holds() {
     let ran = nnc(root(), &["test", "examples"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+}
+
+/// The most memory that a step takes at once.
+#[test]
+fn checkpointing_takes_a_third_of_the_memory() {
+    let peak = |block: &str| {
+        let target = format!("examples/training/checkpointing.nn:{block}");
+        let ran = nnc(root(), &["compile", &target, "--train", "--summary", "--json"]);
+        let summary: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}", ran.err));
+        summary["memory"]["peak"]["value"].as_u64().unwrap()
+    };
+    let (kept, again) = (peak("all_kept"), peak("computed_again"));
+    assert!(3 * again <= kept, "{again} of {kept} bytes");
 }
 
 #[test]

@@ -369,6 +369,7 @@ fn readme() -> String {
             "| {family} | [{name}]({file}) | {translations} | {periods} | {fields} | {permutations} | {causal} |"
         );
     }
+    text.push_str(&crate::demonstrations::claims());
     text.push_str(&crate::demonstrations::table());
     text
 }
