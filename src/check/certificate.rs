@@ -353,7 +353,8 @@ fn exceeds(facts: &Facts, root: Root, fits: &dyn Fn(Center, &Window) -> bool, va
     }
 }
 
-/// Walks from an output to the value at which the flow first exceeds what is allowed.
+/// Walks from an output to a value that exceeds what is allowed and is made of values that do not: through scans and blocks, and round
+/// through what they carry.
 fn guilty(
     core: &Core,
     facts: &Facts,
@@ -361,13 +362,73 @@ fn guilty(
     fits: &dyn Fn(Center, &Window) -> bool,
     output: Val,
 ) -> Val {
-    let mut at = output;
-    let next =
-        |at| super::rules::arguments(core, at).into_iter().find(|&arg| exceeds(facts, root, fits, arg));
-    while let Some(arg) = next(at) {
-        at = arg;
+    let roots = Roots::new(core);
+    let mut seen = BTreeSet::from([output]);
+    let mut rest = vec![output];
+    let mut mixing = None;
+    while let Some(at) = rest.pop() {
+        if mixing.is_none() && mixes(&roots, root, at) {
+            mixing = Some(at);
+        }
+        let mut made_of = makers(&roots, root, at);
+        made_of.retain(|arg| exceeds(facts, root, fits, *arg));
+        if made_of.is_empty() {
+            return at;
+        }
+        // The first one is looked at first.
+        rest.extend(made_of.into_iter().rev().filter(|arg| seen.insert(*arg)));
     }
-    at
+    // A loop hands it round: all that is in it exceeds, and one of them makes it so.
+    mixing.unwrap_or(output)
+}
+
+/// Whether an entry of a value is made of several entries along a root, or of another one than its own.
+fn mixes(roots: &Roots, root: Root, val: Val) -> bool {
+    let core = roots.core;
+    match &core.vals[val].form {
+        Form::Reduce { over, .. } => over.iter().any(|&axis| roots.has(axis, root)),
+        Form::Sort { axis, .. } => roots.has(*axis, root),
+        Form::Read { of, at, .. } => core.vals[*of].visible.iter().zip(at).any(|(&axis, at)| {
+            let plain = |point: &Point| point.as_axis().is_some_and(|own| roots.agree(own, axis));
+            roots.has(axis, root)
+                && match at {
+                    At::Keep => false,
+                    At::Point(point) => !plain(point),
+                    At::Entry(_) => true,
+                }
+        }),
+        Form::Size(_) | Form::Inside(..) => true,
+        _ => false,
+    }
+}
+
+/// The values that a value is made of; of a component and of a carry, those that give it. What a loop or a derivative itself makes of
+/// them is not theirs: a loop backwards reads what lies behind, a derivative what its function reaches.
+fn makers(roots: &Roots, root: Root, val: Val) -> Vec<Val> {
+    let core = roots.core;
+    let of_block = |body: BlockId, index: usize| core.blocks[body].results.get(index).copied();
+    match &core.vals[val].form {
+        Form::Carry(body, index) => {
+            let inits = core.vals.values().find_map(|data| match &data.form {
+                Form::Scan { inits, body: of, .. } if of == body => inits.get(*index).copied(),
+                _ => None,
+            });
+            inits.into_iter().chain(of_block(*body, *index)).collect()
+        }
+        Form::Component { of, index } => match &core.vals[*of].form {
+            Form::Scan { axis, reverse: true, inits, .. } if roots.has(*axis, root) => {
+                inits.get(*index).copied().into_iter().collect()
+            }
+            Form::Scan { inits, body, .. } => {
+                inits.get(*index).copied().into_iter().chain(of_block(*body, *index)).collect()
+            }
+            Form::Checkpoint { body } => of_block(*body, *index).into_iter().collect(),
+            Form::Gradients { wrt, .. } => wrt.get(*index).copied().into_iter().collect(),
+            _ => super::rules::arguments(core, *of),
+        },
+        Form::Tangent { along, .. } => along.clone(),
+        _ => super::rules::arguments(core, val),
+    }
 }
 
 // ---- declared kinds ----------------------------------------------------------------------------
@@ -498,6 +559,11 @@ fn demand_refused(core: &Core, demanded: &Demanded, kind: Kind, declared: Span, 
             format!("write `ties: any` at the operation if any of equal entries will do, or declare `dim {name}`")
         }
         (Demand::Tie, _) => format!("declare `dim {name}` if the place of equal entries may matter"),
+        (Demand::Shift | Demand::Distance | Demand::Position, Kind::Ring)
+            if matches!(&core.vals[demanded.by].form, Form::Number(point) if point.axes().len() > 1) =>
+        {
+            format!("a distance on a ring goes round: write (i - j) % {name}")
+        }
         (Demand::Border, Kind::Ring) => "a ring has no end: every index lies on it".to_owned(),
         (Demand::Shift, Kind::Ring) => format!(
             "a ring wants as many entries as go round: every second one needs `where {name} % 2 == 0`; or declare `grid {name}`"
@@ -572,8 +638,11 @@ fn operation(core: &Core, val: Val) -> String {
         Form::Reshape(_) => "`flatten` or a reshape",
         Form::Concat { .. } => "`concat`",
         Form::Reduce { op, .. } => return format!("`{}`", op.name()),
-        Form::Scan { .. } | Form::Component { .. } => "`scan`",
-        Form::Gradients { .. } => "`grad`",
+        Form::Scan { .. } => "`scan`",
+        Form::Component { of, .. } => return operation(core, *of),
+        Form::Gradients { .. } | Form::Tangent { .. } => "a derivative",
+        Form::Sort { .. } => "a sort",
+        Form::Assume { .. } => "`assume`",
         Form::Size(_) => "its size",
         _ => "an operation",
     };

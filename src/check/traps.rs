@@ -296,6 +296,78 @@ const TRAPS: &[(&str, &str, &str, Property)] = &[
         "T",
         Causal,
     ),
+    (
+        "how often a term counts",
+        "fn f(x: f32[causal T]) -> f32[T] = grad(fn(v) => sum t: T, u: T => tanh(v[t]))(x)",
+        "T",
+        Causal,
+    ),
+    (
+        "what carries hand on to each other",
+        "fn f(x: f32[causal T]) -> f32[T] = scan t (a: f32 = 0, b: f32 = 0, c: f32 = 0, d: f32 = 0, e: f32 = 0, g: f32 = 0, h: f32 = 0, i: f32 = 0, j: f32 = 0, k: f32 = 0, l: f32 = 0) {\n  l = k\n  k = j\n  j = i\n  i = h\n  h = g\n  g = e\n  e = d\n  d = c\n  c = b\n  b = a\n  a = sum(x)\n  yield l + x[t]\n}",
+        "T",
+        Causal,
+    ),
+    (
+        "distances of all, in a table",
+        "fn f(x: f32[grid T]) -> f32[T] { let d = for s: T, t: T => (position(s) - position(t)) as f32\n for t: T => sum s => (x[s] + 1) * d[s, t] }",
+        "T",
+        Translated,
+    ),
+    (
+        "distances of all, sorted",
+        "fn f(x: f32[grid T]) -> f32[T] = for t: T => { let d = for s: T => (position(s) - position(t)) as f32 + x[s]\n let q = sort(d, into: R)\n sum r: R => q[r] * exp(-1.0 * (position(r) as f32)) }",
+        "T",
+        Translated,
+    ),
+    (
+        "pairs on either side",
+        "fn f(x: f32[grid T]) -> f32[T] = for t: T => sum s: T, u: T where s - t == t - u => (x[s] + 1) * (x[u] + 1)",
+        "T",
+        Translated,
+    ),
+    (
+        "three points in one read",
+        "fn f(x: f32[grid T]) -> f32[T] = for t: T => sum s: T, u: T => x[s + (u - t)]",
+        "T",
+        Translated,
+    ),
+    (
+        "three points that lie inside",
+        "fn f(x: f32[grid T]) -> f32[T] = for t: T => sum s: T, u: T where s + (u - t) in T => x[s] + 1",
+        "T",
+        Translated,
+    ),
+    (
+        "all, reflected",
+        "fn f(x: f32[grid T]) -> f32[T] = for t: T => sum s: T => x[t + (t - s)]",
+        "T",
+        Translated,
+    ),
+    (
+        "a bound beyond the end of a shorter axis",
+        "fn f(x: f32[causal T]) -> f32[T] where T >= 2 { let h = for q: T - 1 => sum s: T - 1 where q - 1 <= s and s <= q + 1 => x[s]\n for t: T => if t - 1 in (T - 1) { h[t - 1] } else { 0.0 } }",
+        "T",
+        Causal,
+    ),
+    (
+        "an assumption about what enters it",
+        "fn f(x: f32[set N]) -> f32[N] { let h = for i => x[i] * (position(i) as f32)\n assume equivariant(N) { tanh(h) } }",
+        "N",
+        Equivariant,
+    ),
+    (
+        "a causal assumption about what enters it",
+        "fn f(x: f32[causal T]) -> f32[T] { let h = x - mean(x)\n assume causal(T) { tanh(h) } }",
+        "T",
+        Causal,
+    ),
+    (
+        "an assumption about a batch that enters it",
+        "fn f(x: f32[batch B]) -> f32[B] { let h = x - mean(x)\n assume batch(B) { tanh(h) } }",
+        "B",
+        Pointwise,
+    ),
     ("the neighbour in a batch", "fn f(x: f32[B]) -> f32[B] = for b: B => x[(b + 1) % B]", "B", Pointwise),
 ];
 
@@ -342,6 +414,10 @@ fn every_weakening_is_noticed() {
         Weakening::Unruled,
         Weakening::AnyTerm,
         Weakening::OtherLength,
+        Weakening::AnyCount,
+        Weakening::FewRounds,
+        Weakening::NoLead,
+        Weakening::AnyAssumed,
     ];
     let table = demands.into_iter().map(Weakening::Demands).chain(flows.into_iter().map(Weakening::Flow));
     let cores = walked();

@@ -8,6 +8,8 @@ use crate::ops::ScalarFn;
 use crate::tensor::Sorted;
 
 use super::super::core::*;
+use super::assumed::is_inside;
+use super::distance::Distances;
 use super::points::{Roots, Weight, lcm};
 use super::weaken::{self, Weakening};
 use super::{arguments, guard};
@@ -53,13 +55,14 @@ pub struct Demands {
     pub assumed: BTreeSet<(Root, Name)>,
 }
 
-/// Collects the demands of everything that is reachable; below an `assume` of symmetry its root is left out.
+/// Collects the demands of everything that is reachable; in the braces of an `assume` of symmetry its root is left out.
 pub fn collect(roots: &Roots, outputs: &[Val]) -> Demands {
-    let unbounded = unbounded(roots);
-    let mut walk = Walk { roots, core: roots.core, found: Demands::default(), unbounded, local: Vec::new() };
-    let mut seen: BTreeSet<(Val, BTreeSet<Root>)> = BTreeSet::new();
+    let distances = Distances::of(roots);
+    let mut walk = Walk { roots, core: roots.core, found: Demands::default(), distances, local: Vec::new() };
+    let mut seen: BTreeSet<(Val, BTreeSet<(Root, Val)>)> = BTreeSet::new();
     let mut all = BTreeSet::new();
-    let mut rest: Vec<(Val, BTreeSet<Root>)> = outputs.iter().map(|&val| (val, BTreeSet::new())).collect();
+    let mut rest: Vec<(Val, BTreeSet<(Root, Val)>)> =
+        outputs.iter().map(|&val| (val, BTreeSet::new())).collect();
     while let Some((val, mut masked)) = rest.pop() {
         if !seen.insert((val, masked.clone())) {
             continue;
@@ -69,14 +72,15 @@ pub fn collect(roots: &Roots, outputs: &[Val]) -> Demands {
             walk.local.clear();
         }
         for (root, demand, by) in walk.local.drain(..) {
-            if !masked.contains(&root) {
+            let claimed = |(of, assume): &(Root, Val)| *of == root && is_inside(roots.core, *assume, by);
+            if !masked.iter().any(claimed) {
                 all.insert(Demanded { root, demand, by });
             }
         }
         if let Form::Assume { property, root, .. } = &roots.core.vals[val].form {
             walk.found.assumed.insert((*root, property.clone()));
             if matches!(&**property, "invariant" | "equivariant") {
-                masked.insert(*root);
+                masked.insert((*root, val));
             }
         }
         rest.extend(next.into_iter().map(|arg| (arg, masked.clone())));
@@ -94,39 +98,11 @@ pub fn collect(roots: &Roots, outputs: &[Val]) -> Demands {
     walk.found
 }
 
-/// The binders of reductions that nothing keeps within a distance of another index.
-fn unbounded(roots: &Roots) -> BTreeSet<AxisVar> {
-    let reductions = roots.core.vals.values().filter_map(|val| match &val.form {
-        Form::Reduce { op, over, guard, body } => Some((*op, over, *guard, *body)),
-        _ => None,
-    });
-    let far = |(op, over, guard, body): (_, &Vec<AxisVar>, _, _)| {
-        let bounds = guard::bounds(roots, op, guard, over, body);
-        let near = |axis: AxisVar| bounds.iter().any(|bound| bound.bounded == axis && bound.low.is_some());
-        let sums = matches!(op, Reducer::Sum | Reducer::Mean);
-        let ends = |axis: AxisVar| near(axis) || sums && vanishes(roots.core, body, axis);
-        over.iter().copied().filter(|axis| !ends(*axis)).collect::<Vec<_>>()
-    };
-    reductions.flat_map(far).collect()
-}
-
-/// The terms of a sum are zero where an input has zeros along `axis`, as it has them outside: a kernel of any width.
-fn vanishes(core: &Core, term: Val, axis: AxisVar) -> bool {
-    match &core.vals[term].form {
-        Form::Scalar(ScalarFn::Mul, factors) => factors.iter().any(|factor| vanishes(core, *factor, axis)),
-        Form::Read { of, at, .. } if matches!(core.vals[*of].form, Form::Input(_)) => {
-            at.iter().any(|at| matches!(at, At::Point(point) if point.as_axis() == Some(axis)))
-        }
-        _ => false,
-    }
-}
-
 struct Walk<'a> {
     roots: &'a Roots<'a>,
     core: &'a Core,
     found: Demands,
-    /// Binders of reductions that no guard bounds from both sides.
-    unbounded: BTreeSet<AxisVar>,
+    distances: Distances,
     /// The demands of the value that is visited.
     local: Vec<(Root, Demand, Val)>,
 }
@@ -315,9 +291,8 @@ impl Walk<'_> {
 
     /// A distance between positions must be a bounded one: a translation takes others behind the end of the axis.
     fn near(&mut self, point: &Point, root: Root, val: Val) {
-        let far = |axis: &AxisVar| self.unbounded.contains(axis) && self.roots.has(*axis, root);
-        let round = self.roots.goes_round(point, root);
-        if point.axes().iter().any(far) && !round && !weaken::is(Weakening::AnyDistance) {
+        let kept = self.distances.bounded(self.roots, point, root) || self.roots.goes_round(point, root);
+        if !kept && !weaken::is(Weakening::AnyDistance) {
             self.demand([root], Demand::Distance, val);
         }
     }
@@ -343,8 +318,8 @@ impl Walk<'_> {
                 self.moved(point, axis, root, Demand::Border, val);
             } else {
                 self.unmoved(point, root, val);
-                self.near(point, root, val);
             }
+            self.near(point, root, val);
         }
     }
 
@@ -388,6 +363,7 @@ impl Walk<'_> {
             for root in self.roots.of_axes(&[point.axes(), vec![axis]].concat()) {
                 if !self.roots.has(axis, root) {
                     self.unmoved(inner, root, val);
+                    self.near(inner, root, val);
                     continue;
                 }
                 if self.roots.of_axes(&point.axes()).contains(&root) {
@@ -395,7 +371,10 @@ impl Walk<'_> {
                     match (ring, wraps) {
                         (true, _) => self.moved(inner, axis, root, Demand::Cycle, val),
                         (false, true) => self.demand([root], Demand::Position, val),
-                        (false, false) => self.moved(inner, axis, root, Demand::Shift, val),
+                        (false, false) => {
+                            self.moved(inner, axis, root, Demand::Shift, val);
+                            self.near(inner, root, val);
+                        }
                     }
                     continue;
                 }
@@ -455,6 +434,7 @@ impl Walk<'_> {
             {
                 for root in self.roots.of_axes(&point.axes()) {
                     self.unmoved(point, root, val);
+                    self.near(point, root, val);
                 }
                 return true;
             }
@@ -484,7 +464,8 @@ impl Walk<'_> {
                     let demand = if shifted { Demand::Shift } else { ordered };
                     self.demand([root], if fixed { demand } else { Demand::Position }, val);
                     self.period(root, period, val);
-                    if remainder {
+                    // Of `i - j == c` the one position says the other.
+                    if remainder || !guard::is_step(self.roots, a, b) {
                         self.near(&gap, root, val);
                     }
                 }

@@ -8,6 +8,7 @@ use crate::axes::Ratio;
 
 use super::super::core::*;
 use super::arguments;
+use super::assumed::entering;
 use super::demand::changed;
 use super::guard;
 use super::points::{Anchor, Roots};
@@ -263,15 +264,14 @@ impl Walk<'_> {
             }
             Form::Assume { of, property, root } => {
                 let mut flow = self.of(*of);
-                let own = |low| {
-                    let window = Window { low, ..Window::OWN };
-                    let axes = data.visible.iter().filter(|&&axis| core.axes[axis].root == Some(*root));
-                    Reach::Near(axes.map(|&axis| (Center::Index(axis), window)).collect())
+                let claim = match &**property {
+                    "batch" => Some(Window::OWN),
+                    "causal" => Some(Window { low: None, ..Window::OWN }),
+                    _ => None,
                 };
-                match &**property {
-                    "batch" => drop(flow.insert(*root, own(Some(Ratio::ZERO)))),
-                    "causal" => drop(flow.insert(*root, own(None))),
-                    _ => {}
+                let claimed = claim.and_then(|claim| self.claimed(val, *root, claim));
+                if let Some(reach) = claimed {
+                    flow.insert(*root, reach);
                 }
                 flow
             }
@@ -282,6 +282,39 @@ impl Walk<'_> {
             flow
         };
         self.flow[val] = flow;
+    }
+
+    /// What an entry reads of a root where the braces that made it read of what enters them no more than `claim` around its place.
+    /// `None`: there is no place.
+    fn claimed(&self, assume: Val, root: Root, claim: Window) -> Option<Reach> {
+        let core = self.roots.core;
+        let over = |val: Val| {
+            core.vals[val].visible.iter().copied().filter(|&axis| core.axes[axis].root == Some(root))
+        };
+        let places: Vec<AxisVar> = over(assume).collect();
+        if places.is_empty() {
+            return None;
+        }
+        let own = |window| places.iter().map(move |&axis| (Center::Index(axis), window)).collect();
+        let mut reach = Reach::Near(BTreeMap::new());
+        for val in entering(core, assume) {
+            let given = match self.of(val).remove(&root) {
+                None => continue,
+                Some(Reach::All) => return Some(Reach::All),
+                Some(Reach::Near(near)) => near,
+            };
+            let shown: Vec<AxisVar> = over(val).collect();
+            for (center, window) in given {
+                let near = match center {
+                    Center::Index(axis) if shown.contains(&axis) => {
+                        window.around(claim).map(|near| Reach::Near(own(near)))
+                    }
+                    _ => Some(Reach::near(center, window)),
+                };
+                reach = join_reach(Some(reach), near.unwrap_or(Reach::All));
+            }
+        }
+        Some(reach)
     }
 
     /// Whether an index lies on an axis.
@@ -335,6 +368,11 @@ impl Walk<'_> {
             let own: Vec<AxisVar> =
                 shown.filter(|&axis| self.roots.measured_by(axis).contains(&root)).collect();
             let [axis] = own[..] else { continue };
+            // Summed over another axis of the root, too, each term counts as often as that has entries.
+            let counts = |other: &AxisVar| *other != term && self.roots.measured_by(*other).contains(&root);
+            if over.iter().any(counts) && !weaken::is(Weakening::AnyCount) {
+                continue;
+            }
             if over.contains(&term) && self.roots.agree(axis, term) && self.roots.is_whole(axis, root) {
                 flow.insert(root, Reach::near(Center::Index(axis), Window::OWN));
             }
@@ -411,17 +449,27 @@ impl Walk<'_> {
             flow = self.replace(flow, &|other| if other == axis { reach } else { Some(Shifted::to(other)) });
             // The range itself is read: how many entries there are, or how far the guard lets it go.
             for root in self.roots.measured_by(axis) {
-                let range = match reach {
-                    Some(Shifted { to, window }) if self.roots.has(axis, root) => Reach::near(to, window),
-                    _ => Reach::All,
-                };
-                add(&mut flow, root, range);
+                let range = bound.filter(|_| self.roots.has(axis, root)).and_then(|bound| {
+                    let high = bound.high.add(self.beyond(bound, root)?)?;
+                    let window = Window { low: bound.low, high, wraps: false };
+                    Some(Reach::near(Center::Index(bound.to), window))
+                });
+                add(&mut flow, root, range.unwrap_or(Reach::All));
             }
             if op == Reducer::Softmax {
                 flow = join(flow, before);
             }
         }
         flow
+    }
+
+    /// How many places behind the last one that a guard lets an index reach must be there for the entry to be there.
+    fn beyond(&self, bound: &guard::Bound, root: Root) -> Option<Ratio> {
+        let behind = bound.high > Ratio::ZERO || !self.roots.agree(bound.bounded, bound.to);
+        match behind && !weaken::is(Weakening::NoLead) {
+            true => Some(self.roots.lead(bound.bounded, root)?.max(Ratio::ZERO)),
+            false => Some(Ratio::ZERO),
+        }
     }
 
     /// The components' flows: final carries, then yields. Carried values are a fixpoint of the body.
@@ -438,7 +486,8 @@ impl Walk<'_> {
             })
             .collect();
         let mut state: Vec<Flow> = inits.iter().map(|&init| self.of(init)).collect();
-        // Each round can only widen; what still grows after some rounds reaches everything.
+        // Each round can only widen, and after some rounds what still grows reaches everything: so it ends. It may take as many
+        // rounds as there are carries: what one of them read passes to the next in each step.
         for round in 0.. {
             for &(index, val) in &carries {
                 self.flow[val] = state[index].clone();
@@ -477,7 +526,7 @@ impl Walk<'_> {
                     };
                 }
             }
-            if !changed || round > 8 {
+            if !changed || weaken::is(Weakening::FewRounds) && round > 3 {
                 break;
             }
         }

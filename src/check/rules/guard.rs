@@ -189,6 +189,11 @@ fn comparison(roots: &Roots, val: Val) -> Vec<(Val, Side)> {
     compared().unwrap_or_default()
 }
 
+/// `i == j + c`: two positions, of which each says the other.
+pub fn is_step(roots: &Roots, left: &Point, right: &Point) -> bool {
+    one_each(roots, left, right, 0).is_some()
+}
+
 /// `(i, j, c)` where `left + strict <= right` says `i <= j + c`, in places of the root of i and j.
 fn one_each(roots: &Roots, left: &Point, right: &Point, strict: i64) -> Option<(AxisVar, AxisVar, Ratio)> {
     let mut difference = Difference { constant: Dim::constant(0), terms: Vec::new() };

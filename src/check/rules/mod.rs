@@ -4,7 +4,9 @@
 //! own: it is made of these forms. Demands and flow are two facts: a demand says which relabellings of an axis a form can
 //! still commute with, the flow which entries it may read. When in doubt a rule demands more and reads more.
 
+mod assumed;
 mod demand;
+mod distance;
 mod flow;
 mod guard;
 mod points;

@@ -36,6 +36,14 @@ pub enum Weakening {
     OtherLength,
     /// A rule's reads do not count for the derivatives of its value.
     Unruled,
+    /// How often a term of a sum counts does not matter to its derivative.
+    AnyCount,
+    /// What carries hand on to each other is followed for a few steps only.
+    FewRounds,
+    /// A guard's bound is a place that is there.
+    NoLead,
+    /// What is assumed of some braces is assumed of what enters them.
+    AnyAssumed,
 }
 
 #[cfg(test)]

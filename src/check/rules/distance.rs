@@ -1,0 +1,89 @@
+//! Which distances between positions a translation keeps: those that something bounds.
+//!
+//! `i - j` stays as it is when both move. But a sum over all j of what depends on `i - j` sees how far the ends of the axis are
+//! from i: a translation takes some of its terms over the end. So where anything is reduced over all of an axis, a distance
+//! must be one between positions that guards keep together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ops::ScalarFn;
+
+use super::super::core::*;
+use super::guard;
+use super::points::Roots;
+
+/// What bounds the distances between index variables.
+pub struct Distances {
+    /// For a variable that a guard keeps near another one, that one.
+    near: BTreeMap<AxisVar, AxisVar>,
+    /// Roots over all of whose positions something is reduced or sorted.
+    reduced: BTreeSet<Root>,
+}
+
+impl Distances {
+    pub fn of(roots: &Roots) -> Distances {
+        let mut found = Distances { near: BTreeMap::new(), reduced: BTreeSet::new() };
+        let mut free = Vec::new();
+        for data in roots.core.vals.values() {
+            match &data.form {
+                Form::Reduce { op, over, guard, body } => {
+                    let bounds = guard::bounds(roots, *op, *guard, over, *body);
+                    for &axis in over {
+                        let closed = bounds.iter().find(|bound| bound.bounded == axis && bound.low.is_some());
+                        match closed {
+                            Some(bound) => drop(found.near.insert(axis, bound.to)),
+                            None if matches!(op, Reducer::Sum | Reducer::Mean)
+                                && vanishes(roots.core, *body, axis) => {}
+                            None => {
+                                free.push(axis);
+                                found.reduced.extend(roots.of_axis(axis));
+                            }
+                        }
+                    }
+                }
+                Form::Sort { axis, .. } => found.reduced.extend(roots.of_axis(*axis)),
+                _ => {}
+            }
+        }
+        // What one reduction bounds and another does not is not bounded.
+        found.near.retain(|axis, _| !free.contains(axis));
+        found
+    }
+
+    /// Whether the positions of a root in an index expression are near each other, or none is far from all that is reduced.
+    pub fn bounded(&self, roots: &Roots, point: &Point, root: Root) -> bool {
+        let mut over: Vec<AxisVar> = point
+            .axes()
+            .into_iter()
+            .filter(|axis| roots.has(*axis, root))
+            .map(|axis| self.end(axis))
+            .collect();
+        over.sort();
+        over.dedup();
+        over.len() < 2 || !self.reduced.contains(&root)
+    }
+
+    /// The variable that a chain of bounds ends at.
+    fn end(&self, axis: AxisVar) -> AxisVar {
+        let mut at = axis;
+        // A bound leads outwards; that it ends is certain all the same.
+        for _ in 0..=self.near.len() {
+            match self.near.get(&at) {
+                Some(&to) => at = to,
+                None => break,
+            }
+        }
+        at
+    }
+}
+
+/// The terms of a sum are zero where an input has zeros along `axis`, as it has them outside: a kernel of any width.
+fn vanishes(core: &Core, term: Val, axis: AxisVar) -> bool {
+    match &core.vals[term].form {
+        Form::Scalar(ScalarFn::Mul, factors) => factors.iter().any(|factor| vanishes(core, *factor, axis)),
+        Form::Read { of, at, .. } if matches!(core.vals[*of].form, Form::Input(_)) => {
+            at.iter().any(|at| matches!(at, At::Point(point) if point.as_axis() == Some(axis)))
+        }
+        _ => false,
+    }
+}
