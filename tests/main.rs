@@ -2,6 +2,8 @@
 
 #[path = "suite/agreement.rs"]
 mod agreement;
+#[path = "suite/checking.rs"]
+mod checking;
 #[path = "suite/command.rs"]
 mod command;
 #[path = "suite/demonstrations.rs"]

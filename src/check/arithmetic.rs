@@ -67,9 +67,17 @@ impl Checker<'_> {
     pub fn static_binary(&mut self, op: BinaryOp, left: &Num, right: &Num, span: Span) -> Checking<Value> {
         let dim = match (&left.dim, &right.dim) {
             (Some(left), Some(right)) => match op {
-                BinaryOp::Add => left.add(right).ok(),
-                BinaryOp::Sub => left.sub(right).ok(),
-                BinaryOp::Mul => left.mul(right).ok(),
+                BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul => {
+                    let result = match op {
+                        BinaryOp::Add => left.add(right),
+                        BinaryOp::Sub => left.sub(right),
+                        _ => left.mul(right),
+                    };
+                    if result.is_err() && left.as_const().is_some() && right.as_const().is_some() {
+                        return self.fail(errors::number_too_large(span));
+                    }
+                    Some(self.dim(result, span)?)
+                }
                 BinaryOp::Div => left.div(right).ok(),
                 BinaryOp::Rem => left.rem(right).ok(),
                 BinaryOp::Pow => {
@@ -114,13 +122,6 @@ impl Checker<'_> {
             && right.dim.as_ref().and_then(Dim::as_const) == Some(0);
         if by_zero && left.dim.is_some() {
             return self.fail(errors::division_by_zero(span));
-        }
-        if left.dim.is_some()
-            && right.dim.is_some()
-            && dim.is_none()
-            && matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul)
-        {
-            return self.fail(errors::number_too_large(span));
         }
         let made_of = match (left.origin(), right.origin()) {
             (Some(axis), None) | (None, Some(axis)) => Some(axis),

@@ -110,8 +110,7 @@ impl Checker<'_> {
                         axis
                     }
                     other => {
-                        let what = other.describe();
-                        return self.fail(errors::not_a_dim(range.span, what));
+                        return self.no_dim(&other, range.span);
                     }
                 };
                 self.ranged.insert(axis);

@@ -408,11 +408,7 @@ impl Checker<'_> {
         if merged.len() == 1 {
             return Ok(Value::Tensor(val));
         }
-        let mut size = Dim::constant(1);
-        for &axis in &merged {
-            let product = size.mul(&self.core.size(axis));
-            size = self.dim(product, span)?;
-        }
+        let size = self.entries(&merged, span)?;
         let flat = self.fresh_axis(size.to_string(), Some(size), span);
         let mut to = visible;
         to.splice(start..start + merged.len(), [flat]);

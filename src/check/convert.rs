@@ -103,19 +103,20 @@ impl Checker<'_> {
         self.reshape(val, ty, axes, span).map(Value::Tensor)
     }
 
+    /// The number of entries of these axes together. That of the others must fit, too, where one is empty: places are counted with it.
+    pub fn entries(&mut self, axes: &[AxisVar], span: Span) -> Checking<Dim> {
+        let sizes: Vec<Dim> = axes.iter().filter_map(|&axis| self.size_of(axis)).collect();
+        let (empty, others): (Vec<&Dim>, Vec<&Dim>) =
+            sizes.iter().partition(|size| size.as_const() == Some(0));
+        let product =
+            others.iter().try_fold(Dim::constant(1), |total, size| self.dim(total.mul(size), span))?;
+        Ok(if empty.is_empty() { product } else { Dim::constant(0) })
+    }
+
     fn reshape(&mut self, val: Val, ty: &ast::Type, axes: &[ast::Axis], span: Span) -> Checking<Val> {
         let axes = self.read_axes(axes)?;
         let from = self.visible(val).to_vec();
-        let count = |cx: &mut Self, axes: &[AxisVar]| -> Checking<Dim> {
-            let mut total = Dim::constant(1);
-            for &axis in axes {
-                let size = cx.size_of(axis).unwrap_or_else(|| Dim::constant(1));
-                let product = total.mul(&size);
-                total = cx.dim(product, span)?;
-            }
-            Ok(total)
-        };
-        let (have, want) = (count(self, &from)?, count(self, &axes)?);
+        let (have, want) = (self.entries(&from, span)?, self.entries(&axes, span)?);
         if !self.same_dim(&have, &want) {
             let shown = self.show_val(val);
             let (all, new) = (self.shown_size(&have, None), self.shown_size(&want, None));

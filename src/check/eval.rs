@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use nn_grammar::ast::{self, ExprKind};
 
-use crate::axes::Dim;
+use crate::axes::{Dim, DimError};
 use crate::base::Span;
 
 use super::errors;
 use super::state::{Checker, Checking, Reported};
 use super::value::{Callable, Field, Func, Num, Value};
+
+/// What no dim reaches: 2⁶³.
+const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
 
 impl Checker<'_> {
     pub fn eval(&mut self, expr: &ast::Expr) -> Checking<Value> {
@@ -111,6 +114,15 @@ impl Checker<'_> {
         }
     }
 
+    /// A value stands where a dim is wanted. A whole number may be a float only because it does not fit: `2 ** 64`.
+    pub fn no_dim<T>(&mut self, value: &Value, span: Span) -> Checking<T> {
+        let number = if let Value::Num(num) = value { num.known() } else { None };
+        match number.filter(|number| number.fract() == 0.0 && number.abs() >= TOO_LARGE) {
+            Some(_) => self.fail(errors::dim_arithmetic(span, &DimError::Overflow)),
+            None => self.fail(errors::not_a_dim(span, value.describe())),
+        }
+    }
+
     /// A dim from an expression in a type.
     pub fn dim_expr(&mut self, expr: &ast::Expr) -> Checking<Dim> {
         self.dim_num(expr).map(|(_, dim)| dim)
@@ -120,10 +132,7 @@ impl Checker<'_> {
     pub fn dim_num(&mut self, expr: &ast::Expr) -> Checking<(Num, Dim)> {
         match self.eval(expr)? {
             Value::Num(ref num @ Num { dim: Some(ref dim), .. }) => Ok((num.clone(), dim.clone())),
-            other => {
-                let what = other.describe();
-                self.fail(errors::not_a_dim(expr.span, what))
-            }
+            other => self.no_dim(&other, expr.span),
         }
     }
 }

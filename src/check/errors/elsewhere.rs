@@ -63,6 +63,33 @@ pub fn written_here(name: &str) -> Option<&'static str> {
         "randn" | "rand" | "normal_" | "randint" => {
             "draws are written random.normal(N, D) and random.uniform(N, D)"
         }
+        "max_pool2d" | "MaxPool2d" | "MaxPooling2D" => "the largest of each k × k entries is max_pool(k)",
+        "avg_pool2d" | "AvgPool2d" | "AveragePooling2D" => {
+            "the mean of each k × k entries is average_pool(k)"
+        }
+        "AdaptiveAvgPool2d" | "adaptive_avg_pool2d" => {
+            "the mean over a picture is mean(x, over: (H, W)); adaptive_average_pool(rows) gives more than one"
+        }
+        "Conv2d" | "Conv2D" | "Conv1d" | "Conv1D" => {
+            "a convolution is conv2d(C, 3) or conv1d(C, 3), channels last; its input's channels follow from the input"
+        }
+        "BatchNorm1d" | "BatchNorm2d" | "BatchNormalization" => {
+            "a layer that sees the batch takes its axis: batch_norm(B), in a model with `set B` in its type"
+        }
+        "LayerNorm" | "LayerNormalization" => "the layer is layer_norm(), over the last axis",
+        "Embedding" => "the layer is embedding(V, D), of V words",
+        "LSTM" | "GRU" | "RNN" => {
+            "a recurrent layer is lstm(H), gru(H) or rnn(H), over the axis before the last"
+        }
+        "Dropout" => "the layer is dropout(0.1)",
+        "ReLU" | "GELU" | "Tanh" | "Sigmoid" | "Softmax" => {
+            "activations are functions: relu, gelu, tanh, sigmoid, softmax(x, over: C)"
+        }
+        "CrossEntropyLoss" => "the loss is cross_entropy(z, y), of scores z and classes y",
+        "MSELoss" | "mse_loss" => "the loss is mse(x, y)",
+        "requires_grad" | "Parameter" => {
+            "what is trained is declared in a layer: param w: f32[I, O] = he_normal(fan_in: I)"
+        }
         "Linear" | "Dense" | "dense" | "fc" => "a dense layer is written linear(H)",
         "Sequential" => "layers follow one another by pipes: x |> linear(64) |> relu |> linear(10)",
         "nn" | "torch" | "np" | "jnp" | "jax" | "tf" | "keras" => {
