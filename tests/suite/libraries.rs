@@ -282,6 +282,37 @@ fn libraries_on_other_processors() {
     }
 }
 
+/// What a contraction alone has not: windows, masks in a softmax, draws, integers.
+const KINDS: [&str; 4] = [
+    "model windows(x: f32[9, 9, 3]) -> f32[5] { x |> conv2d(6, 3) |> relu |> max_pool(2) |> flatten |> linear(5) }",
+    "model attention(q: f32[T, D], k: f32[T, D], v: f32[T, E]) -> f32[T, E] {
+  for t => {
+    let a = softmax s where s <= t => (sum d => q[t, d] * k[s, d]) / sqrt(D)
+    for e => sum s where s <= t => a[s] * v[s, e]
+  }
+}",
+    "model draws(x: f32[N, M]) -> f32[N, M] { x + random.uniform(low: -1.0, high: 1.0) * random.normal() }",
+    "model words(k: Idx[13][T]) -> f32[T, 4] {
+  param table: f32[13, 8] = normal(0.0, 1.0)
+  (for t, d => table[k[t], d]) |> layer_norm |> gru(4)
+}",
+];
+
+#[test]
+fn models_of_other_kinds_on_arm() {
+    if !have("cc") || !have("aarch64-linux-gnu-gcc") || !have("qemu-aarch64") {
+        return;
+    }
+    for text in KINDS {
+        let core = model(text);
+        let vars = core.inputs.iter().flat_map(|input| &input.axes).flat_map(|&axis| core.size(axis).vars());
+        let dims: BTreeMap<DimVar, i64> = vars.map(|var| (var, 19)).collect();
+        let arm = Library::new(&core, &dims, Target::Aarch64);
+        arm.build("aarch64-linux-gnu-gcc");
+        close(&arm.run(&["qemu-aarch64"]), &arm.expected);
+    }
+}
+
 /// A training step too: other kernels, states that are written, several tasks, subnormal gradients.
 #[test]
 fn a_training_step_on_other_processors() {

@@ -240,13 +240,30 @@ static inline int @p@_by_name(const void *a, const void *b) {
     return strcmp(((const @p@_tensor *)a)->name, ((const @p@_tensor *)b)->name);
 }
 
+/* Whether a text is UTF-8: no byte is astray, nothing is longer than it need be, no halves of characters. */
+static inline int @p@_is_utf8(const char *text, size_t bytes) {
+    for (size_t i = 0; i < bytes;) {
+        unsigned char first = (unsigned char)text[i++];
+        int more = first < 0x80 ? 0 : first >= 0xc2 && first < 0xe0 ? 1 : first >= 0xe0 && first < 0xf0 ? 2 : first >= 0xf0 && first < 0xf5 ? 3 : -1;
+        if (more < 0 || bytes - i < (size_t)more) return 0;
+        unsigned char least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80, most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+        for (int k = 0; k < more; k++, i++, least = 0x80, most = 0xbf) {
+            unsigned char next = (unsigned char)text[i];
+            if (next < least || next > most) return 0;
+        }
+    }
+    return 1;
+}
+
 /* The tensors of a header, ordered by name; the caller frees them. Null where anything is wrong with it. */
 static inline @p@_tensor *@p@_tensors(char *header, size_t header_bytes, uint64_t data_bytes, size_t *count, @p@_text *log) {
     @p@_json json = {header, header + header_bytes, NULL};
     @p@_tensor *all = NULL;
     size_t room = 0;
     *count = 0;
-    if (@p@_need(&json, '{') && !@p@_next(&json, '}')) {
+    if (!@p@_is_utf8(header, header_bytes)) {
+        @p@_wrong(&json, "it is no text");
+    } else if (@p@_need(&json, '{') && !@p@_next(&json, '}')) {
         do {
             char *name = @p@_string(&json);
             if (!name || !@p@_need(&json, ':')) break;
@@ -502,6 +519,9 @@ static inline void @p@_take(@p@_tensor *tensors, size_t count, const unsigned ch
  */
 static inline int @p@_load(const char *path, int all, void *const weights[], char *message, size_t message_bytes) {
     @p@_text log = {message, message_bytes, 0, 0};
+    for (int w = 0; w < @P@_WEIGHTS; w++) {
+        if (!weights[w]) return @p@_say(&log, "the pointer to `%s` is null", @p@_all_weights[w].name), 1;
+    }
     unsigned char *bytes = NULL;
     @p@_tensor *tensors = NULL;
     size_t count = 0;
