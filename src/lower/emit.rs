@@ -29,6 +29,8 @@ pub struct Emitter<'a, 'g> {
     pub keep: HashMap<Node, Home>,
     /// The axes of the grid: every kept value is there for one index of each.
     pub rows: Vec<Axis>,
+    /// The depth at which all of them have an index: 1 where the last of them has the lanes, else 0.
+    pub base: usize,
     /// Those that are kept by now in full.
     pub kept: EntitySet<Node>,
     pub args: Vec<KernelArg>,
@@ -82,6 +84,7 @@ impl<'a, 'g> Emitter<'a, 'g> {
             inside: EntitySet::new(),
             keep: HashMap::new(),
             rows: Vec::new(),
+            base: 0,
             kept: EntitySet::new(),
             args: Vec::new(),
             reductions: Vec::new(),
@@ -142,7 +145,7 @@ impl<'a, 'g> Emitter<'a, 'g> {
         for (node, at) in closed.storing {
             if at == depth {
                 self.scopes[depth].available.insert(node, self.keep[&node].clone());
-                if depth == 0 {
+                if depth == self.base {
                     self.kept.insert(node);
                 }
             } else {
@@ -551,9 +554,9 @@ impl<'a, 'g> Emitter<'a, 'g> {
             }
         }
         // The innermost loops have to give the indices one by one, and all of them.
-        let mut open: Vec<&Ix> = indices.iter().filter(|ix| self.level(ix) > 0).collect();
+        let mut open: Vec<&Ix> = indices.iter().filter(|ix| self.level(ix) > self.base).collect();
         let mut depth = self.depth();
-        while !open.is_empty() && depth > 0 {
+        while !open.is_empty() && depth > self.base {
             let covers = &self.scopes[depth].covers;
             if covers.is_empty() || !covers.iter().all(|ix| open.contains(&ix)) {
                 return Ok(());

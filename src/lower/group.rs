@@ -17,6 +17,11 @@ use crate::passes::scalar_cost;
 const CHUNK: i64 = 4096;
 /// Columns of a grid point where the reduction runs inside of the lanes.
 const COLUMNS: i64 = 64;
+/// Lanes that are worth a loop around others: a quarter of a vector.
+const FEWEST_LANES: i64 = 4;
+/// Lanes of a loop's vector; fewer take further loops inside, of about so many points.
+const VECTOR: i64 = 16;
+const POINTS: i64 = 64;
 /// A value that costs more than this is kept for the next loop instead of computed again.
 const KEEP: u32 = 8;
 
@@ -169,26 +174,64 @@ impl Emitter<'_, '_> {
         let Some((inner, outer)) = runs.split_last() else {
             return self.store_all(roots, &place);
         };
-        for run in outer {
-            self.open_grid(run, &mut place)?;
-        }
-        match inner.extent.as_const() {
-            // Several axes in one run: all parameters of a stack. How many there are is no part of the code.
-            Some(extent) if extent <= chunk && inner.axes.len() == 1 => {
-                self.open_run(inner, true, &mut place)?
+        let depth = self.depth();
+        self.open_all(outer, inner, chunk, &mut place)?;
+        self.store_all(roots, &place)?;
+        self.close_to(depth);
+        Ok(())
+    }
+
+    /// Opens a grid of runs and lanes in it. Where the lanes fill no vector, the last runs are loops inside of them instead, so that what a
+    /// lane loop costs is paid once for many points.
+    fn open_all(
+        &mut self,
+        grid: &[Run],
+        lanes: &Run,
+        chunk: i64,
+        place: &mut Place,
+    ) -> Result<(), LowerError> {
+        let mut outer = grid;
+        if lanes.extent.as_const().is_some_and(|n| (FEWEST_LANES..VECTOR).contains(&n)) {
+            let mut points = 1;
+            while let [_, .., last] = outer
+                && let Some(extent) = last.extent.as_const()
+                && points < POINTS
+            {
+                points *= extent;
+                outer = &outer[..outer.len() - 1];
             }
+        }
+        for run in outer {
+            self.open_grid(run, place)?;
+        }
+        self.open_lanes(lanes, chunk, place)?;
+        for run in &grid[outer.len()..] {
+            self.open_run(run, false, place)?;
+        }
+        Ok(())
+    }
+
+    fn close_to(&mut self, depth: usize) {
+        while self.depth() > depth {
+            self.close(&[]);
+        }
+    }
+
+    /// Opens a lane loop over a run, or over a chunk of it for each grid point.
+    fn open_lanes(&mut self, run: &Run, chunk: i64, place: &mut Place) -> Result<(), LowerError> {
+        match run.extent.as_const() {
+            // Several axes in one run: all parameters of a stack. How many there are is no part of the code.
+            Some(extent) if extent <= chunk && run.axes.len() == 1 => self.open_run(run, true, place),
             _ => {
                 let by = Dim::constant(chunk);
-                let chunks = inner.extent.add(&Dim::constant(chunk - 1))?.div(&by)?;
+                let chunks = run.extent.add(&Dim::constant(chunk - 1))?.div(&by)?;
                 let index = self.grid(&chunks);
-                let of = self.b.size_in_table(&inner.extent);
-                let var = self.open_range(Range::Chunk { of, by: chunk, index }, &inner.extent, true);
-                self.spread(inner, Ix::atom(Atom::Var(var)), &mut place)?;
+                let of = self.b.size_in_table(&run.extent);
+                let var = self.open_range(Range::Chunk { of, by: chunk, index }, &run.extent, true);
+                self.spread(run, Ix::atom(Atom::Var(var)), place)?;
+                Ok(())
             }
         }
-        self.store_all(roots, &place)?;
-        self.close(&[]);
-        Ok(())
     }
 
     fn open_grid(&mut self, run: &Run, place: &mut Place) -> Result<(), LowerError> {
@@ -218,11 +261,23 @@ impl Emitter<'_, '_> {
             let axes = self.free(*node);
             shared.retain(|axis| axes.contains(axis));
         }
-        for run in self.runs(&shared, reads, &mut place)? {
-            self.open_grid(&run, &mut place)?;
-        }
         self.rows.clone_from(&shared);
         self.plan_keeping(roots, &shared)?;
+        let across = self.lanes_across(roots, &shared, reads);
+        let (grid, inner) = shared.split_at(shared.len() - usize::from(across));
+        let grid = self.runs(grid, reads, &mut place)?;
+        match inner {
+            [axis] => {
+                let lanes = Run::of(*axis, self.cx.size(*axis));
+                self.open_all(&grid, &lanes, COLUMNS, &mut place)?;
+                self.base = self.depth();
+            }
+            _ => {
+                for run in &grid {
+                    self.open_grid(run, &mut place)?;
+                }
+            }
+        }
         for node in self.reductions.clone() {
             if self.free(node).iter().all(|axis| shared.contains(axis)) {
                 self.value(node, &place, None)?;
@@ -248,7 +303,7 @@ impl Emitter<'_, '_> {
             let mut inner = place.clone();
             let runs = self.runs(&order, &reads, &mut inner)?;
             for (i, run) in runs.iter().enumerate() {
-                self.open_run(run, i + 1 == runs.len(), &mut inner)?;
+                self.open_run(run, i + 1 == runs.len() && !across, &mut inner)?;
             }
             for (node, home) in &now {
                 let value = self.value(*node, &inner, None)?;
@@ -261,7 +316,37 @@ impl Emitter<'_, '_> {
                 self.close(&[]);
             }
         }
+        self.close_to(0);
         Ok(())
+    }
+
+    /// Whether the last shared axis has the lanes around all nests, as the features of an image that is pooled or framed: everything runs
+    /// along it in memory, and less along the axes inside. Rows of scratch, which all lanes would share, exclude it.
+    fn lanes_across(&self, roots: &[(Node, Home)], shared: &[Axis], reads: &Reads) -> bool {
+        let Some((inner, outer)) = shared.split_last() else { return false };
+        let fixed = |axis: Axis| self.cx.size(axis).as_const();
+        if fixed(*inner).is_none_or(|n| n < FEWEST_LANES) || outer.iter().all(|axis| fixed(*axis) == Some(1))
+        {
+            return false;
+        }
+        if roots.iter().any(|(_, home)| home.stride(*inner).and_then(Dim::as_const) != Some(1))
+            || self.keep.values().any(|home| matches!(home.storage, Storage::Scratch(_)))
+        {
+            return false;
+        }
+        let mut inside: Vec<Axis> =
+            roots.iter().flat_map(|(node, _)| inner_axes(&self.free(*node), shared)).collect();
+        for node in &self.reductions {
+            if let Op::Reduce { over, .. } = &self.cx.graph.nodes[*node].op {
+                inside.extend(over.iter().copied());
+            }
+        }
+        let along = |axis: Axis| {
+            let (unit, strided) = reads.contiguous(axis);
+            unit as i64 - strided as i64
+        };
+        !inside.is_empty()
+            && inside.iter().all(|axis| along(*axis) < along(*inner) && reads.contiguous(*axis).0 == 0)
     }
 
     /// Decides what the first loop that has it stores for the others: roots, and what is expensive and wanted in two loops.

@@ -68,8 +68,9 @@ impl Blocking {
                 Blocking { rows: m, columns: whole((WORK / (m * depth)).max(STREAM)), rows_within: false }
             }
             // A batch: the columns alone give the threads something to share, while a chunk of the rows stays near.
+            // Two panels at least, so that a single sample has sums enough for the multiply-adds not to wait for each other.
             None if extents.alone => {
-                let columns = whole((LEAST_WORK / (BATCH * depth)).max(PANEL));
+                let columns = whole((LEAST_WORK / (BATCH * depth)).max(2 * PANEL));
                 let most = (NEAR / (4 * depth)).clamp(ROWS, 8 * ROWS);
                 let rows = (LEAST_WORK / (columns * depth)).clamp(ROWS, most);
                 Blocking { rows, columns, rows_within: false }
@@ -141,7 +142,7 @@ mod tests {
     fn few_rows_are_shared_by_columns() {
         assert!(64 / known(64, 128, 256).rows * 128 / known(64, 128, 256).columns >= 4);
         let layer = Extents { m: None, n: Some(256), depth: Some(784), alone: true };
-        assert_eq!(Blocking::choose(layer), Blocking { rows: 112, columns: 32, rows_within: false });
+        assert_eq!(Blocking::choose(layer), Blocking { rows: 112, columns: 64, rows_within: false });
     }
 
     proptest! {

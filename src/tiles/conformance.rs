@@ -56,8 +56,13 @@ fn deep() -> impl Strategy<Value = Sizes> {
         .prop_map(|((m, n, k, nb), aliased)| (m, n, k, nb, if aliased { 1024 - n } else { 3 }))
 }
 
+/// Enough columns, and steps far enough apart, for a part of A to be copied: a gradient of weights.
+fn wide() -> impl Strategy<Value = Sizes> {
+    (6..60i64, 90..130i64, 40..300i64, 1..3i64, 120..140i64)
+}
+
 fn cases() -> impl Strategy<Value = Case> {
-    let sizes = prop_oneof![9 => shallow(), 1 => deep()];
+    let sizes = prop_oneof![18 => shallow(), 2 => deep(), 1 => wide()];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<u32>());
     let columns = prop_oneof![
         4 => Just(Columns::Together),

@@ -107,7 +107,11 @@ impl<'a> Emitter<'a, '_> {
 
 fn is_worth(l: &Loop) -> bool {
     match l.range {
-        Range::Full(Size::Const(n)) => n >= 16 && n.saturating_mul(weight(&l.body)) >= WORTH,
+        Range::Full(Size::Const(n)) => {
+            // A vector that is not full is worth it where loops inside repeat it.
+            let least = if n >= 16 { WORTH } else { 4 * WORTH };
+            n.saturating_mul(weight(&l.body)) >= least
+        }
         _ => true,
     }
 }

@@ -209,6 +209,25 @@ fn copies(t: &Tile, m: i64) -> bool {
     t.bcs != 4 || (t.brs % 4096 == 0 && rows >= 24) || (t.nb > 1 && t.brs >= 2048 && rows >= 40)
 }
 
+/// Numbers of the part of A on the stack, and the fewest steps of a run that it holds.
+const ROWS_BUFFER: i64 = 16384;
+const FEWEST_STEPS: i64 = 48;
+
+/// From step to step where A is copied: an odd number of lines of 64 bytes, so that the steps use all sets of a cache.
+#[inline(always)]
+fn packed_pitch(m: i64) -> i64 {
+    (quotient(4 * m, 64) | 1) * 64
+}
+
+/// Whether A is copied to the stack, step by step, a run at a time: where its steps lie apart, as in a gradient of weights, each would bring
+/// a line of its own for a few numbers, into the same few sets of a cache; so do its rows where they are a multiple of 4096 bytes apart.
+/// Few columns are not worth the copy.
+#[inline(always)]
+fn packs(t: &Tile, m: i64, n: i64) -> bool {
+    let fits = m >= 8 && FEWEST_STEPS * packed_pitch(m) <= 4 * ROWS_BUFFER;
+    t.ras == 4 && t.cas >= 512 && n >= 96 && fits && t.nb == 1 && t.mo == 1 && t.k >= FEWEST_STEPS
+}
+
 /// Copies a panel of B, `steps` by `columns`, to rows of `pitch` bytes.
 #[inline(always)]
 unsafe fn copy<V: Vector>(from: *const u8, t: &Tile, steps: i64, columns: i64, to: *mut u8, pitch: isize) {
@@ -277,6 +296,7 @@ unsafe fn copy<V: Vector>(from: *const u8, t: &Tile, steps: i64, columns: i64, t
 #[inline(always)]
 pub unsafe fn contract<M: Machine>(t: *const Tile, a: *const u8, b: *const u8, c: *mut u8, m: i64, n: i64) {
     let mut buffer = MaybeUninit::<[f32; BUFFER as usize]>::uninit();
+    let mut rows_buffer = MaybeUninit::<[f32; ROWS_BUFFER as usize]>::uninit();
     // SAFETY: the caller's; the runs cover all blocks and steps in order, each but the first on what C holds.
     unsafe {
         let t = &*t;
@@ -287,24 +307,39 @@ pub unsafe fn contract<M: Machine>(t: *const Tile, a: *const u8, b: *const u8, c
         if m <= 0 || t.mo <= 0 || n <= 0 {
             return;
         }
-        let copies = copies(t, m);
+        let (copies, packs) = (copies(t, m), packs(t, m, n));
         let lanes = M::V::LANES as i64;
         let total = quotient(n, lanes);
-        let wide = match M::panels(m, t.ras, total).next() {
+        let rows_pitch = packed_pitch(m);
+        let ras = if packs { 4 } else { t.ras };
+        let wide = match M::panels(m, ras, total).next() {
             Some(first) if copies => first,
             _ => total,
         };
         let pitch = 4 * wide * lanes;
-        let most = if copies { quotient(4 * BUFFER, pitch + 1) } else { most_steps(t, m) };
+        let mut most = if copies { quotient(4 * BUFFER, pitch + 1) } else { most_steps(t, m) };
+        if packs {
+            most = most.min(4 * ROWS_BUFFER / rows_pitch.max(1));
+        }
         let run = quotient(t.k, quotient(t.k, most));
         let whole = if run < t.k { 1 } else { (most - run).max(0) / run.max(1) + 1 };
         let mut part = *t;
+        // Where A is copied, it is copied as B would be: its rows are the columns there.
+        let rows_as_columns = Tile { brs: t.cas, bcs: t.ras, ..*t };
         let (mut bias, mut flags) = (t.bias, t.flags & ACCUMULATE);
         // The block and the step that come next.
         let (mut q, mut p) = (0, 0);
         loop {
             let steps = if t.k - p < run { t.k - p } else { run };
-            let (from_a, from_b) = (a.offset((p * t.cas) as isize), b.offset((p * t.brs) as isize));
+            let (mut from_a, from_b) = (a.offset((p * t.cas) as isize), b.offset((p * t.brs) as isize));
+            if packs {
+                let to = rows_buffer.as_mut_ptr() as *mut u8;
+                let offset = if t.ao.is_null() { 0 } else { *t.ao };
+                from_a = from_a.offset(offset as isize);
+                copy::<M::V>(from_a, &rows_as_columns, steps, m, to, rows_pitch as isize);
+                (part.ras, part.cas, part.ao) = (4, rows_pitch, ptr::null());
+                from_a = rows_buffer.as_ptr() as *const u8;
+            }
             part.nb = t.nb - q;
             if copies {
                 part.nb = part.nb.min(whole);
