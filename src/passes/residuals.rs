@@ -290,6 +290,14 @@ impl Flow {
             if matches!(data.op, Op::View(_) | Op::Broadcast(_)) {
                 bytes += bytes / 8;
             }
+            // A sum is in memory anyway, what is made of it entry by entry may not be.
+            let of_sum = |arg: &Node| {
+                let arg = &graph.nodes[*arg];
+                matches!(arg.op, Op::Reduce { .. }) && arg.axes == data.axes
+            };
+            if matches!(data.op, Op::Map(f) if scalar_cost(f) > 1) && data.args.iter().any(of_sum) {
+                bytes += bytes / 16;
+            }
             flow.edge(first, first + 1, bytes);
             let own = match &data.op {
                 Op::Map(function) => Some(scalar_cost(*function)),
