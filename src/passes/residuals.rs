@@ -4,12 +4,14 @@
 //! made entry by entry from few: a gelu's derivative and its value from what the gelu was applied to, queries, keys and values from one
 //! product. So of all sets of values from which those that are read can be made again by maps and views, the one with the fewest bytes is
 //! stored: a minimum cut between what only the first loop can compute and what the second one reads. The maps are copied there, where they
-//! cost less than the memory that they save; a reader has the same bits as before.
+//! cost less than the memory that they save; a reader has the same bits as before. So does a short sum of products that is far larger than
+//! its factors: the scores of attention over a long sequence are never stored for more than one layer.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use cranelift_entity::{EntitySet, SecondaryMap};
 
+use super::contraction::roles;
 use super::scalar_cost;
 use crate::graph::sets::{set, union, without};
 use crate::graph::walk::all_nodes;
@@ -19,6 +21,10 @@ use crate::graph::{AxisSet, Graph, Node, NodeData, Op, Region, Scan};
 const DEEPEST: u32 = 128;
 /// The size that a dim without a number is taken for.
 const TYPICAL: u64 = 64;
+/// The same where it decides whether a product is large.
+const LONG: u64 = 1024;
+/// Terms of a sum of products that may be made again, at most.
+const SHORT: i64 = 128;
 
 /// Stores less of each loop for the loops that read it step by step.
 pub fn residuals(mut graph: Graph) -> Graph {
@@ -240,6 +246,7 @@ impl Again<'_> {
             }
             Op::Broadcast(more) => union(axes(&data.args[0]), more),
             Op::Position(axis) => set([*axis]),
+            Op::Reduce { over, .. } => without(axes(&data.args[0]), over),
             _ => data.args.iter().fold(AxisSet::new(), |all, arg| union(&all, axes(arg))),
         };
         let copy = self.graph.nodes.push(data);
@@ -284,7 +291,7 @@ impl Flow {
             flow.values.push(value);
             let mut bytes = match pinned.contains(&value) {
                 true => 0,
-                false => entries(graph, &data.axes, scan).saturating_mul(data.dtype.size() as u64),
+                false => entries(graph, &data.axes, scan, TYPICAL).saturating_mul(data.dtype.size() as u64),
             };
             // What a view shows lies in memory already: to store the view is a copy.
             if matches!(data.op, Op::View(_) | Op::Broadcast(_)) {
@@ -301,6 +308,7 @@ impl Flow {
             flow.edge(first, first + 1, bytes);
             let own = match &data.op {
                 Op::Map(function) => Some(scalar_cost(*function)),
+                Op::Reduce { .. } => product_cost(graph, value, scan),
                 Op::View(_) | Op::Broadcast(_) | Op::Constant(_) | Op::Size(_) | Op::Position(_) => Some(0),
                 _ => None,
             };
@@ -386,10 +394,24 @@ impl Flow {
     }
 }
 
-/// How many entries a value has at each step, roughly.
-fn entries(graph: &Graph, axes: &AxisSet, scan: &Scan) -> u64 {
+/// What an entry of a short sum of products costs that is far larger than its factors: the scores of attention, which need not be stored
+/// where queries and keys are. Tiles take a sixteenth of an instruction for a product; what is counted here is eight times that.
+fn product_cost(graph: &Graph, node: Node, scan: &Scan) -> Option<u32> {
+    let data = &graph.nodes[node];
+    let roles = roles(graph, node, &|axis| axis == scan.axis)?;
+    let terms =
+        roles.k.iter().try_fold(1, |all: i64, axis| all.checked_mul(graph.axes[*axis].size.as_const()?))?;
+    let size = |node: Node| entries(graph, &graph.nodes[node].axes, scan, LONG);
+    let factors = size(roles.a).saturating_add(size(roles.b));
+    let large = entries(graph, &data.axes, scan, LONG) >= factors.saturating_mul(2);
+    (large && terms <= SHORT).then_some(terms as u32 / 2)
+}
+
+/// How many entries a value has at each step, with this number for a dim that has none.
+fn entries(graph: &Graph, axes: &AxisSet, scan: &Scan, dim: u64) -> u64 {
     let size = |axis| {
-        graph.axes[axis].size.eval_with(&|_| Some(TYPICAL as i64)).map_or(TYPICAL, |n| n.max(1) as u64)
+        let size = graph.axes[axis].size.eval_with(&|_| Some(dim as i64));
+        size.map_or(dim, |n| n.max(1) as u64)
     };
     axes.iter()
         .filter(|axis| **axis != scan.axis)
