@@ -50,6 +50,8 @@ mod trained;
 mod training;
 #[path = "suite/tutorial.rs"]
 mod tutorial;
+#[path = "suite/walk.rs"]
+mod walk;
 #[path = "suite/weights.rs"]
 mod weights;
 #[path = "suite/zoo.rs"]

@@ -60,7 +60,7 @@ pub fn inputs(graph: &Graph, dims: &BTreeMap<DimVar, i64>, draws: &mut Draws) ->
 }
 
 /// The outputs of native code.
-fn native(
+pub fn native(
     exec: &Executable,
     graph: &Graph,
     inputs: &[Tensor],
