@@ -120,6 +120,9 @@ struct Walk<'a> {
     derived: Option<Flows>,
 }
 
+/// Loops of up to so many turns are followed turn by turn.
+const TURNS: usize = 64;
+
 impl Walk<'_> {
     fn of(&self, val: Val) -> Flow {
         self.flow[val].clone()
@@ -488,6 +491,11 @@ impl Walk<'_> {
         let mut state: Vec<Flow> = inits.iter().map(|&init| self.of(init)).collect();
         // Each round can only widen, and after some rounds what still grows reaches everything: so it ends. It may take as many
         // rounds as there are carries: what one of them read passes to the next in each step.
+        // After as many rounds as the loop has turns they hold what its last turn has seen: so a stack of known length has the window of
+        // all its members.
+        let turns = core.size(axis).as_const().filter(|_| self.roots.of_axis(axis).is_empty());
+        let turns = turns.and_then(|turns| usize::try_from(turns).ok());
+        let turns = turns.filter(|turns| (1..=TURNS).contains(turns));
         for round in 0.. {
             for &(index, val) in &carries {
                 self.flow[val] = state[index].clone();
@@ -520,13 +528,15 @@ impl Walk<'_> {
                 if joined != *present {
                     changed = true;
                     *present = match round {
+                        _ if turns.is_some() => joined,
                         0..3 => joined,
                         3..6 => widened(present, joined),
                         _ => joined.into_keys().map(|root| (root, Reach::All)).collect(),
                     };
                 }
             }
-            if !changed || weaken::is(Weakening::FewRounds) && round > 3 {
+            let done = turns.is_some_and(|turns| round + 1 >= turns);
+            if !changed || done || weaken::is(Weakening::FewRounds) && round > 3 {
                 break;
             }
         }
