@@ -72,6 +72,13 @@ impl Loaded {
         panic!("no definition {name}")
     }
 
+    /// Whether the file has this definition, and it can be checked by itself.
+    pub fn has(&self, name: &str) -> bool {
+        self.program.items(self.user).iter().any(|entry| {
+            matches!(entry, Entry::Def(def) if def.name.name == name && can_be_checked_alone(def, &[]) == Alone::Yes)
+        })
+    }
+
     pub fn show(&self, diagnostics: &[Diagnostic]) -> String {
         crate::diag::render::render(&self.sources, diagnostics, false)
     }

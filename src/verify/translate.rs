@@ -5,7 +5,7 @@
 
 use crate::axes::DimVar;
 use crate::check::certificate::GridTheorem;
-use crate::check::core::Core;
+use crate::check::core::{Core, Elem};
 use crate::session::Settings;
 
 use super::draw::{self, Draws};
@@ -75,7 +75,8 @@ pub fn translations(
         for (index, output) in core.outputs.iter().enumerate() {
             let visible = &core.vals[output.val].visible;
             let rates: Vec<Option<(i64, i64)>> = visible.iter().map(|&axis| rate(core, axis, root)).collect();
-            if rates.iter().all(Option::is_none) {
+            // An output without the axis stays as it is; positions on it are not followed.
+            if rates.iter().all(Option::is_none) && matches!(core.vals[output.val].elem, Elem::Idx(..)) {
                 continue;
             }
             let (old, new) = (&before.values[index], &after[index]);
@@ -106,7 +107,10 @@ pub fn translations(
                     witness = Some(Witness {
                         sizes: sizes.join(", "),
                         change: format!("moving the entries of {axis} by {by}"),
-                        entry: format!("{}[{}]", output.name, to.join(", ")),
+                        entry: match to.is_empty() {
+                            true => output.name.to_string(),
+                            false => format!("{}[{}]", output.name, to.join(", ")),
+                        },
                         expected,
                         found,
                         deviation,

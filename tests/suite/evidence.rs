@@ -68,6 +68,8 @@ fn mix(x: f32[batch B, D]) -> f32[B, D] = x - mean(x, over: B)
 fn first(x: f32[set N, D]) -> f32[D] = x[0]
 fn strict(x: f32[set N]) -> f32 = sum i => x[i] * (0.0 * position(i) + 1.0)
 fn fine(x: f32[set N]) -> f32 = sum(x)
+fn pinned(x: f32[grid H]) -> f32[H] = for i => x[i] * exp(-0.1 * (position(i) as f32))
+fn drops(x: f32[grid H]) -> f32 = sum i => x[i] * (position(i) as f32)
 ";
     let ran = on(program, &["check", "a.nn", "--counterexample"]);
     assert_eq!(ran.code, 1);
@@ -77,6 +79,8 @@ fn fine(x: f32[set N]) -> f32 = sum(x)
         "mix: B is declared batch; with B = 2, D = 2, changing all entries of B but 0 gives mix[0, ",
         "first: N is declared set; with D = 2, N = 2, swapping",
         "strict: none of ",
+        "pinned: H is declared grid; with H = 66, moving the entries of H by 12 gives pinned[",
+        "drops: H is declared grid; with H = 66, moving the entries of H by 12 gives drops = ",
     ] {
         assert!(ran.out.contains(line), "no `{line}` in:\n{}", ran.out);
     }

@@ -139,7 +139,7 @@ fn what_is_certified_holds() {
     let number = |name: &str, default: u64| {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
     };
-    let (seed, count) = (number("NNC_SEED", 1), number("NNC_PROGRAMS", 400));
+    let (seed, count) = (number("NNC_SEED", 1), number("NNC_PROGRAMS", 200));
     let strict = std::env::var("NNC_STRICT").ok();
     println!("seed {seed}, {count} programs");
     let mut tally = Tally::default();
