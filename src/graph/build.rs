@@ -551,7 +551,9 @@ impl Builder {
                 let of_args = args.iter().map(|arg| self.level(*arg)).max().unwrap_or(0);
                 let free = matches!(op, Op::View(_) | Op::Broadcast(_) | Op::Project(_));
                 let of_axes = if free { None } else { of_axes.into_iter().max() };
-                let kept = self.open.iter().rposition(|open| open.kept).unwrap_or(0);
+                // A view takes no memory: it leaves a body that is computed again, so that a loop around it finds its entries by the
+                // loop's axis (a stack's parameters, whose cotangents are then entries, too, and not sums of whole arrays).
+                let kept = self.open.iter().rposition(|open| open.kept && !free).unwrap_or(0);
                 of_args.max(of_axes.unwrap_or(0)).max(sealed).max(kept)
             }
         };
