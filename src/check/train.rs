@@ -142,8 +142,8 @@ pub fn check_train(
 ) -> (Option<TrainPlan>, Vec<Diagnostic>) {
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
     let mut walk = |training, turn, phase| {
-        let mode = Mode { training, wide, ..Mode::default() };
-        let mut walk = TrainWalk::new(program, train, scope, headers, overrides, mode, turn, phase);
+        let aim = Aim { mode: Mode { training, wide, ..Mode::default() }, turn, phase };
+        let mut walk = TrainWalk::new(program, train, scope, headers, overrides, aim);
         let done = walk.walk(span);
         let found = std::mem::take(&mut walk.cx.diagnostics);
         // The first walk has told the warnings.
@@ -201,6 +201,14 @@ pub fn check_train(
     (Some(plan), diagnostics)
 }
 
+/// What a walk is for.
+struct Aim {
+    mode: Mode,
+    /// Which optimizer's step.
+    turn: usize,
+    phase: Phase,
+}
+
 /// One walk over the clauses, for training or for evaluation.
 pub(super) struct TrainWalk<'a> {
     pub(super) cx: Checker<'a>,
@@ -248,11 +256,9 @@ impl<'a> TrainWalk<'a> {
         scope: Scope,
         headers: &'a dyn Headers,
         overrides: &'a Overrides,
-        mode: Mode,
-        turn: usize,
-        phase: Phase,
+        aim: Aim,
     ) -> TrainWalk<'a> {
-        let mut cx = Checker::new(program, mode);
+        let mut cx = Checker::new(program, aim.mode);
         cx.files.headers = Some(headers);
         cx.frame = Frame { scope: Some(scope), owner: Some(Owner::default()), ..Frame::default() };
         TrainWalk {
@@ -269,11 +275,11 @@ impl<'a> TrainWalk<'a> {
             keep: None,
             patience: None,
             evaluate_every: 1,
-            turn,
+            turn: aim.turn,
             losses: Vec::new(),
             inits: Vec::new(),
             every: 1,
-            phase,
+            phase: aim.phase,
             accumulate: 1,
             measures: Vec::new(),
         }

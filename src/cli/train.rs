@@ -56,14 +56,13 @@ impl<'a> Block<'a> {
         let inits: Vec<Unit> =
             plan.steps.iter().map(|step| compile(&step.core, Part::Init)).collect::<Result<_, _>>()?;
         let steps = plan.steps.iter().map(|step| {
-            Ok(match &step.in_parts {
-                None => Step::Whole(compile(&step.core, Part::Body)?),
-                Some(parts) => Step::InParts {
-                    count: parts.count,
-                    gradients: compile(&parts.gradients, Part::Body)?,
-                    update: compile(&parts.update, Part::Body)?,
-                },
-            })
+            let body = step.in_parts.as_ref().map_or(&step.core, |parts| &parts.gradients);
+            let unit = compile(body, Part::Body)?;
+            let parts = match &step.in_parts {
+                Some(parts) => Some((parts.count, compile(&parts.update, Part::Body)?)),
+                None => None,
+            };
+            Ok(Step { unit, parts })
         });
         let steps: Vec<Step> = steps.collect::<Result<_, Stop>>()?;
         let evaluate = compile(&plan.evaluate, Part::Body)?;

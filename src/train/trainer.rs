@@ -47,14 +47,11 @@ pub struct Trainer<'a> {
 }
 
 /// What one optimizer does with a batch.
-pub enum Step {
-    Whole(Unit),
-    /// The gradients of each of so many parts, then the update.
-    InParts {
-        count: usize,
-        gradients: Unit,
-        update: Unit,
-    },
+pub struct Step {
+    /// All of it; or with parts, adding up the gradients of one.
+    pub unit: Unit,
+    /// In how many parts the batch is taken, and the update behind the last.
+    pub parts: Option<(usize, Unit)>,
 }
 
 /// One program of a step, on some of the batch's samples.
@@ -370,8 +367,8 @@ impl Trainer<'_> {
         let due = move |(_, (_, plan)): &(usize, (&Step, &StepPlan))| clock.step.is_multiple_of(plan.every);
         let steps = self.steps.iter().zip(&self.plan.steps).enumerate().filter(due);
         steps.flat_map(move |(index, (step, plan))| {
-            let turns: SmallVec<[Turn<'a>; 1]> = match (step, &plan.in_parts) {
-                (Step::InParts { count, gradients, update }, Some(in_parts)) => {
+            let turns: SmallVec<[Turn<'a>; 1]> = match (&step.parts, &plan.in_parts) {
+                (Some((count, update)), Some(in_parts)) => {
                     let part = rows.len().div_ceil(*count).max(1);
                     // Each part has draws of its own.
                     let drawn = |part: usize| {
@@ -379,14 +376,12 @@ impl Trainer<'_> {
                     };
                     let parts = rows.chunks(part).enumerate().map(|(index, rows)| {
                         let clock = Clock { seed: drawn(index), ..clock };
-                        Turn { unit: gradients, core: &in_parts.gradients, rows, clock }
+                        Turn { unit: &step.unit, core: &in_parts.gradients, rows, clock }
                     });
                     let rows = rows.chunks(part).last().unwrap_or(rows);
                     parts.chain([Turn { unit: update, core: &in_parts.update, rows, clock }]).collect()
                 }
-                (Step::Whole(unit) | Step::InParts { update: unit, .. }, _) => {
-                    SmallVec::from_iter([Turn { unit, core: &plan.core, rows, clock }])
-                }
+                _ => SmallVec::from_iter([Turn { unit: &step.unit, core: &plan.core, rows, clock }]),
             };
             turns.into_iter().map(move |turn| (index, turn))
         })
@@ -405,9 +400,7 @@ struct Feed {
 impl Feed {
     fn new(trainer: &Trainer<'_>) -> Result<Feed, Box<Diagnostic>> {
         let dims = sized(trainer.plan, 1);
-        let losses = trainer.steps.iter().map(|step| match step {
-            Step::Whole(unit) | Step::InParts { gradients: unit, .. } => unit.outputs(&dims),
-        });
+        let losses = trainer.steps.iter().map(|step| step.unit.outputs(&dims));
         Ok(Feed { arrays: BTreeMap::new(), losses: losses.collect::<Result<_, _>>()?, last: f64::NAN })
     }
 
