@@ -114,6 +114,8 @@ struct Grouping<'a> {
     place: SecondaryMap<Node, u32>,
     count: u32,
     deps: SecondaryMap<Node, SmallVec<[Dep; 4]>>,
+    /// Who has a node among its `deps`.
+    readers: SecondaryMap<Node, SmallVec<[Node; 2]>>,
     contractions: EntitySet<Node>,
     /// The groups that the search at hand has seen, by its number.
     seen: RefCell<(u32, Vec<u32>)>,
@@ -125,6 +127,8 @@ struct Group {
     nodes: Vec<Node>,
     /// Whether other nodes may join.
     open: bool,
+    /// The latest place of its nodes and of those of all groups that it comes behind.
+    latest: u32,
 }
 
 impl<'a> Grouping<'a> {
@@ -146,6 +150,7 @@ impl<'a> Grouping<'a> {
             place: SecondaryMap::new(),
             count: 0,
             deps: SecondaryMap::new(),
+            readers: SecondaryMap::new(),
             contractions: EntitySet::new(),
             seen: RefCell::new((0, Vec::new())),
         }
@@ -191,8 +196,13 @@ impl<'a> Grouping<'a> {
         if matches!(op, Op::Reduce { .. }) && !open {
             self.contractions.insert(node);
         }
-        self.groups.push(Group { nodes: vec![node], open });
+        let before = deps.iter().filter_map(|dep| self.of[dep.node]).map(|group| self.groups[group].latest);
+        let latest = before.fold(self.count, u32::max);
+        self.groups.push(Group { nodes: vec![node], open, latest });
         self.of[node] = Some(own);
+        for dep in &deps {
+            self.readers[dep.node].push(node);
+        }
         self.deps[node] = deps.clone();
         if let Some(contraction) = self.is_tail_of(node) {
             self.merge(contraction, own);
@@ -255,13 +265,33 @@ impl<'a> Grouping<'a> {
     }
 
     fn merge(&mut self, into: usize, from: usize) {
-        let Group { nodes, .. } = std::mem::take(&mut self.groups[from]);
+        let Group { nodes, latest, .. } = std::mem::take(&mut self.groups[from]);
         for node in &nodes {
             self.of[*node] = Some(into);
         }
         self.groups[into].nodes.extend(nodes);
         let place = &self.place;
         self.groups[into].nodes.sort_unstable_by_key(|node| place[*node]);
+        self.groups[into].latest = self.groups[into].latest.max(latest);
+        self.pass_on(into);
+    }
+
+    /// What comes behind a group comes behind all that it has taken in.
+    fn pass_on(&mut self, group: usize) {
+        let Grouping { groups, of, readers, .. } = self;
+        let mut todo = vec![group];
+        while let Some(group) = todo.pop() {
+            let latest = groups[group].latest;
+            for at in 0..groups[group].nodes.len() {
+                for reader in &readers[groups[group].nodes[at]] {
+                    let behind = of[*reader].expect("a reader is in a group");
+                    if groups[behind].latest < latest {
+                        groups[behind].latest = latest;
+                        todo.push(behind);
+                    }
+                }
+            }
+        }
     }
 
     /// Whether a path leads from one group to the other through a third.
@@ -270,9 +300,8 @@ impl<'a> Grouping<'a> {
         seen.0 += 1;
         let (number, seen) = &mut *seen;
         seen.resize(self.groups.len(), 0);
-        // A group that ends before the first node of `from` does not come behind it.
+        // A group comes behind `from` only if it comes behind a node that stands behind the first of `from`.
         let first = self.groups[from].nodes.first().map_or(0, |node| self.place[*node]);
-        let ends = |group: usize| self.groups[group].nodes.last().map_or(0, |node| self.place[*node]);
         let mut todo = vec![to];
         seen[to] = *number;
         while let Some(group) = todo.pop() {
@@ -282,7 +311,7 @@ impl<'a> Grouping<'a> {
                     if before == from && group != to {
                         return true;
                     }
-                    if before != from && seen[before] != *number && ends(before) > first {
+                    if before != from && seen[before] != *number && self.groups[before].latest > first {
                         seen[before] = *number;
                         todo.push(before);
                     }

@@ -561,20 +561,8 @@ fn walk_through(def: &'static OpDef, index: usize, what: &str, sample: &Sample, 
         let forward = derivative_of(samples, def.name, index, Of::Forward);
         differences_agree(&format!("{what}, forward"), &forward);
     }
-    // `fuse` puts what one scatter reads and what reads the other into one group: see `two_sums_by_place_to_the_second_order`.
-    if what != "scatter sum" {
-        let second = graph_of(&gradient, Of::Forward, F32);
-        executions_agree(&format!("{what}, derivative of the gradient"), &second, pool);
-    }
-}
-
-/// A defect of `fuse`: the group is read by a scatter that it depends on, so the pass's verifier refuses it.
-#[test]
-#[ignore = "fuse makes a group that a path leaves and enters again"]
-fn two_sums_by_place_to_the_second_order() {
-    let gradient = derivative_of(samples, "scatter", 0, Of::Gradient);
     let second = graph_of(&gradient, Of::Forward, F32);
-    executions_agree("scatter sum", &second, &Pool::new(1).expect("a pool"));
+    executions_agree(&format!("{what}, derivative of the gradient"), &second, pool);
 }
 
 /// Nothing but the passes makes groups; with them there are some.
