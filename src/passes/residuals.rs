@@ -19,6 +19,9 @@ use crate::graph::{AxisSet, Graph, Node, NodeData, Op, Region, Scan};
 
 /// Instructions from what is stored to what is read, at most.
 const DEEPEST: u32 = 128;
+/// A sum of products is made again where it is so many times larger than its factors. A cell's gates are three or four times as large as what it
+/// carries: to make them again takes longer than to load them.
+const LARGER: u64 = 6;
 /// The size that a dim without a number is taken for.
 const TYPICAL: u64 = 64;
 /// The same where it decides whether a product is large.
@@ -403,7 +406,7 @@ fn product_cost(graph: &Graph, node: Node, scan: &Scan) -> Option<u32> {
         roles.k.iter().try_fold(1, |all: i64, axis| all.checked_mul(graph.axes[*axis].size.as_const()?))?;
     let size = |node: Node| entries(graph, &graph.nodes[node].axes, scan, LONG);
     let factors = size(roles.a).saturating_add(size(roles.b));
-    let large = entries(graph, &data.axes, scan, LONG) >= factors.saturating_mul(2);
+    let large = entries(graph, &data.axes, scan, LONG) >= factors.saturating_mul(LARGER);
     (large && terms <= SHORT).then_some(terms as u32 / 2)
 }
 
