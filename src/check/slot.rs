@@ -115,7 +115,7 @@ impl Checker<'_> {
     fn only_initial(&mut self, val: Val, before: usize, declare: &ast::Declare) -> Checking<Val> {
         let core = &self.core;
         let own = &core.blocks[core.init.expect("made with the checker")].vals;
-        let of_a_run = |used: &Val| used.index() < before && !own.contains(used);
+        let of_a_run = |used: &Val| used.index() < before && !own.contains(used) && !is_of_sizes(core, *used);
         let new = core.vals.keys().skip(before);
         let used = new.flat_map(|made| super::rules::arguments(core, made)).chain([val]).find(of_a_run);
         match used {
@@ -313,6 +313,15 @@ impl Checker<'_> {
         self.set_written(index, Written { val, stacks: depth });
         // Only now is it known what the carries of the loop depend on.
         if depth == 0 { self.refuse_ambient(val, &slot.path, slot.span) } else { Ok(()) }
+    }
+}
+
+/// Whether a value is made of constants and sizes alone: it is a number wherever these are known.
+fn is_of_sizes(core: &Core, val: Val) -> bool {
+    match &core.vals[val].form {
+        Form::Const(_) | Form::Size(_) => true,
+        Form::Scalar(_, args) => args.iter().all(|&arg| is_of_sizes(core, arg)),
+        _ => false,
     }
 }
 
