@@ -17,7 +17,7 @@ mod write;
 mod tests;
 
 pub use error::{FormatError, Problem};
-pub use write::write_atomic;
+pub use write::{replace, write_atomic};
 
 use crate::tensor::DType;
 

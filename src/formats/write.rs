@@ -15,7 +15,8 @@ pub fn write_atomic(
     replace(path, contents).map_err(|error| super::Problem::from(error).in_file(path))
 }
 
-fn replace(path: &Path, contents: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+/// The same, with the failure of the file system itself.
+pub fn replace(path: &Path, contents: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

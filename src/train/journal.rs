@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::formats::replace;
+
 use super::trainer::EpochEnd;
 
 /// The open file.
@@ -20,7 +22,8 @@ impl Journal {
             }
             _ => String::new(),
         };
-        fs::write(path, kept)?;
+        // As a whole: whoever is killed here loses no line.
+        replace(path, |file| file.write_all(kept.as_bytes()))?;
         Ok(Journal(OpenOptions::new().append(true).open(path)?))
     }
 
