@@ -52,16 +52,7 @@ impl Checker<'_> {
             }
             _ => {}
         }
-        let function = match op {
-            BinaryOp::Add => ScalarFn::Add,
-            BinaryOp::Sub => ScalarFn::Sub,
-            BinaryOp::Mul => ScalarFn::Mul,
-            BinaryOp::Div => ScalarFn::Div,
-            BinaryOp::Rem => ScalarFn::Rem,
-            BinaryOp::Pow => ScalarFn::Pow,
-            BinaryOp::MatMul => unreachable!("handled above"),
-        };
-        self.elementwise(function, vec![(left, left_place), (right, right_place)], span)
+        self.elementwise(scalar_function(op), vec![(left, left_place), (right, right_place)], span)
     }
 
     pub fn static_binary(&mut self, op: BinaryOp, left: &Num, right: &Num, span: Span) -> Checking<Value> {
@@ -105,17 +96,9 @@ impl Checker<'_> {
                 None => Real::Dim(dim.clone()),
             },
             _ => {
-                let function = match op {
-                    BinaryOp::Add => ScalarFn::Add,
-                    BinaryOp::Sub => ScalarFn::Sub,
-                    BinaryOp::Mul => ScalarFn::Mul,
-                    BinaryOp::Div => ScalarFn::Div,
-                    BinaryOp::Rem => ScalarFn::Rem,
-                    _ => ScalarFn::Pow,
-                };
                 let left = self.num_to_val(left, DType::F64, span)?;
                 let right = self.num_to_val(right, DType::F64, span)?;
-                Real::Val(self.scalar(function, &[left, right], Elem::Of(DType::F64), span))
+                Real::Val(self.scalar(scalar_function(op), &[left, right], Elem::Of(DType::F64), span))
             }
         };
         let by_zero = matches!(op, BinaryOp::Div | BinaryOp::Rem)
@@ -340,4 +323,17 @@ fn known_value(function: ScalarFn, x: f64) -> Option<f64> {
         ScalarFn::Round => x.round_ties_even(),
         _ => return None,
     })
+}
+
+/// What an operator does to two numbers; `@`, which is none of numbers, has been handled before.
+fn scalar_function(op: BinaryOp) -> ScalarFn {
+    match op {
+        BinaryOp::Add => ScalarFn::Add,
+        BinaryOp::Sub => ScalarFn::Sub,
+        BinaryOp::Mul => ScalarFn::Mul,
+        BinaryOp::Div => ScalarFn::Div,
+        BinaryOp::Rem => ScalarFn::Rem,
+        BinaryOp::Pow => ScalarFn::Pow,
+        BinaryOp::MatMul => unreachable!("a product of matrices is no function of two numbers"),
+    }
 }

@@ -111,8 +111,7 @@ impl Compiler<'_> {
         let samples = split(plan).map_err(&fail)?.train;
         let data = Dataset::load(plan, &|path, span| on_disk.path(path, span)).map_err(&fail)?;
         let rows: Vec<u32> = samples.into_iter().cycle().take(plan.batch).collect();
-        let mut arguments =
-            data.batch(rows.len()).map_err(|error| fail(Box::new(errors::not_run(&error.into()))))?;
+        let mut arguments = data.batch(rows.len()).map_err(&fail)?;
         data.gather(&rows, &mut arguments);
         let mut compile = |part| -> Result<Vec<Unit>, Stop> {
             let units = plan.steps.iter().map(|step| self.unit(&step.core, part, &self.settings.dims));

@@ -5,6 +5,7 @@
 //! masked sum is again a sum over all pairs.
 
 use crate::check::core::{AxisVar, Elem, Form, Point, Reducer, Val};
+use crate::check::rules::conjuncts;
 use crate::graph::{self, Axis, Node};
 use crate::ops::ScalarFn;
 
@@ -83,14 +84,7 @@ impl Walk<'_> {
     /// perhaps among other conditions.
     fn segments(&self, over: &[AxisVar], guard: Val) -> Option<Segments> {
         let core = self.core;
-        let mut conditions = Vec::new();
-        let mut open = vec![guard];
-        while let Some(val) = open.pop() {
-            match &core.vals[val].form {
-                Form::Scalar(ScalarFn::And, args) => open.extend(args),
-                _ => conditions.push(val),
-            }
-        }
+        let mut conditions = conjuncts(core, guard);
         let (at, into, index) = conditions.iter().enumerate().find_map(|(at, &condition)| {
             let Form::Scalar(ScalarFn::Eq, args) = &core.vals[condition].form else { return None };
             let [a, b] = args[..] else { return None };

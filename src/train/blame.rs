@@ -40,8 +40,7 @@ impl Trainer<'_> {
         for rows in batches {
             for (_, turn) in self.turns(rows, clock) {
                 let dims = sized(self.plan, turn.rows.len());
-                let arrays = self.data.batch(turn.rows.len());
-                let mut arrays = arrays.map_err(|error| Box::new(super::errors::not_run(&error.into())))?;
+                let mut arrays = self.data.batch(turn.rows.len())?;
                 self.data.gather(turn.rows, &mut arrays);
                 let before = store.clone();
                 let outputs = turn.unit.run(&dims, &arrays, &mut store, turn.clock, self.pool)?;

@@ -64,8 +64,11 @@ impl Dataset {
     }
 
     /// Arrays for `rows` samples, one for each field; whole arrays are filled.
-    pub fn batch(&self, rows: usize) -> Result<Vec<Array>, OutOfMemory> {
-        let array = |field: &Field| {
+    ///
+    /// # Errors
+    /// Memory that there is not.
+    pub fn batch(&self, rows: usize) -> Result<Vec<Array>, Box<Diagnostic>> {
+        let array = |field: &Field| -> Result<Array, OutOfMemory> {
             let mut array =
                 Array::zeros(field.dtype, if field.whole { field.row } else { field.row * rows })?;
             if field.whole {
@@ -73,7 +76,8 @@ impl Dataset {
             }
             Ok(array)
         };
-        self.fields.iter().map(array).collect()
+        let arrays = self.fields.iter().map(array).collect::<Result<_, _>>();
+        arrays.map_err(|error| Box::new(errors::not_run(&error.into())))
     }
 
     /// Copies these samples into arrays that [`Dataset::batch`] made for as many.

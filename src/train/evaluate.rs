@@ -6,7 +6,6 @@ use crate::diag::Diagnostic;
 use crate::runtime::{Array, Dims, Pool};
 
 use super::data::Dataset;
-use super::errors;
 use super::store::Store;
 use super::unit::{Clock, Unit};
 
@@ -32,7 +31,7 @@ pub fn evaluate(
     let mut filled = 0;
     for rows in samples.chunks(size.max(1)) {
         if rows.len() != filled {
-            batch = data.batch(rows.len()).map_err(|error| Box::new(errors::not_run(&error.into())))?;
+            batch = data.batch(rows.len())?;
             filled = rows.len();
         }
         data.gather(rows, &mut batch);

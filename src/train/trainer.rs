@@ -419,8 +419,7 @@ impl Feed {
             let (arrays, dims) = match self.arrays.entry(turn.rows.len()) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(place) => {
-                    let arrays = trainer.data.batch(turn.rows.len());
-                    let arrays = arrays.map_err(|error| Box::new(errors::not_run(&error.into())))?;
+                    let arrays = trainer.data.batch(turn.rows.len())?;
                     place.insert((arrays, sized(trainer.plan, turn.rows.len())))
                 }
             };

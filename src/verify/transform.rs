@@ -164,11 +164,9 @@ pub fn expected(
     };
     match change {
         Change::Order(order) => {
-            let orders: Vec<(usize, &[usize])> = runs
-                .iter()
-                .filter(|(_, rate)| *rate == (1, 1))
-                .map(|&(place, _)| (place, order.as_slice()))
-                .collect();
+            let places = places(core, &val.visible, root);
+            let orders: Vec<(usize, &[usize])> =
+                places.into_iter().map(|place| (place, order.as_slice())).collect();
             moved(before, &orders, &val.elem, root, order).numbers.into_iter().map(Some).collect()
         }
         Change::Shift { by, count } => {

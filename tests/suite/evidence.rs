@@ -70,6 +70,7 @@ fn strict(x: f32[set N]) -> f32 = sum i => x[i] * (0.0 * position(i) + 1.0)
 fn fine(x: f32[set N]) -> f32 = sum(x)
 fn pinned(x: f32[grid H]) -> f32[H] = for i => x[i] * exp(-0.1 * (position(i) as f32))
 fn drops(x: f32[grid H]) -> f32 = sum i => x[i] * (position(i) as f32)
+fn longer(x: f32[set N]) -> f32[N + 1] = concat(x, [0.0], over: N)
 ";
     let ran = on(program, &["check", "a.nn", "--counterexample"]);
     assert_eq!(ran.code, 1);
@@ -81,6 +82,7 @@ fn drops(x: f32[grid H]) -> f32 = sum i => x[i] * (position(i) as f32)
         "strict: none of ",
         "pinned: H is declared grid; with H = 66, moving the entries of H by 12 gives pinned[",
         "drops: H is declared grid; with H = 66, moving the entries of H by 12 gives drops = ",
+        "longer: N is declared set; with N = 2, swapping the entries 0 and 1 of N gives longer[0] = ",
     ] {
         assert!(ran.out.contains(line), "no `{line}` in:\n{}", ran.out);
     }

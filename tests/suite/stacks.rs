@@ -20,19 +20,24 @@ fn step(source: &str) -> Unit {
     compiled.unwrap_or_else(|failure| panic!("{}", failure.message))
 }
 
-/// Bytes of machine code of a training step, and its number of kernels.
-fn training_step(depth: usize) -> (usize, usize) {
-    let source = format!(
-        "layer block(D: dim)(x: f32[D]) -> f32[D] = x + relu(layer_norm()(x) |> linear(D))
-model deep(x: f32[8, 8, 1]) -> f32[10] {{ flatten(x) |> linear(32) |> stack({depth}, block(32)) |> linear(10) }}
+/// A training step of these layers, on digits: 32 numbers pass through `stacked`.
+fn deep(layers: &str, stacked: &str, optim: &str) -> Unit {
+    step(&format!(
+        "{layers}
+model deep(x: f32[8, 8, 1]) -> f32[10] {{ flatten(x) |> linear(32) |> {stacked} |> linear(10) }}
 train t {{
   data d = npz(\"data/digits.npz\")
   let net = deep()
   loss cross_entropy(net(d.x), d.y)
-  optim adam(1e-3)
+  optim {optim}
 }}"
-    );
-    let compiled = step(&source);
+    ))
+}
+
+/// Bytes of machine code of a training step, and its number of kernels.
+fn training_step(depth: usize) -> (usize, usize) {
+    let block = "layer block(D: dim)(x: f32[D]) -> f32[D] = x + relu(layer_norm()(x) |> linear(D))";
+    let compiled = deep(block, &format!("stack({depth}, block(32))"), "adam(1e-3)");
     (compiled.exec.code().size(), compiled.exec.program().kernels.len())
 }
 
@@ -51,18 +56,11 @@ fn code_does_not_grow_with_depth() {
 
 /// Bytes that a training step on 512 samples plans for what it computes.
 fn planned(block: &str) -> usize {
-    let source = format!(
+    let layers = format!(
         "layer inner(D: dim)(x: f32[D]) -> f32[D] = x + tanh(tanh(tanh(layer_norm()(x) |> linear(D)) |> linear(D)) |> linear(D))
-layer block(D: dim)(x: f32[D]) -> f32[D] {block}
-model deep(x: f32[8, 8, 1]) -> f32[10] {{ flatten(x) |> linear(32) |> stack(12, block(32)) |> linear(10) }}
-train t {{
-  data d = npz(\"data/digits.npz\")
-  let net = deep()
-  loss cross_entropy(net(d.x), d.y)
-  optim sgd(0.1)
-}}"
+layer block(D: dim)(x: f32[D]) -> f32[D] {block}"
     );
-    let compiled = step(&source);
+    let compiled = deep(&layers, "stack(12, block(32))", "sgd(0.1)");
     compiled.exec.arena(&BTreeMap::from([(nnc::axes::DimVar::new("B"), 512)])).expect("a size")
 }
 
@@ -76,17 +74,11 @@ fn a_checkpoint_in_a_stack_stores_what_enters_the_members() {
 
 /// The training step of `stack(segments, checkpoint { stack(members, block) })`.
 fn segmented(segments: usize, members: usize) -> Unit {
-    step(&format!(
+    let layers = format!(
         "layer block(D: dim)(x: f32[D]) -> f32[D] = x + tanh(tanh(tanh(layer_norm()(x) |> linear(D)) |> linear(D)) |> linear(D))
-layer segment(D: dim)(x: f32[D]) -> f32[D] = checkpoint {{ stack({members}, block(D))(x) }}
-model deep(x: f32[8, 8, 1]) -> f32[10] {{ flatten(x) |> linear(32) |> stack({segments}, segment(32)) |> linear(10) }}
-train t {{
-  data d = npz(\"data/digits.npz\")
-  let net = deep()
-  loss cross_entropy(net(d.x), d.y)
-  optim sgd(0.1)
-}}"
-    ))
+layer segment(D: dim)(x: f32[D]) -> f32[D] = checkpoint {{ stack({members}, block(D))(x) }}"
+    );
+    deep(&layers, &format!("stack({segments}, segment(32))"), "sgd(0.1)")
 }
 
 #[test]

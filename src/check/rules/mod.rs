@@ -18,6 +18,7 @@ use super::core::*;
 
 pub use demand::{Demand, Demanded};
 pub use flow::{Center, Flow, Flows, Reach, Window};
+pub use guard::conjuncts;
 pub use points::Roots;
 
 /// The facts of one core.
