@@ -49,6 +49,16 @@ impl Figure {
             }
         }
     }
+
+    /// Whether it depends on what a training measures.
+    pub fn is_measured(&self) -> bool {
+        match self {
+            Figure::Number(_) => false,
+            Figure::Measure(_) => true,
+            Figure::Negative(figure) => figure.is_measured(),
+            Figure::Binary(_, left, right) => left.is_measured() || right.is_measured(),
+        }
+    }
 }
 
 impl Expectation {

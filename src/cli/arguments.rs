@@ -327,9 +327,9 @@ pub struct OverrideArguments {
 
 #[derive(Args)]
 pub struct TestArguments {
-    /// The program; of a folder, all programs in it and below
-    #[arg(value_name = "FILE", required_unless_present = "std", conflicts_with = "std")]
-    pub file: Option<Target>,
+    /// Programs, in this order; of a folder, all programs in it and below; `FILE:NAME` picks a block
+    #[arg(value_name = "FILE[:NAME]", required_unless_present = "std", conflicts_with = "std")]
+    pub files: Vec<Target>,
     /// Run the tests of the library
     #[arg(long)]
     pub std: bool,

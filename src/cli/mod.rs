@@ -4,6 +4,7 @@
 //! 130 interrupted, after the checkpoint. Results go to standard output, messages to standard error.
 
 mod arguments;
+mod asserted;
 mod bench;
 mod check;
 mod compile;

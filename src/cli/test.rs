@@ -1,148 +1,127 @@
-//! `nnc test`: the test blocks of programs or of the library; with `--full` their trainings, too, against what they expect.
+//! `nnc test`: the test blocks of programs or of the library; with `--full` their trainings, too, against what they expect. Whatever goes
+//! wrong in one block, the others are run.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nn_grammar::ast::ClauseKind;
 use serde_json::{Value, json};
 
+use crate::base::{Name, Span};
+use crate::check::Entry;
 use crate::diag;
-use crate::elaborate::Part;
-use crate::graph::{Role, interpret};
-use crate::runtime::{Array, Dims, Pool, RunError};
-use crate::session::{self, Check, Checked, Session, Settings, Timings, What};
-use crate::tensor::Tensor;
-use crate::train::{Clock, Store, errors, fill, tensors_for, whole_arrays};
+use crate::session::{Checked, Session, Settings, What, name_of};
 
 use super::arguments::{Global, TestArguments};
+use super::asserted::{self, Failure};
 use super::console::{Console, Stop};
-use super::full;
+use super::full::{self, Row, Trainings};
 use super::prepare::stop;
 use super::target::{Target, what};
 use super::train::{interruption, pool};
 
-/// An assertion that does not hold.
-struct Failure {
-    line: u32,
-    column: u32,
-    /// Both sides of a comparison.
-    sides: Option<(Tensor, Tensor)>,
+/// A program, and which of its blocks are meant.
+struct Chosen {
+    session: Session,
+    blocks: Vec<(Name, Span)>,
+}
+
+/// What the blocks have come to so far.
+#[derive(Default)]
+struct Report {
+    /// Programs with errors, and blocks that could not be run.
+    broken: usize,
+    /// The exit code that the first of them asks for.
+    code: u8,
+    tests: usize,
+    failed: usize,
+    rows: Vec<Row>,
+    /// Of test blocks and of what is broken, for programs that read them.
+    shown: Vec<Value>,
+    diagnostics: Vec<Value>,
 }
 
 pub fn test(global: &Global, arguments: &TestArguments, console: &mut Console) -> Result<u8, Stop> {
     let settings = global.settings();
     let pool = pool(global)?;
-    let targets: Vec<Option<Target>> = match &arguments.file {
-        None => vec![None],
-        Some(target) if target.file.is_dir() => {
-            let mut files = Vec::new();
-            programs(&target.file, &mut files).map_err(|error| {
-                Stop::Usage(format!("cannot read the folder {}: {error}", target.file.display()))
-            })?;
-            files.sort();
-            files.into_iter().map(|file| Some(Target { file, item: None })).collect()
-        }
-        Some(target) => vec![Some(target.clone())],
-    };
-    let whole_folder = targets.len() != 1;
-    let wanted = |entry: &crate::check::Entry, item: Option<&String>| match what(entry) {
-        What::Test => item.is_none_or(|name| session::name_of(entry).0 == *name),
-        What::Train => arguments.full && item.is_none_or(|name| session::name_of(entry).0 == *name),
-        _ => false,
-    };
+    let mut chosen = chosen(arguments)?;
+    // Of many programs, the table at the end is what is read.
+    let each = chosen.len() == 1;
     // Without trainings Ctrl-C ends the process at once.
     let interrupted = if arguments.full { interruption() } else { Arc::default() };
-    let (mut broken, mut failed, mut count) = (0, 0, 0);
-    let (mut shown, mut rows) = (Vec::new(), Vec::new());
-    for target in targets {
-        let mut session = match &target {
-            Some(target) => Session::open(&target.file),
-            None => Session::library(),
-        };
-        let name = target.and_then(|target| target.item);
-        let check = match session.has_errors() {
-            true => Check { items: Vec::new(), diagnostics: session.diagnostics.clone() },
-            false => session.check(&settings, &|entry| wanted(entry, name.as_ref())),
-        };
-        if !check.ok() {
-            if !whole_folder {
-                return Err(stop(&session, check.diagnostics));
-            }
-            // The other programs of the folder are tested all the same.
-            console.show(&session.sources, &check.diagnostics);
-            broken += 1;
-            continue;
-        }
+    let seeds = arguments.seed..arguments.seed.saturating_add(arguments.seeds.into());
+    let trained = chosen.iter().map(Chosen::trainings).sum();
+    let mut trainings = Trainings::new(seeds.clone(), trained, &settings, &pool, &interrupted);
+    let mut report = Report::default();
+    'programs: for Chosen { session, blocks } in &mut chosen {
+        let Some(items) = report.checked(session, blocks, &settings, console) else { continue };
         let mut timings = session.timings;
-        for item in &check.items {
+        for item in &items {
             if let Some(plan) = &item.plan {
-                if plan.expects.is_empty() {
-                    continue;
-                }
-                let seeds = arguments.seed..arguments.seed.saturating_add(arguments.seeds.into());
-                let new = full::reached(&session, plan, &settings, seeds, &pool, &interrupted, &mut timings)?;
-                let Some(new) = new else { return Ok(130) };
-                for row in new {
-                    if !console.json {
-                        console.say(row.line());
-                    }
-                    rows.push(row);
+                let ended = trainings.run(session, plan, &mut timings, console);
+                report.rows.extend(ended.rows);
+                ended.stops.into_iter().for_each(|stop| report.stopped(stop, console));
+                if trainings.interrupted() {
+                    break 'programs;
                 }
                 continue;
             }
-            let failures = run(&session, item, &settings, arguments.interpret, &pool, &mut timings)?;
-            count += 1;
-            failed += usize::from(!failures.is_empty());
-            let at = session.sources.start(item.span);
-            let file = session.sources.name(item.span.file);
-            if console.json {
-                shown.push(json!({
-                    "name": item.name.as_str(),
-                    "file": file,
-                    "line": at.line,
-                    "ok": failures.is_empty(),
-                    "failures": failures.iter().map(failure).collect::<Vec<Value>>(),
-                }));
-                continue;
-            }
-            // Of a folder, the table at the end is what is read.
-            if !whole_folder || !failures.is_empty() {
-                let verdict = if failures.is_empty() { "ok  " } else { "FAIL" };
-                console.say(format!("{verdict}  {}  ({file}:{})", item.name, at.line));
-            }
-            for failure in failures {
-                let place = format!("{file}:{}:{}", failure.line, failure.column);
-                console.say(match &failure.sides {
-                    Some((left, right)) => {
-                        format!(
-                            "      {place}: the sides differ\n        left  {left:.6}\n        right {right:.6}"
-                        )
-                    }
-                    None => format!("      {place}: does not hold"),
-                });
+            match asserted::run(session, item, &settings, arguments.interpret, &pool, &mut timings) {
+                Ok(failures) => report.test(session, item, &failures, each, console),
+                Err(stop) => report.stopped(stop, console),
             }
         }
         console.timings(global.timings, &timings);
     }
-    let missed = rows.iter().filter(|row| !row.holds()).count();
-    if console.json {
-        let bars: Vec<Value> = rows.iter().map(full::Row::json).collect();
-        let ok = failed + missed + broken == 0;
-        console
-            .json(&json!({"ok": ok, "broken": broken, "tests": shown, "expected": bars, "diagnostics": []}));
-    } else {
-        console.say(format!("{count} tests, {failed} failed"));
-        if broken > 0 {
-            console.say(format!("{broken} programs have errors"));
-        }
-        if arguments.full {
-            console.say(format!("{} expectations of trainings, {missed} not reached", rows.len()));
-        }
-    }
-    Ok(u8::from(failed + missed + broken > 0))
+    report.show(arguments.full.then_some(seeds), console);
+    Ok(if trainings.interrupted() { 130 } else { report.code() })
 }
 
-/// All programs in a folder and below it.
+/// The programs in the order in which they are named, no block twice.
+fn chosen(arguments: &TestArguments) -> Result<Vec<Chosen>, Stop> {
+    if arguments.std {
+        let session = Session::library();
+        let blocks = tests_of(&session, false);
+        return Ok(vec![Chosen { session, blocks }]);
+    }
+    let mut all: Vec<Chosen> = Vec::new();
+    let mut seen: HashMap<PathBuf, Vec<Name>> = HashMap::new();
+    for target in &arguments.files {
+        let files = if target.file.is_dir() { below(&target.file)? } else { vec![target.file.clone()] };
+        for file in files {
+            let path = file.canonicalize().unwrap_or_else(|_| file.clone());
+            let session = Session::open(&file);
+            let mut blocks = match &target.item {
+                Some(name) if !session.has_errors() => vec![picked(&session, target, name, arguments.full)?],
+                _ => tests_of(&session, arguments.full),
+            };
+            let met = seen.contains_key(&path);
+            let before = seen.entry(path).or_default();
+            blocks.retain(|(name, _)| !before.contains(name));
+            before.extend(blocks.iter().map(|(name, _)| name.clone()));
+            // A program with errors is told once.
+            if !met || !blocks.is_empty() {
+                all.push(Chosen { session, blocks });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// All programs in a folder and below it, by name.
+fn below(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
+    let mut files = Vec::new();
+    programs(folder, &mut files)
+        .map_err(|error| Stop::Usage(format!("cannot read the folder {}: {error}", folder.display())))?;
+    if files.is_empty() {
+        return Err(Stop::Usage(format!("there is no program (*.nn) in {}", folder.display())));
+    }
+    files.sort();
+    Ok(files)
+}
+
 fn programs(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -155,78 +134,162 @@ fn programs(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn failure(failure: &Failure) -> Value {
-    let shown = |tensor: &Tensor| tensor.to_string();
-    json!({
-        "line": failure.line,
-        "column": failure.column,
-        "left": failure.sides.as_ref().map(|(left, _)| shown(left)),
-        "right": failure.sides.as_ref().map(|(_, right)| shown(right)),
-    })
+/// The test blocks of a program, and those that train towards something.
+fn tests_of(session: &Session, full: bool) -> Vec<(Name, Span)> {
+    let items = session.items().into_iter().map(|(_, entry)| entry);
+    items
+        .filter(|entry| matches!(entry, Entry::Test(_)) || full && expects(entry))
+        .map(|entry| name_of(&entry))
+        .collect()
 }
 
-/// Runs one test block, natively or in the interpreter.
-fn run(
-    session: &Session,
-    item: &Checked,
-    settings: &Settings,
-    interpreted: bool,
-    pool: &Pool,
-    timings: &mut Timings,
-) -> Result<Vec<Failure>, Stop> {
-    let Some(core) = &item.core else { return Ok(Vec::new()) };
-    let fail = super::prepare::failed(session);
-    let values = values(session, item, settings, interpreted, pool, timings).map_err(fail)?;
-    let mut values = values.into_iter();
-    let mut failures = Vec::new();
-    for assertion in &core.assertions {
-        let holds = values.next().is_some_and(|holds| holds.numbers().all(|number| number.as_f64() != 0.0));
-        let sides = match assertion.sides {
-            Some(_) => values.next().zip(values.next()),
-            None => None,
-        };
-        if !holds {
-            let at = session.sources.start(assertion.span);
-            failures.push(Failure { line: at.line, column: at.column, sides });
+fn expects(entry: &Entry) -> bool {
+    let Entry::Train(train, _) = entry else { return false };
+    train
+        .clauses
+        .iter()
+        .any(|clause| matches!(&clause.kind, ClauseKind::Word { word, .. } if word.name == "expect"))
+}
+
+/// The block that is named.
+fn picked(session: &Session, target: &Target, name: &str, full: bool) -> Result<(Name, Span), Stop> {
+    let entry = target.pick(session, "test or train block", &[What::Test, What::Train]);
+    let entry = entry.map_err(|diagnostic| stop(session, vec![*diagnostic]))?;
+    let file = target.file.display();
+    match what(&entry) {
+        What::Train if !full => Err(Stop::Usage(format!(
+            "`{name}` is a train block: nnc test {file}:{name} --full trains it and compares, nnc train {file}:{name} trains it"
+        ))),
+        What::Train if !expects(&entry) => {
+            Err(Stop::Usage(format!("`{name}` expects nothing: nnc train {file}:{name} trains it")))
+        }
+        _ => Ok(name_of(&entry)),
+    }
+}
+
+impl Chosen {
+    /// How many of its blocks train.
+    fn trainings(&self) -> usize {
+        let items = self.session.items().into_iter().map(|(_, entry)| entry);
+        items.filter(|entry| expects(entry) && self.blocks.contains(&name_of(entry))).count()
+    }
+}
+
+impl Report {
+    /// The blocks of a program, where it has no errors.
+    fn checked(
+        &mut self,
+        session: &mut Session,
+        blocks: &[(Name, Span)],
+        settings: &Settings,
+        console: &Console,
+    ) -> Option<Vec<Checked>> {
+        if session.has_errors() {
+            self.stopped(stop(session, session.diagnostics.clone()), console);
+            return None;
+        }
+        let check = session.check(settings, &|entry| blocks.contains(&name_of(entry)));
+        if !check.ok() {
+            self.stopped(stop(session, check.diagnostics), console);
+            return None;
+        }
+        Some(check.items)
+    }
+
+    /// A test block that was run.
+    fn test(
+        &mut self,
+        session: &Session,
+        item: &Checked,
+        failures: &[Failure],
+        each: bool,
+        console: &mut Console,
+    ) {
+        self.tests += 1;
+        self.failed += usize::from(!failures.is_empty());
+        let at = session.sources.start(item.span);
+        let file = session.sources.name(item.span.file);
+        if console.json {
+            self.shown.push(json!({
+                "name": item.name.as_str(),
+                "file": file,
+                "line": at.line,
+                "ok": failures.is_empty(),
+                "failures": failures.iter().map(Failure::json).collect::<Vec<Value>>(),
+            }));
+            return;
+        }
+        if each || !failures.is_empty() {
+            let verdict = if failures.is_empty() { "ok  " } else { "FAIL" };
+            console.say(format!("{verdict}  {}  ({file}:{})", item.name, at.line));
+        }
+        for failure in failures {
+            console.say(format!("      {file}:{failure}"));
         }
     }
-    Ok(failures)
-}
 
-/// The outputs of a test's graph: for each assertion whether it holds, then its sides.
-fn values(
-    session: &Session,
-    item: &Checked,
-    settings: &Settings,
-    interpreted: bool,
-    pool: &Pool,
-    timings: &mut Timings,
-) -> Result<Vec<Tensor>, Box<diag::Diagnostic>> {
-    let Some(core) = &item.core else { return Ok(Vec::new()) };
-    let on_disk = session.on_disk();
-    let files = whole_arrays(&item.files, core, &|path, span| on_disk.path(path, span))?;
-    let none = Dims::new();
-    let mut store = Store::of(core, &none).map_err(|error| Box::new(errors::not_run(&error.into())))?;
-    if !store.tensors.is_empty() {
-        let init = session::compile(core, Part::Init, &none, settings, timings)?;
-        fill(&mut store, &init, &none, 0, pool)?;
+    /// What could not be run, and why.
+    fn stopped(&mut self, stop: Stop, console: &Console) {
+        self.broken += 1;
+        let code = match stop {
+            Stop::Diagnostics(sources, diagnostics) => {
+                if console.json {
+                    let all = diagnostics.iter().map(|one| diag::json::diagnostic(&sources, one));
+                    self.diagnostics.extend(all);
+                } else {
+                    console.show(&sources, &diagnostics);
+                }
+                diag::exit_code(&diagnostics)
+            }
+            Stop::Usage(message) => {
+                console.complain(&format!("error: {message}"));
+                2
+            }
+        };
+        if self.code == 0 {
+            self.code = code;
+        }
     }
-    if interpreted {
-        let graph = session::graph_of(core, Part::Assertions, &none, settings, Some("elaborate"), timings)?;
-        let mut owned = tensors_for(&graph, &store, Clock::default()).into_iter();
-        let mut files = files.into_iter();
-        let inputs = graph.inputs.iter().filter_map(|input| match input.role {
-            Role::Argument => files.next(),
-            _ => owned.next(),
-        });
-        return interpret(&graph, &inputs.collect::<Vec<_>>(), &HashMap::new())
-            .map_err(|error| Box::new(session::errors::not_interpreted(&error)));
+
+    fn missed(&self) -> usize {
+        self.rows.iter().filter(|row| !row.holds()).count()
     }
-    let unit = session::compile(core, Part::Assertions, &none, settings, timings)?;
-    let shapes: Vec<_> = unit.output_shapes(&none).map(|(shape, _)| shape).collect();
-    let arguments = files.iter().map(Array::from_tensor).collect::<Result<Vec<_>, _>>();
-    let arguments = arguments.map_err(|error| Box::new(errors::not_run(&RunError::OutOfMemory(error))))?;
-    let arrays = unit.run(&none, &arguments, &mut store, Clock::default(), pool)?;
-    let tensors = arrays.iter().zip(shapes).filter_map(|(array, shape)| array.to_tensor(&shape).ok());
-    Ok(tensors.collect())
+
+    fn code(&self) -> u8 {
+        match self.code {
+            0 => u8::from(self.failed + self.missed() > 0),
+            code => code,
+        }
+    }
+
+    /// The table and the counts at the end; `seeds` where there were to be trainings.
+    fn show(&self, seeds: Option<Range<u64>>, console: &mut Console) {
+        if console.json {
+            let bars: Vec<Value> = self.rows.iter().map(Row::json).collect();
+            console.json(&json!({
+                "ok": self.code() == 0,
+                "broken": self.broken,
+                "tests": self.shown,
+                "expected": bars,
+                "diagnostics": self.diagnostics,
+            }));
+            return;
+        }
+        if let Some(seeds) = seeds.filter(|_| !self.rows.is_empty()) {
+            console.print(&full::table(&self.rows, seeds));
+        }
+        if self.tests > 0 || self.broken == 0 {
+            console.say(format!("{} tests, {} failed", self.tests, self.failed));
+        }
+        if !self.rows.is_empty() {
+            console.say(format!(
+                "{} expectations of trainings, {} not reached",
+                self.rows.len(),
+                self.missed()
+            ));
+        }
+        if self.broken > 0 {
+            console.say(format!("{} not run, or not to the end, because of errors", self.broken));
+        }
+    }
 }

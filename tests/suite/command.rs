@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nnc::formats::{npy, npz, safetensors};
 use nnc::tensor::Tensor;
+use serde_json::Value;
 use tempfile::TempDir;
 
 pub struct Ran {
@@ -313,6 +314,66 @@ fn tests_tell_both_sides() {
     }
     let ran = nnc(folder.path(), &["test", "--std"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+}
+
+/// A training that diverges, a program with an error and a data file that is not there end nothing but themselves.
+#[test]
+fn full_tests_go_on_and_compare() {
+    let block = |name: &str, rate: &str, bar: &str| {
+        format!(
+            "train {name} {{\n  let    net = line()\n  loss   square = (net([1.0, 2.0]) - 3) ** 2\n  optim  sgd({rate})\n  \
+             steps  40\n  expect square <= {bar}\n}}\n"
+        )
+    };
+    let folder = folder(&format!(
+        "model line(x: f32[2]) -> f32 {{\n  param w: f32[2] = normal\n  sum(x * w)\n}}\n{}{}{}",
+        block("diverges", "1e6", "1"),
+        block("learns", "0.05", "1e-3"),
+        block("misses", "0.05", "square - 1"),
+    ));
+    let here = folder.path();
+    fs::create_dir(here.join("more")).unwrap();
+    fs::write(
+        here.join("more/b.nn"),
+        "model wrong(x: f32[2]) -> f32[3] = x\ntest \"b\" { assert wrong([1.0, 2.0]) ~= 0.0 }\n",
+    )
+    .unwrap();
+    fs::write(
+        here.join("more/c.nn"),
+        "test \"c\" {\n  let d = npz(\"none.npz\")\n  assert sum(d.x) > 0.0\n}\n",
+    )
+    .unwrap();
+    fs::write(here.join("more/d.nn"), "test \"d\" { assert 1.0 + 1.0 ~= 2.0 }\n").unwrap();
+    let ran = nnc(here, &["test", "a.nn:learns", "more", "a.nn", "--full", "--seeds", "2", "--seed", "5"]);
+    assert_ne!(ran.code, 0);
+    let order: Vec<usize> = ["ok      a.nn:learns", "FAILED  a.nn:diverges", "MISSED  a.nn:misses"]
+        .iter()
+        .map(|row| ran.out.find(row).unwrap_or_else(|| panic!("no {row} in\n{}{}", ran.out, ran.err)))
+        .collect();
+    assert!(order.is_sorted() && ran.out.matches("a.nn:learns").count() == 1, "{}", ran.out);
+    for word in
+        ["seed 5", "seed 6", " vs ", "1 tests, 0 failed", "3 expectations of trainings, 2 not reached"]
+    {
+        assert!(ran.out.contains(word), "no {word} in\n{}", ran.out);
+    }
+    for word in [
+        "[1/3] a.nn:learns, seed 5: square 0.0000",
+        "[2/3] a.nn:diverges, seed 6: failed",
+        "b.nn",
+        "none.npz",
+    ] {
+        assert!(ran.err.contains(word), "no {word} in\n{}", ran.err);
+    }
+    let ran = nnc(here, &["test", "a.nn", "--full", "--seeds", "1", "--json"]);
+    let value: Value = serde_json::from_str(&ran.out).unwrap();
+    let holds: Vec<bool> =
+        value["expected"].as_array().unwrap().iter().map(|row| row["holds"] == true).collect();
+    assert_eq!(holds, [false, true, false], "{value:#}");
+    assert_eq!(value["diagnostics"].as_array().unwrap().len(), 1, "{value:#}");
+    fails(&nnc(here, &["test", "a.nn:learns"]), 2, &["is a train block", "--full"]);
+    fails(&nnc(here, &["test", "a.nn:lears", "--full"]), 2, &["no test or train block", "learns"]);
+    fs::create_dir(here.join("empty")).unwrap();
+    fails(&nnc(here, &["test", "empty"]), 2, &["no program", "empty"]);
 }
 
 #[test]
