@@ -92,9 +92,11 @@ impl Facts {
         Ok(())
     }
 
-    /// Learns `dim >= n`.
+    /// Learns `dim >= n`. `N - 1 >= 0` says of N that it is at least 1.
     pub fn bound_below(&mut self, dim: &Dim, n: i64) {
-        self.bounds.push((dim.clone(), n));
+        let constant = dim.0.constant_term();
+        let known = dim.sub(&Dim::constant(constant)).ok().zip(n.checked_sub(constant));
+        self.bounds.push(known.unwrap_or_else(|| (dim.clone(), n)));
     }
 
     /// The normal form under the facts: two dims with the same one are equal wherever the facts hold.

@@ -209,8 +209,7 @@ impl Checker<'_> {
                 self.reduce_call(reducer, value, over, span)
             }
             Builtin::Position => match args.positional.remove(0) {
-                // A sum of one part: an index that is no plain binder any more, so that its number is what counts.
-                (Value::Index(point), _) => Ok(Value::Index(Point::Sum(vec![(Dim::constant(1), point)]))),
+                (Value::Index(point), _) => Ok(Value::Index(point.numbered())),
                 (Value::Tensor(val), place) if matches!(self.elem(val), Elem::Idx(..)) => {
                     Ok(Value::Tensor(self.cast(val, DType::I32, place)))
                 }

@@ -657,7 +657,7 @@ fn reason(core: &Core, val: Val, demand: Demand, axis: &str) -> String {
         }
         Demand::Tie => format!("of equal entries along `{axis}` the first is taken"),
         Demand::Order => format!("asks which of two positions of `{axis}` comes first"),
-        Demand::Cycle => format!("reads a neighbour along `{axis}`"),
+        Demand::Cycle | Demand::Round => format!("reads a neighbour along `{axis}`"),
         Demand::Shift => match &core.vals[val].form {
             Form::Scalar(..) | Form::Number(_) => {
                 format!("uses how far two positions of `{axis}` are apart, or every so many of them")

@@ -46,13 +46,22 @@ impl Point {
         }
     }
 
-    /// Whether a division or remainder stands in it.
+    /// Whether a division or remainder stands in it that is not said to be meant as a number.
     pub fn divides(&self) -> bool {
         match self {
             Point::Affine(_) => false,
             Point::Div(..) | Point::Rem(..) => true,
-            Point::Sum(parts) => parts.iter().any(|(_, part)| part.divides()),
+            Point::Sum(parts) => {
+                parts.iter().any(|(_, part)| !matches!(part, Point::Sum(_)) && part.divides())
+            }
         }
+    }
+
+    /// `position(e)`: a sum of one part, which is no plain binder any more, so that its number is what counts. A sum within a sum is said
+    /// to be a number whatever stands in it.
+    pub fn numbered(self) -> Point {
+        let one = |point| Point::Sum(vec![(Dim::constant(1), point)]);
+        if self.divides() { one(one(self)) } else { one(self) }
     }
 
     /// Every variable in it.

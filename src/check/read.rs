@@ -198,12 +198,19 @@ impl Checker<'_> {
         if self.facts.at_least(&low, 0) && self.facts.at_least(&room, 0) {
             return Ok(());
         }
-        // Where only the sizes are open, the condition on them becomes a `where` of the definition: `x[0]`, `pe[position(t)]`.
-        if self.facts.at_least(&low, 0) && room.as_const().is_none() {
-            let size = self.core.size(axis);
-            let least = size.sub(&room);
-            let least = self.dim(least, span)?;
+        // Where only the sizes are open, the condition on them becomes a `where` of the definition: `x[0]`, `pe[position(t)]`, `x[N - 2]`.
+        if !self.facts.at_least(&low, 0)
+            && let Some((least, size)) = not_below_zero(&low)
+        {
             self.require_at_most(least, size, span);
+        }
+        if self.facts.at_least(&low, 0) && room.as_const().is_none() {
+            if !self.facts.at_least(&room, 0) {
+                let size = self.core.size(axis);
+                let least = size.sub(&room);
+                let least = self.dim(least, span)?;
+                self.require_at_most(least, size, span);
+            }
             return Ok(());
         }
         match self.bounds(point, span)? {
@@ -303,6 +310,8 @@ impl Checker<'_> {
             Some(expr) => from_end(self, expr)?,
             None => size.clone(),
         };
+        // A part of the places of what is sorted are such places, too, by whatever name the size goes.
+        let (low, high) = (self.of_places(&size, low), self.of_places(&size, high));
         let count = high.sub(&low);
         let count = self.dim(count, span)?;
         // Where only sizes are open, that it lies inside becomes a `where` of the definition.
@@ -319,6 +328,14 @@ impl Checker<'_> {
         let sliced = self.fresh_axis(count.to_string(), Some(count), span);
         let point = Point::Affine(AffinePoint { constant: low, terms: vec![(sliced, Dim::constant(1))] });
         Ok((At::Point(point), sliced))
+    }
+
+    /// An end of a slice of an axis of this size: where that is the number of entries under a fresh name, by that name.
+    fn of_places(&self, size: &Dim, end: Dim) -> Dim {
+        let known = self.core.fresh.iter().find(|(var, _)| size.as_var() == Some(var));
+        let Some((var, of)) = known.and_then(|(var, of)| Some((var, of.as_var()?))) else { return end };
+        let named = end.substitute_with(&|other| (other == of).then(|| Dim::var(var.clone())));
+        named.unwrap_or(end)
     }
 
     /// `shift(x, over: T, by: 1, fill: 0)`: entry t of the result is entry t - 1 of x, and `fill` where there is none.
@@ -404,4 +421,14 @@ impl Checker<'_> {
         }
         Ok(val)
     }
+}
+
+/// `(n, size)` where `n <= size` says that a dim is at least zero: `(N - 3) / 2` is where `3 <= N`. `None` where it does not grow with one
+/// size alone.
+fn not_below_zero(dim: &Dim) -> Option<(Dim, Dim)> {
+    let vars: Vec<_> = dim.vars().into_iter().collect();
+    let [var] = &vars[..] else { return None };
+    let (slope, offset, _) = dim.as_floor(var)?;
+    let least = offset.checked_neg()?.checked_add(slope - 1)?.div_euclid(slope);
+    Some((Dim::constant(least), Dim::var(var.clone())))
 }

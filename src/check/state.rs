@@ -387,6 +387,9 @@ impl<'p> Checker<'p> {
             constraint.op == ConstraintOp::Le && constraint.left == left && constraint.right == right
         };
         if !self.core.constraints.iter().any(present) {
+            if let Ok(room) = right.sub(&left) {
+                self.facts.bound_below(&room, 0);
+            }
             let text = format!("{left} <= {right}");
             self.core.constraints.push(Constraint { text, left, op: ConstraintOp::Le, right, span });
         }
@@ -423,10 +426,16 @@ impl<'p> Checker<'p> {
             let gap = a.sub(&b).ok()?;
             let turn = gap.turn(TURN)?;
             // What is left over comes again after a turn; the sizes must be equal for the multiples of a number, and no others.
-            let equal = |at: i64| gap.eval_with(&|_| Some(at)).ok() == Some(0);
-            let by = (1..=turn).find(|&at| equal(turn + at))?;
-            let multiples = turn % by == 0 && (0..turn).all(|at| equal(turn + at) == (at % by == 0));
-            (multiples && by > 1).then(|| (by, Dim::var(var.clone())))
+            let at = |dim: &Dim, at: i64| dim.eval_with(&|_| Some(at)).ok();
+            let halves = [&a, &b].into_iter().flat_map(|size| size.divisions());
+            let halves = halves.filter_map(|(over, under)| over.div(&under).ok());
+            std::iter::once(Dim::var(var.clone())).chain(halves).find_map(|over| {
+                let divided = |by: i64| {
+                    let whole = |place: i64| Some(at(&over, turn + place)? % by == 0);
+                    (0..turn).all(|place| whole(place) == Some(at(&gap, turn + place) == Some(0)))
+                };
+                (2..=turn).find(|&by| turn % by == 0 && divided(by)).map(|by| (by, over.clone()))
+            })
         };
         match divisor() {
             Some((by, over)) => self.require_divides(by, over, span),

@@ -368,6 +368,60 @@ const TRAPS: &[(&str, &str, &str, Property)] = &[
         "B",
         Pointwise,
     ),
+    (
+        "a step back that may be one forward",
+        "fn f(k: dim)(x: f32[causal T]) -> f32[T] = for t: T => x[t - (k - 1)]",
+        "T",
+        Causal,
+    ),
+    (
+        "a band as wide as a size",
+        "fn f(k: dim)(x: f32[causal T]) -> f32[T] = for t: T => sum s where t - k <= s and s <= t + k => x[s]",
+        "T",
+        Causal,
+    ),
+    (
+        "a window that ends behind its place",
+        "fn f(k: dim)(x: f32[causal T]) -> f32[T] = for t: T => sum j: k + 2 => x[t - k + j]",
+        "T",
+        Causal,
+    ),
+    (
+        "a learner that is told of the next step",
+        "fn f(x: f32[causal T]) -> f32[T] = scan t: T (w: f32 = 0) { w = w - 0.1 * grad(fn(u) => (u - x[t + 1]) ** 2)(w)\n yield w }",
+        "T",
+        Causal,
+    ),
+    (
+        "a rule of a learner that is told of the next step",
+        "fn g(u: f32, y: f32) -> f32 { u * u } grad(d) { (d * y, 0.0) }\nfn f(x: f32[causal T]) -> f32[T] = for t: T => grad(fn(u) => g(u, x[t + 1]))(x[t])",
+        "T",
+        Causal,
+    ),
+    (
+        "two halves of a ring as they come",
+        "fn f(x: f32[R], w: f32[2]) -> f32[R] = for i: R => x[i] * w[i % 2]",
+        "R",
+        Cyclic,
+    ),
+    (
+        "every second one, twice over",
+        "fn f(x: f32[ring R]) -> f32[R] where R % 2 == 0 = for i: R => x[i / 2]",
+        "R",
+        Cyclic,
+    ),
+    (
+        "a border, seen from how far round it is",
+        "fn f(x: f32[R]) -> f32[R] { let g = shift(x * 0 + 1, over: R, by: 1)\n for i: R => sum j => g[j] * (position((i - j) % R) as f32) + x[j] }",
+        "R",
+        Translated,
+    ),
+    (
+        "the middle of what is not sorted",
+        "fn f(x: f32[N]) -> f32 where N >= 1 = x[(N - 1) / 2]",
+        "N",
+        Invariant,
+    ),
     ("the neighbour in a batch", "fn f(x: f32[B]) -> f32[B] = for b: B => x[(b + 1) % B]", "B", Pointwise),
 ];
 
@@ -418,6 +472,7 @@ fn weakenings() -> Vec<Weakening> {
         Weakening::FewRounds,
         Weakening::NoLead,
         Weakening::AnyAssumed,
+        Weakening::AnySized,
     ];
     let table = demands.into_iter().map(Weakening::Demands).chain(flows.into_iter().map(Weakening::Flow));
     table.chain(others).collect()

@@ -21,6 +21,8 @@ pub enum Demand {
     Tie,
     /// A neighbour at a fixed distance, with the first entry behind the last one.
     Cycle,
+    /// A distance between any two positions, counted round: `(i - j) % R`. `collect` makes of it a cycle, or a distance where borders count.
+    Round,
     /// A neighbour at a fixed distance; the difference of two positions; every second entry.
     Shift,
     /// Whether an index lies on the axis.
@@ -94,8 +96,27 @@ pub fn collect(roots: &Roots, outputs: &[Val]) -> Demands {
             all.insert(Demanded { root, demand, by });
         }
     }
-    walk.found.all = all.into_iter().collect();
+    walk.found.all = settled(all);
     walk.found
+}
+
+/// What goes round between any two positions commutes with cyclic shifts, and so with translations of what is zero near the border. But
+/// where the border is told from the rest, a translation takes what lies there nearer to some entries.
+fn settled(all: BTreeSet<Demanded>) -> Vec<Demanded> {
+    let bordered: BTreeSet<Root> = all
+        .iter()
+        .filter(|demanded| matches!(demanded.demand, Demand::Shift | Demand::Border))
+        .map(|demanded| demanded.root)
+        .collect();
+    let settle = |demanded: Demanded| match demanded.demand {
+        Demand::Round if bordered.contains(&demanded.root) && !weaken::is(Weakening::AnyRound) => {
+            Demanded { demand: Demand::Distance, ..demanded }
+        }
+        Demand::Round => Demanded { demand: Demand::Cycle, ..demanded },
+        _ => demanded,
+    };
+    let settled: BTreeSet<Demanded> = all.into_iter().map(settle).collect();
+    settled.into_iter().collect()
 }
 
 struct Walk<'a> {
@@ -205,7 +226,7 @@ impl Walk<'_> {
                     continue;
                 }
                 match self.roots.rate(axis, root) {
-                    Some(rate) if self.whole_ring(axis, root, rate) => {
+                    Some(rate) if self.roots.whole_ring(axis, root) => {
                         self.demand([root], Demand::Cycle, val);
                         self.period(root, rate.numerator(), val);
                     }
@@ -291,20 +312,18 @@ impl Walk<'_> {
 
     /// A distance between positions must be a bounded one: a translation takes others behind the end of the axis.
     fn near(&mut self, point: &Point, root: Root, val: Val) {
-        let kept = self.distances.bounded(self.roots, point, root) || self.roots.goes_round(point, root);
-        if !kept && !weaken::is(Weakening::AnyDistance) {
-            self.demand([root], Demand::Distance, val);
+        if !self.distances.bounded(self.roots, point, root) && !weaken::is(Weakening::AnyDistance) {
+            let round = self.roots.goes_round(point, root);
+            self.demand([root], if round { Demand::Round } else { Demand::Distance }, val);
         }
     }
 
     /// A point that must stay as it is when a root is translated.
     fn unmoved(&mut self, point: &Point, root: Root, val: Val) {
-        if self.roots.goes_round(point, root) {
-            return self.demand([root], Demand::Cycle, val);
-        }
+        let round = self.roots.goes_round(point, root);
         match self.roots.weight(point, root) {
             Some(Weight { weight: Ratio::ZERO, period }) => {
-                self.demand([root], Demand::Shift, val);
+                self.demand([root], if round { Demand::Cycle } else { Demand::Shift }, val);
                 self.period(root, period, val);
             }
             _ => self.demand([root], Demand::Position, val),
@@ -362,19 +381,22 @@ impl Walk<'_> {
             let (inner, wraps) = self.roots.unwrapped(point, axis);
             for root in self.roots.of_axes(&[point.axes(), vec![axis]].concat()) {
                 if !self.roots.has(axis, root) {
-                    self.unmoved(inner, root, val);
-                    self.near(inner, root, val);
+                    self.unmoved(point, root, val);
+                    self.near(point, root, val);
                     continue;
                 }
                 if self.roots.of_axes(&point.axes()).contains(&root) {
-                    let ring = self.goes_round(inner, axis, root) && (wraps || outside == Outside::Never);
-                    match (ring, wraps) {
-                        (true, _) => self.moved(inner, axis, root, Demand::Cycle, val),
-                        (false, true) => self.demand([root], Demand::Position, val),
-                        (false, false) => {
-                            self.moved(inner, axis, root, Demand::Shift, val);
-                            self.near(inner, root, val);
+                    let bounded = wraps || outside == Outside::Never;
+                    if bounded && self.follows_round(inner, axis, root, wraps) {
+                        self.moved(inner, axis, root, Demand::Cycle, val);
+                        if !self.distances.bounded(self.roots, inner, root) {
+                            self.demand([root], Demand::Round, val);
                         }
+                    } else if wraps {
+                        self.demand([root], Demand::Position, val);
+                    } else {
+                        self.moved(inner, axis, root, Demand::Shift, val);
+                        self.near(inner, root, val);
                     }
                     continue;
                 }
@@ -385,28 +407,21 @@ impl Walk<'_> {
         }
     }
 
-    /// `x[s*i + b]` where i goes round the ring once while the index goes round the axis: `s * size(i) == size(x)`.
-    fn goes_round(&self, point: &Point, axis: AxisVar, root: Root) -> bool {
-        let Point::Affine(affine) = point else { return false };
-        let mut over = affine.terms.iter().filter(|(own, _)| self.roots.has(*own, root));
-        let (Some((binder, factor)), None) = (over.next(), over.next()) else { return false };
-        let turns = self.core.size(*binder).mul(factor);
-        let whole = |axis| self.roots.rate(axis, root).is_some_and(|rate| self.whole_ring(axis, root, rate));
-        weaken::is(Weakening::AnyRound)
-            || factor.as_const().is_some_and(|factor| factor > 0)
-                && whole(axis)
-                && turns
-                    .is_ok_and(|turns| self.core.facts.same(&turns, &self.core.size(axis)).unwrap_or(false))
-    }
-
-    /// An axis at this rate meets the ring's first place again after its last entry.
-    fn whole_ring(&self, axis: AxisVar, root: Root, rate: Ratio) -> bool {
-        let round = || {
-            let size = self.core.size(axis).mul(&Dim::constant(rate.numerator())).ok()?;
-            let ring = self.core.roots[root].size.mul(&Dim::constant(rate.denominator())).ok()?;
-            self.core.facts.same(&size, &ring).ok()
-        };
-        round().unwrap_or(false)
+    /// An index that goes round the axis when one of its variables goes round: once, or as often as it likes where it is taken modulo the
+    /// axis' size. `x[s*i + b]` with `s * size(i) == size(x)`, `x[i / c]` with `size(i) == c * size(x)`.
+    fn follows_round(&self, point: &Point, axis: AxisVar, root: Root, wraps: bool) -> bool {
+        if weaken::is(Weakening::AnyRound) {
+            return true;
+        }
+        let (size, facts) = (self.core.size(axis), &self.core.facts);
+        let zero = Dim::constant(0);
+        let whole = |turn: &Dim| turn.rem(&size).is_ok_and(|rest| facts.same(&rest, &zero).unwrap_or(false));
+        self.roots.whole_ring(axis, root)
+            && match self.roots.turns(point, root).unwrap_or_default().as_slice() {
+                [] => false,
+                [turn] if !wraps => facts.same(turn, &size).unwrap_or(false),
+                turns => wraps && turns.iter().all(whole),
+            }
     }
 
     /// A comparison of positions: `false` where none takes part. `ordered` is what a comparison by order demands.
@@ -456,7 +471,11 @@ impl Walk<'_> {
         for root in self.roots.of_axes(&gap.axes()) {
             match (self.roots.weight(&gap, root), plain, equality) {
                 (_, Some(_), true) => {}
-                _ if self.roots.goes_round(&gap, root) => self.demand([root], Demand::Cycle, val),
+                (Some(Weight { weight: Ratio::ZERO, period }), _, _) if self.roots.goes_round(&gap, root) => {
+                    self.demand([root], Demand::Cycle, val);
+                    self.period(root, period, val);
+                    self.near(&gap, root, val);
+                }
                 (Some(Weight { weight: Ratio::ZERO, period }), _, _) => {
                     let fixed = !self.roots.sizes_in(&gap).contains(&root);
                     let remainder = self.is_remainder(&gap);

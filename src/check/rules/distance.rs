@@ -29,7 +29,7 @@ impl Distances {
                 Form::Reduce { op, over, guard, body } => {
                     let bounds = guard::bounds(roots, *op, *guard, over, *body);
                     for &axis in over {
-                        let closed = bounds.iter().find(|bound| bound.bounded == axis && bound.low.is_some());
+                        let closed = bounds.iter().find(|bound| bound.bounded == axis && bound.closed);
                         match closed {
                             Some(bound) => drop(found.near.insert(axis, bound.to)),
                             None if matches!(op, Reducer::Sum | Reducer::Mean)

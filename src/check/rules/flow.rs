@@ -234,10 +234,9 @@ impl Walk<'_> {
             Form::Gradients { of, wrt } => {
                 let mut components = Vec::new();
                 for &arg in wrt {
-                    // Backwards every entry hears from all that it reaches; only entries that keep to themselves stay so.
-                    let reached = self.differentiated(*of);
-                    let mut flow: Flow =
-                        reached.into_iter().map(|(root, reach)| (root, reversed(reach))).collect();
+                    // What is differentiated is one number at each point of the binders around, where the argument is one value: so
+                    // the derivative there reads what the number does, and of an axis that the argument shows, all.
+                    let mut flow = self.differentiated(*of);
                     for &axis in &core.vals[arg].visible {
                         self.all(&mut flow, axis);
                     }
@@ -444,16 +443,16 @@ impl Walk<'_> {
         let mut flow = join(self.of(body), guard.map(|guard| self.of(guard)).unwrap_or_default());
         for &axis in over {
             let bound = bounds.iter().find(|bound| bound.bounded == axis);
-            let reach = bound.map(|bound| Shifted {
-                to: Center::Index(bound.to),
-                window: Window { low: bound.low, high: bound.high, wraps: false },
+            let reach = bound.and_then(|bound| {
+                let window = Window { low: bound.low, high: bound.high?, wraps: false };
+                Some(Shifted { to: Center::Index(bound.to), window })
             });
             let before = flow.clone();
             flow = self.replace(flow, &|other| if other == axis { reach } else { Some(Shifted::to(other)) });
             // The range itself is read: how many entries there are, or how far the guard lets it go.
             for root in self.roots.measured_by(axis) {
                 let range = bound.filter(|_| self.roots.has(axis, root)).and_then(|bound| {
-                    let high = bound.high.add(self.beyond(bound, root)?)?;
+                    let high = bound.high?.add(self.beyond(bound, root)?)?;
                     let window = Window { low: bound.low, high, wraps: false };
                     Some(Reach::near(Center::Index(bound.to), window))
                 });
@@ -468,7 +467,8 @@ impl Walk<'_> {
 
     /// How many places behind the last one that a guard lets an index reach must be there for the entry to be there.
     fn beyond(&self, bound: &guard::Bound, root: Root) -> Option<Ratio> {
-        let behind = bound.high > Ratio::ZERO || !self.roots.agree(bound.bounded, bound.to);
+        let behind =
+            bound.high.is_none_or(|high| high > Ratio::ZERO) || !self.roots.agree(bound.bounded, bound.to);
         match behind && !weaken::is(Weakening::NoLead) {
             true => Some(self.roots.lead(bound.bounded, root)?.max(Ratio::ZERO)),
             false => Some(Ratio::ZERO),

@@ -14,8 +14,24 @@ use super::weaken::{self, Weakening};
 struct Side {
     bounded: AxisVar,
     to: AxisVar,
-    low: Option<Ratio>,
-    high: Option<Ratio>,
+    low: Option<Limit>,
+    high: Option<Limit>,
+}
+
+/// How far: a number of places, or one that sizes say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Limit {
+    At(Ratio),
+    Sized,
+}
+
+impl Limit {
+    fn known(self) -> Option<Ratio> {
+        match self {
+            Limit::At(places) => Some(places),
+            Limit::Sized => None,
+        }
+    }
 }
 
 /// An index variable lies between `to + low` and `to + high`.
@@ -23,8 +39,12 @@ struct Side {
 pub struct Bound {
     pub bounded: AxisVar,
     pub to: AxisVar,
+    /// `None`: without end, or as far as sizes say.
     pub low: Option<Ratio>,
-    pub high: Ratio,
+    /// `None`: as far as sizes say.
+    pub high: Option<Ratio>,
+    /// Bounded from both sides.
+    pub closed: bool,
 }
 
 /// The comparisons and other conditions of which all must hold.
@@ -83,16 +103,22 @@ pub fn bounds(roots: &Roots, op: Reducer, guard: Option<Val>, over: &[AxisVar], 
         };
         let mut best: Option<Bound> = None;
         for to in own(None).map(|side| side.to) {
-            let high = own(Some(to)).filter_map(|side| side.high).min();
-            let low = own(Some(to)).filter_map(|side| side.low).max();
+            let (highs, lows) =
+                (own(Some(to)).filter_map(|side| side.high), own(Some(to)).filter_map(|side| side.low));
+            let (highs, lows): (Vec<Limit>, Vec<Limit>) = (highs.collect(), lows.collect());
+            let (below, above) = (!highs.is_empty(), !lows.is_empty());
+            let high = highs.into_iter().filter_map(Limit::known).min();
+            let low = lows.into_iter().filter_map(Limit::known).max();
             // Beyond an open side lies the end of the axis: `i <= j + 1` sees whether there is a last entry.
             let high = match high {
-                Some(high) if high <= Ratio::ZERO || low.is_some() => high,
-                Some(_) if weaken::is(Weakening::OpenBand) => Ratio::ZERO,
+                _ if !below => continue,
+                Some(high) if high <= Ratio::ZERO || above => Some(high),
+                Some(_) if weaken::is(Weakening::OpenBand) => Some(Ratio::ZERO),
+                None if above => None,
                 _ => continue,
             };
-            if best.is_none_or(|best| best.low.is_none() && low.is_some()) {
-                best = Some(Bound { bounded, to, low, high });
+            if best.is_none_or(|best| !best.closed && above) {
+                best = Some(Bound { bounded, to, low, high, closed: above });
             }
         }
         found.extend(best);
@@ -176,13 +202,22 @@ fn comparison(roots: &Roots, val: Val) -> Vec<(Val, Side)> {
             _ => return None,
         };
         let (left, right) = (point_of(roots.core, left)?, point_of(roots.core, right)?);
-        let (below, above, gap) = one_each(roots, &left, &right, strict)?;
+        let Apart { below, above, gap, rate } = one_each(roots, &left, &right, strict)?;
+        let back = gap.neg().ok()?;
+        // A bound that sizes say counts as 0 where it cannot lie on the other side of it.
+        let limit = |dim: &Dim, beyond: &Dim| match dim.as_const() {
+            Some(places) => Some(Limit::At(rate.mul(Ratio::whole(places))?)),
+            None if roots.core.facts.at_least(beyond, 0) => Some(Limit::At(Ratio::ZERO)),
+            None => Some(Limit::Sized),
+        };
         let side = |bounded, to, low, high| (val, Side { bounded, to, low, high });
-        let back = gap.neg()?;
-        let mut found = vec![side(below, above, None, Some(gap)), side(above, below, Some(back), None)];
+        let high = |dim: &Dim, back: &Dim| limit(dim, back);
+        let low = |dim: &Dim| limit(dim, dim);
+        let mut found =
+            vec![side(below, above, None, high(&gap, &back)), side(above, below, low(&back), None)];
         if matches!(form(val), Some((ScalarFn::Eq, _))) {
-            found.push(side(below, above, Some(gap), None));
-            found.push(side(above, below, None, Some(back)));
+            found.push(side(below, above, low(&gap), None));
+            found.push(side(above, below, None, high(&back, &gap)));
         }
         Some(found)
     };
@@ -194,8 +229,17 @@ pub fn is_step(roots: &Roots, left: &Point, right: &Point) -> bool {
     one_each(roots, left, right, 0).is_some()
 }
 
-/// `(i, j, c)` where `left + strict <= right` says `i <= j + c`, in places of the root of i and j.
-fn one_each(roots: &Roots, left: &Point, right: &Point, strict: i64) -> Option<(AxisVar, AxisVar, Ratio)> {
+/// `below <= above + gap`, two variables of one root at one rate.
+struct Apart {
+    below: AxisVar,
+    above: AxisVar,
+    /// In entries of their axes; the root's size is not in it.
+    gap: Dim,
+    rate: Ratio,
+}
+
+/// What `left + strict <= right` says of two variables.
+fn one_each(roots: &Roots, left: &Point, right: &Point, strict: i64) -> Option<Apart> {
     let mut difference = Difference { constant: Dim::constant(0), terms: Vec::new() };
     difference.add(left, 1)?;
     difference.add(right, -1)?;
@@ -209,8 +253,8 @@ fn one_each(roots: &Roots, left: &Point, right: &Point, strict: i64) -> Option<(
     if roots.rate(above, root)? != rate {
         return None;
     }
-    let gap = difference.constant.neg().ok()?.as_const()?.checked_sub(strict)?;
-    Some((below, above, rate.mul(Ratio::whole(gap))?))
+    let gap = difference.constant.neg().ok()?.sub(&Dim::constant(strict)).ok()?;
+    (!roots.made_of(&gap).contains(&root)).then_some(Apart { below, above, gap, rate })
 }
 
 /// `constant + Σ factor * axis`, each axis once.

@@ -157,8 +157,9 @@ impl<'a> Roots<'a> {
             }
             Point::Div(inner, by) => {
                 let inner = self.weight(inner, root)?;
+                // What does not move is the same number again; the root's size, too, is the same.
                 if inner.weight == Ratio::ZERO {
-                    return (!self.mentioned(by).contains(&root)).then_some(inner);
+                    return Some(inner);
                 }
                 let by = by.as_const()?;
                 let weight = inner.weight.div(Ratio::whole(by))?;
@@ -166,8 +167,9 @@ impl<'a> Roots<'a> {
             }
             Point::Rem(inner, by) => {
                 let inner = self.weight(inner, root)?;
+                // What does not move is the same number again; the root's size, too, is the same.
                 if inner.weight == Ratio::ZERO {
-                    return (!self.mentioned(by).contains(&root)).then_some(inner);
+                    return Some(inner);
                 }
                 let period = lcm(inner.period, whole_turns(inner.weight, by.as_const()?)?)?;
                 Some(Weight { weight: Ratio::ZERO, period })
@@ -217,30 +219,71 @@ impl<'a> Roots<'a> {
         }
     }
 
-    /// Whether a point holds positions of a root only as differences modulo its size, `(i - j) % R`: those stay as they are
-    /// under cyclic shifts.
+    /// Whether a point stays as it is under cyclic shifts of a root by multiples of its period: `(i - j) % R`, or `i % 2` where
+    /// `R % 2 == 0`. It must not move with its variables, nor change where one of them meets the first place again.
     pub fn goes_round(&self, point: &Point, root: Root) -> bool {
-        let free = |point: &Point| {
-            !self.of_axes(&point.axes()).contains(&root) && !self.sizes_in(point).contains(&root)
+        let still = self.weight(point, root).is_some_and(|weight| weight.weight == Ratio::ZERO);
+        let zero = Dim::constant(0);
+        let turns = self.turns(point, root).unwrap_or_default();
+        still
+            && !turns.is_empty()
+            && turns.iter().all(|turn| self.core.facts.same(turn, &zero).unwrap_or(false))
+    }
+
+    /// By how much a point grows when one of its variables over a root goes on from the last place to the first one as if places went on:
+    /// for each of them. `None`: not evenly, or a variable does not run over the whole ring.
+    pub fn turns(&self, point: &Point, root: Root) -> Option<Vec<Dim>> {
+        let mut binders: Vec<AxisVar> =
+            point.axes().into_iter().filter(|axis| self.has(*axis, root)).collect();
+        binders.sort();
+        binders.dedup();
+        binders.into_iter().map(|binder| self.turn(point, binder, root)).collect()
+    }
+
+    fn turn(&self, point: &Point, binder: AxisVar, root: Root) -> Option<Dim> {
+        let exact = |over: &Dim, by: &Dim| {
+            let rest = over.rem(by).ok();
+            rest.is_some_and(|rest| self.core.facts.same(&rest, &Dim::constant(0)).unwrap_or(false))
         };
         match point {
+            Point::Affine(affine) => {
+                let mut total = Dim::constant(0);
+                for (_, factor) in affine.terms.iter().filter(|(axis, _)| *axis == binder) {
+                    if !self.whole_ring(binder, root) {
+                        return None;
+                    }
+                    total = total.add(&self.core.size(binder).mul(factor).ok()?).ok()?;
+                }
+                Some(total)
+            }
+            Point::Div(inner, by) => {
+                let turn = self.turn(inner, binder, root)?;
+                if exact(&turn, by) { self.core.facts.normalise(&turn.div(by).ok()?).ok() } else { None }
+            }
             Point::Rem(inner, by) => {
-                let Point::Affine(affine) = &**inner else { return false };
-                let over: Vec<_> = affine.terms.iter().filter(|(axis, _)| self.has(*axis, root)).collect();
-                let whole = over.iter().all(|(axis, _)| self.is_whole(*axis, root));
-                let turn = *by == self.core.roots[root].size;
-                let still = self.weight(inner, root).is_some_and(|weight| weight.weight == Ratio::ZERO);
-                turn && whole && still && !over.is_empty() && !self.sizes_in(inner).contains(&root)
+                let turn = self.turn(inner, binder, root)?;
+                exact(&turn, by).then(|| Dim::constant(0))
             }
             Point::Sum(parts) => {
-                let fits = |(factor, part): &(Dim, Point)| {
-                    !self.made_of(factor).contains(&root) && (free(part) || self.goes_round(part, root))
-                };
-                parts.iter().all(fits) && !free(point)
+                let mut total = Dim::constant(0);
+                for (factor, part) in parts {
+                    let turn = self.turn(part, binder, root)?;
+                    total = total.add(&turn.mul(factor).ok()?).ok()?;
+                }
+                Some(total)
             }
-            Point::Div(inner, by) => !self.made_of(by).contains(&root) && self.goes_round(inner, root),
-            Point::Affine(_) => false,
         }
+    }
+
+    /// Whether an axis meets the ring's first place again after its last entry.
+    pub fn whole_ring(&self, axis: AxisVar, root: Root) -> bool {
+        let round = || {
+            let rate = self.rate(axis, root)?;
+            let size = self.core.size(axis).mul(&Dim::constant(rate.numerator())).ok()?;
+            let ring = self.core.roots[root].size.mul(&Dim::constant(rate.denominator())).ok()?;
+            self.core.facts.same(&size, &ring).ok()
+        };
+        round().unwrap_or(false)
     }
 
     // ---- places --------------------------------------------------------------------------------
@@ -263,33 +306,41 @@ impl<'a> Roots<'a> {
         Some(Anchor { to, low, high: linear.high?.mul(rate)?, wraps })
     }
 
+    /// A number that a size is not below, where one is known: itself, or 0 for `k - 1` where `k >= 1`.
+    fn above(&self, dim: &Dim) -> Option<Ratio> {
+        let known = || self.core.facts.at_least(dim, 0) || weaken::is(Weakening::AnySized);
+        let least = dim.as_const().or_else(|| known().then_some(0));
+        least.map(Ratio::whole)
+    }
+
     fn linear(&self, point: &Point, root: Root) -> Option<Linear> {
         match point {
             Point::Affine(affine) => {
                 if self.mentioned(&affine.constant).contains(&root) {
                     return None;
                 }
-                let constant = affine.constant.as_const().map(Ratio::whole);
-                let mut linear = Linear { terms: Vec::new(), low: constant, high: constant };
+                let mut linear = Linear { terms: Vec::new(), low: None, high: None };
+                let (mut low, mut high) = (Some(affine.constant.clone()), Some(affine.constant.clone()));
                 for (axis, factor) in &affine.terms {
                     if self.has(*axis, root) {
                         linear.terms.push((*axis, Ratio::whole(factor.as_const()?)));
                         continue;
                     }
                     // A number from 0 on: as far as the axis goes.
-                    let size = self.core.size(*axis).as_const().filter(|size| *size > 0);
-                    let most = match (size, factor.as_const()) {
-                        (Some(size), Some(factor)) => Ratio::whole(size - 1).mul(Ratio::whole(factor)),
-                        _ => None,
-                    };
-                    match factor.as_const() {
-                        Some(factor) if factor < 0 => linear.low = sum(linear.low, most),
-                        Some(_) => linear.high = sum(linear.high, most),
-                        None if factor.at_least(0) => linear.high = None,
-                        None if factor.neg().is_ok_and(|back| back.at_least(0)) => linear.low = None,
-                        None => (linear.low, linear.high) = (None, None),
+                    let size = self.core.size(*axis);
+                    let sized = size.as_const().is_none_or(|size| size > 0);
+                    let most = || size.sub(&Dim::constant(1)).ok()?.mul(factor).ok();
+                    let most = if sized { most() } else { None };
+                    let further =
+                        |end: Option<Dim>| end.zip(most).and_then(|(end, most)| end.add(&most).ok());
+                    match factor.neg() {
+                        _ if self.core.facts.at_least(factor, 0) => high = further(high),
+                        Ok(back) if self.core.facts.at_least(&back, 0) => low = further(low),
+                        _ => (low, high) = (None, None),
                     }
                 }
+                linear.low = low.and_then(|low| self.above(&low));
+                linear.high = high.and_then(|high| Some(self.above(&high.neg().ok()?)?.neg()?));
                 Some(linear)
             }
             Point::Div(inner, by) => {

@@ -10,7 +10,7 @@ pub enum Weakening {
     Flow(&'static str),
     /// An index need not move exactly as the axis that it reads.
     AnyWeight,
-    /// Every strided read goes round a ring.
+    /// Every read goes round a ring, and borders count for nothing.
     AnyRound,
     /// A read that goes round counts as one that does not.
     NoWrap,
@@ -42,6 +42,8 @@ pub enum Weakening {
     FewRounds,
     /// A guard's bound is a place that is there.
     NoLead,
+    /// What sizes say lies in the past.
+    AnySized,
     /// What is assumed of some braces is assumed of what enters them.
     AnyAssumed,
 }
