@@ -76,8 +76,9 @@ impl TrainWalk<'_> {
         (state, self.cx.emit_in(body, Form::State(state), elem, Vec::new(), span))
     }
 
-    /// The state that a parameter's gradients are added up in.
+    /// The state that a parameter's gradients are added up in, in the dtype that they are computed in.
     fn sum_of_gradients(&mut self, param: usize, like: Val, span: Span) -> Beside {
+        let like = self.cx.computed(like, span);
         let path = Name::new(format!("{}sum.{}", Slot::OPTIMIZER, self.cx.core.params[param].path));
         self.beside(path, like, span)
     }
@@ -91,7 +92,7 @@ impl TrainWalk<'_> {
         let after = self.cx.scalar(ScalarFn::Add, &[before, samples], Elem::Of(DType::I64), span);
         self.cx.core.states[count].written = Some(after);
         for (&(param, val), &gradient) in trained.iter().zip(gradients) {
-            let elem = self.cx.elem(val);
+            let elem = self.cx.elem(gradient);
             let sum = self.sum_of_gradients(param, val, span);
             let times = self.cx.cast(samples, elem.dtype(), span);
             let term = self.cx.scalar(ScalarFn::Mul, &[gradient, times], elem.clone(), span);
@@ -108,7 +109,7 @@ impl TrainWalk<'_> {
         self.cx.core.states[count].written = Some(self.zeros(body, &Elem::Of(DType::I64), &[], span));
         let mut means = Vec::new();
         for &(param, val) in trained {
-            let elem = self.cx.elem(val);
+            let elem = self.cx.elem(val).computed();
             let sum = self.sum_of_gradients(param, val, span);
             let samples = self.cx.cast(samples, elem.dtype(), span);
             means.push(self.cx.scalar(ScalarFn::Div, &[sum.old, samples], elem.clone(), span));

@@ -80,8 +80,16 @@ impl Elem {
         }
     }
 
+    /// The element in the dtype that it is computed in.
+    pub fn computed(&self) -> Elem {
+        match self {
+            Elem::Of(dtype) => Elem::Of(dtype.computed()),
+            position => position.clone(),
+        }
+    }
+
     pub fn is_float(&self) -> bool {
-        matches!(self.dtype(), DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+        self.dtype().is_float()
     }
 }
 

@@ -82,7 +82,9 @@ impl TrainWalk<'_> {
         let (func, span) = average;
         let path = average_path(&self.cx.core.params[param].path);
         let beside = self.beside(path, before, *span);
-        let (elem, old) = (self.cx.elem(before), beside.old);
+        let stored = self.cx.elem(before).dtype();
+        let [before, after, old] = [before, after, beside.old].map(|val| self.cx.computed(val, *span));
+        let elem = self.cx.elem(before);
         let step = self.cx.emit(Form::Step, Elem::Of(DType::I64), Vec::new(), *span);
         let zero = self.cx.constant(Literal::Int(0), DType::I64, *span);
         let first = self.cx.scalar(ScalarFn::Eq, &[step, zero], Elem::Of(DType::Bool), *span);
@@ -94,6 +96,7 @@ impl TrainWalk<'_> {
             let (have, want) = (self.cx.show_val(new), self.cx.show_val(before));
             return self.cx.fail(errors::average_result(*span, &have, &want));
         }
+        let new = self.cx.cast(new, stored, *span);
         self.write_beside(&beside, new, *span);
         Ok(())
     }

@@ -98,7 +98,8 @@ impl TrainWalk<'_> {
         Ok(paths)
     }
 
-    /// Applies the optimizer to the parameters of these instances (of all, where none are named) and their gradients.
+    /// Applies the optimizer to the parameters of these instances (of all, where none are named) and their gradients. Of a parameter that is
+    /// stored in 16 bits it sees the number in f32, its states are f32, and its result is rounded once.
     fn optimize(
         &mut self,
         optimizer: &Arc<Func>,
@@ -139,17 +140,19 @@ impl TrainWalk<'_> {
         self.cx.all_gradients = gradients.clone();
         for ((index, val), gradient) in trained.into_iter().zip(gradients) {
             self.cx.optimized = Some((self.turn, self.cx.core.params[index].path.to_string()));
-            let args = vec![(Value::Tensor(val), span), (Value::Tensor(gradient), span)];
+            let elem = self.cx.elem(val);
+            let whole = self.cx.computed(val, span);
+            let args = vec![(Value::Tensor(whole), span), (Value::Tensor(gradient), span)];
             let updated = self.cx.apply(optimizer, args, span)?;
             let updated = self.cx.to_tensor(updated, span)?;
             let (have, want) = (self.cx.visible(updated).len(), self.cx.visible(val).len());
-            if have != want || self.cx.elem(updated) != self.cx.elem(val) {
-                let (have, want) = (self.cx.show_val(updated), self.cx.show_val(val));
+            if have != want || self.cx.elem(updated) != self.cx.elem(whole) {
+                let (have, want) = (self.cx.show_val(updated), self.cx.show_val(whole));
                 return self.cx.fail(errors::optimizer_result(span, &have, &want));
             }
+            let updated = self.cx.cast(updated, elem.dtype(), span);
             // The result's axes are the parameter's, in its order.
             let to = self.cx.visible(val).to_vec();
-            let elem = self.cx.elem(val);
             let renamed = self.cx.emit(Form::Rename { of: updated, to: to.clone() }, elem, to, span);
             self.cx.core.params[index].written = Some(renamed);
             if let Some(average) = average {
@@ -162,14 +165,18 @@ impl TrainWalk<'_> {
         Ok(())
     }
 
-    /// The derivatives of a loss by these parameters.
+    /// The derivatives of a loss by these parameters, in the dtype that they are computed in.
     fn gradients(&mut self, loss: Val, trained: &[(usize, Val)], span: Span) -> Checking<Vec<Val>> {
         let wrt = trained.iter().map(|(_, val)| *val).collect();
         let gradients = match self.cx.gradients(loss, wrt, span)? {
             Value::Tuple(fields) => fields.iter().map(|field| field.value.clone()).collect(),
             one => vec![one],
         };
-        gradients.into_iter().map(|gradient| self.cx.to_tensor(gradient, span)).collect()
+        let gradients = gradients.into_iter().map(|gradient| {
+            let gradient = self.cx.to_tensor(gradient, span)?;
+            Ok(self.cx.computed(gradient, span))
+        });
+        gradients.collect()
     }
 
     /// `init gen = safetensors("g.safetensors", only: "stem")`

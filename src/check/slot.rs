@@ -77,7 +77,8 @@ impl Checker<'_> {
         Ok(index)
     }
 
-    /// The slot's first value, computed in the block of initial values, once for each member of the stacks around.
+    /// The slot's first value, computed in the block of initial values, once for each member of the stacks around; that of a slot of 16 bits
+    /// is computed in f32.
     fn initial_of_slot(
         &mut self,
         declare: &ast::Declare,
@@ -93,9 +94,13 @@ impl Checker<'_> {
         let open_stacks = std::mem::take(&mut self.stacks);
         self.reopen_block(init);
         let before = self.core.vals.len();
-        let expected = Expected { elem: elem.clone(), axes: axes.to_vec() };
+        let expected = Expected { elem: elem.computed(), axes: axes.to_vec() };
         let value = self.initial(&declare.value, expected, &declare.ty);
         let value = value.and_then(|val| self.only_initial(val, before, declare)).map(|val| {
+            let val = match elem {
+                Elem::Of(dtype) => self.cast(val, *dtype, declare.value.span),
+                Elem::Idx(..) => val,
+            };
             if fresh.is_empty() {
                 return val;
             }

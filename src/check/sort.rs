@@ -121,7 +121,7 @@ impl Checker<'_> {
         span: Span,
     ) -> Checking<Val> {
         let elem = self.elem(of);
-        if matches!(elem, Elem::Idx(..) | Elem::Of(DType::Bool | DType::F16 | DType::BF16)) {
+        if matches!(elem, Elem::Idx(..) | Elem::Of(DType::Bool)) {
             let shown = self.show_elem(&elem);
             return self.fail(errors::not_a_number(span, &shown));
         }

@@ -568,7 +568,7 @@ impl<'p> Checker<'p> {
 
     /// A static number as a scalar of the core.
     pub fn num_to_val(&mut self, num: &Num, dtype: DType, span: Span) -> Checking<Val> {
-        let float = matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16);
+        let float = dtype.is_float();
         match &num.real {
             Real::Known(value) if float => Ok(self.constant(Literal::Float(*value), dtype, span)),
             Real::Known(value) => match num.dim.as_ref().and_then(Dim::as_const) {
@@ -593,6 +593,14 @@ impl<'p> Checker<'p> {
             return val;
         }
         self.scalar(ScalarFn::Cast(dtype), &[val], Elem::Of(dtype), span)
+    }
+
+    /// The value in the dtype that it is computed in.
+    pub fn computed(&mut self, val: Val, span: Span) -> Val {
+        match self.elem(val) {
+            Elem::Of(dtype) => self.cast(val, dtype.computed(), span),
+            Elem::Idx(..) => val,
+        }
     }
 
     /// The function, where the value is one.

@@ -15,10 +15,10 @@ use super::origin::Why;
 use super::state::{Checker, Checking, Frame};
 use super::value::{Num, Value};
 
-/// The dtype of a type name, with `f32` read as the program's float.
+/// The dtype of a type name, with `f32`, and what is stored in 16 bits for it, read as the program's float.
 pub fn dtype_of(name: &str, wide: bool) -> Option<DType> {
     Some(match name {
-        "f32" if wide => DType::F64,
+        "f32" | "bf16" | "f16" if wide => DType::F64,
         "f32" => DType::F32,
         "f64" => DType::F64,
         "bf16" => DType::BF16,

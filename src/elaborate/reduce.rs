@@ -8,9 +8,20 @@ use crate::tensor::DType;
 use super::Walk;
 
 impl Walk<'_> {
-    /// Over nothing sum is 0, prod 1, max −∞, min +∞, softmax 0, logsumexp −∞, mean NaN.
+    /// Over nothing sum is 0, prod 1, max −∞, min +∞, softmax 0, logsumexp −∞, mean NaN. Of floats of 16 bits rounded once, at the end.
     pub(super) fn reduce(&mut self, op: Reducer, over: &[AxisVar], guard: Option<Val>, body: Val) -> Node {
         let body = self.node(body);
+        let stored = self.builder.dtype(body);
+        let body = self.builder.computed(body);
+        let reduced = self.reduce_computed(op, over, guard, body);
+        match self.builder.dtype(reduced) == stored.computed() {
+            true => self.builder.cast(reduced, stored),
+            false => reduced,
+        }
+    }
+
+    /// As `reduce`, of a value in the dtype that it is computed in.
+    fn reduce_computed(&mut self, op: Reducer, over: &[AxisVar], guard: Option<Val>, body: Node) -> Node {
         if let (Reducer::Sum, [s], Some(guard)) = (op, over, guard)
             && let Some(sum) = self.running_sum(*s, guard, body)
         {
@@ -86,9 +97,7 @@ impl Walk<'_> {
         let Some(guard) = guard else { return body };
         let dtype = self.builder.dtype(body);
         let neutral = match dtype {
-            DType::F32 | DType::F64 | DType::F16 | DType::BF16 | DType::Bool => {
-                self.builder.constant(neutral, dtype)
-            }
+            DType::F32 | DType::F64 | DType::Bool => self.builder.constant(neutral, dtype),
             // Integers have no infinities: their own bounds.
             _ if neutral == f64::NEG_INFINITY => self.builder.constant(i64::MIN as f64, dtype),
             _ if neutral == f64::INFINITY => self.builder.constant(i64::MAX as f64, dtype),

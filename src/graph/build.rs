@@ -5,6 +5,8 @@
 //! An operator that consumes an axis which a scan has bound means the whole of it: it is placed outside of that scan, and what it
 //! reads is computed there once more.
 //!
+//! Floats of 16 bits are computed in f32: what computes with them gets casts around it here, so no pass and no derivative sees such an operator.
+//!
 //! Misuse is a defect of the compiler, not of its user's program, and panics with the shape rule's message.
 
 use std::collections::HashMap;
@@ -147,6 +149,7 @@ impl Builder {
         self.push(Op::Input(index), &[], dtype)
     }
 
+    /// A constant; what a float of 16 bits holds of it.
     pub fn literal(&mut self, literal: Literal, dtype: DType) -> Node {
         self.push(Op::Constant(literal), &[], dtype)
     }
@@ -176,11 +179,13 @@ impl Builder {
     }
 
     pub fn size(&mut self, dim: Dim, dtype: DType) -> Node {
-        self.push(Op::Size(dim), &[], dtype)
+        let size = self.push(Op::Size(dim), &[], dtype.computed());
+        self.cast(size, dtype)
     }
 
     pub fn position(&mut self, axis: Axis, dtype: DType) -> Node {
-        self.push(Op::Position(axis), &[], dtype)
+        let position = self.push(Op::Position(axis), &[], dtype.computed());
+        self.cast(position, dtype)
     }
 
     pub fn random(
@@ -192,13 +197,43 @@ impl Builder {
         step: Node,
         dtype: DType,
     ) -> Node {
-        self.push(Op::Random { draw, site, order: order.to_vec() }, &[seed, step], dtype)
+        let op = Op::Random { draw, site, order: order.to_vec() };
+        let value = self.push(op, &[seed, step], dtype.computed());
+        self.cast(value, dtype)
     }
 
     // Maps
 
+    /// Of floats of 16 bits: computed in f32, rounded once.
     pub fn map(&mut self, function: ScalarFn, args: &[Node]) -> Node {
-        self.push(Op::Map(function), args, DType::Bool)
+        let moves = matches!(function, ScalarFn::Cast(_) | ScalarFn::Select);
+        let stored = args.last().map(|arg| self.dtype(*arg)).filter(|dtype| dtype.computed() != *dtype);
+        let Some(stored) = stored.filter(|_| !moves) else {
+            return self.push(Op::Map(function), args, DType::Bool);
+        };
+        let args: SmallVec<[Node; 3]> = args.iter().map(|arg| self.computed(*arg)).collect();
+        let value = self.push(Op::Map(function), &args, DType::Bool);
+        self.stored(value, stored)
+    }
+
+    /// The value in the dtype that it is computed in.
+    pub fn computed(&mut self, x: Node) -> Node {
+        let dtype = self.dtype(x).computed();
+        self.cast(x, dtype)
+    }
+
+    /// What was computed for a value of this dtype, as one; truths and positions stay.
+    fn stored(&mut self, x: Node, dtype: DType) -> Node {
+        if self.dtype(x) == dtype.computed() { self.cast(x, dtype) } else { x }
+    }
+
+    /// `op` on the value in the dtype that it is computed in.
+    fn push_computed(&mut self, op: Op, x: Node, rest: &[Node]) -> Node {
+        let dtype = self.dtype(x);
+        let mut args: SmallVec<[Node; 3]> = SmallVec::from_slice(&[self.computed(x)]);
+        args.extend_from_slice(rest);
+        let value = self.push(op, &args, DType::Bool);
+        self.stored(value, dtype)
     }
 
     pub fn map1(&mut self, function: ScalarFn, x: Node) -> Node {
@@ -245,7 +280,7 @@ impl Builder {
         if over.is_empty() {
             return x;
         }
-        self.push(Op::Reduce { op, over: set(over.iter().copied()) }, &[x], DType::Bool)
+        self.push_computed(Op::Reduce { op, over: set(over.iter().copied()) }, x, &[])
     }
 
     pub fn sum(&mut self, x: Node, over: &[Axis]) -> Node {
@@ -281,7 +316,7 @@ impl Builder {
     /// The transpose of the view with this map. Axes that the map mentions and the value lacks are added to the value.
     pub fn fold(&mut self, x: Node, map: IndexMap) -> Node {
         let x = self.broadcast(x, &map.mentioned());
-        self.push(Op::Fold(map), &[x], DType::Bool)
+        self.push_computed(Op::Fold(map), x, &[])
     }
 
     /// `x` read along `axis` at `index`.
@@ -298,12 +333,12 @@ impl Builder {
     /// Combines the entries of `values` whose `index` is the same; `over` vanishes, `into` is new.
     pub fn scatter(&mut self, op: Reducer, values: Node, index: Node, over: &[Axis], into: Axis) -> Node {
         let over = set(over.iter().copied());
-        self.push(Op::Scatter { op, into, over }, &[values, index], DType::Bool)
+        self.push_computed(Op::Scatter { op, into, over }, values, &[index])
     }
 
     /// The entries of `x` along `axis` in order; `into` is the new axis.
     pub fn sort(&mut self, what: Sorted, x: Node, axis: Axis, into: Axis, descending: bool) -> Node {
-        self.push(Op::Sort { what, axis, into, descending }, &[x], DType::Bool)
+        self.push_computed(Op::Sort { what, axis, into, descending }, x, &[])
     }
 
     // The rest

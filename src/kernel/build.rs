@@ -161,15 +161,18 @@ impl BodyBuilder {
         self.pure(Pure::Index(var), DType::I64, |_| Inst::Index(var))
     }
 
+    /// The element; of a float of 16 bits the number in f32.
     pub fn load(&mut self, arg: Arg, at: Address) -> Val {
         let dtype = self.arg_dtype(arg);
-        self.push_let(dtype, Inst::Load { arg, at })
+        let raw = self.push_let(loaded(dtype), Inst::Load { arg, at });
+        math::decode(self, raw, dtype)
     }
 
     /// The element where `mask` holds, else zero; the address may be wild there.
     pub fn load_if(&mut self, arg: Arg, at: Address, mask: Val) -> Val {
         let dtype = self.arg_dtype(arg);
-        self.push_let(dtype, Inst::LoadIf { arg, at, mask })
+        let raw = self.push_let(loaded(dtype), Inst::LoadIf { arg, at, mask });
+        math::decode(self, raw, dtype)
     }
 
     pub fn op(&mut self, op: KOp, operands: &[Val]) -> Val {
@@ -184,8 +187,11 @@ impl BodyBuilder {
 
     // Statements
 
+    /// Of a float of 16 bits `value` is the number in f32, rounded before ([`math::rounded`]).
     pub fn store(&mut self, arg: Arg, at: Address, value: Val) {
-        assert_eq!(self.arg_dtype(arg), self.dtype(value), "a store keeps the dtype");
+        let dtype = self.arg_dtype(arg);
+        assert_eq!(dtype.computed(), self.dtype(value), "a store keeps the dtype");
+        let value = math::encode(self, value, dtype);
         self.push(Stmt::Store { arg, at, value });
     }
 

@@ -218,7 +218,7 @@ impl Machine<'_> {
                 if self.val(*mask)? == Const::Bool(true) {
                     self.read(*arg, self.address(at)?)?
                 } else {
-                    Const::number(self.kernel.args[*arg].dtype, 0.0).ok_or("no such dtype")?
+                    Const::number(loaded(self.kernel.args[*arg].dtype), 0.0).ok_or("no such dtype")?
                 }
             }
             Inst::Op(op, operands) => {
@@ -330,7 +330,8 @@ impl Machine<'_> {
             Some(bytes) => (bytes, 0),
             None => (&mut self.buffers[self.places[arg].0], self.places[arg].1),
         };
-        let found = place(base, at, value.dtype()).and_then(|range| bytes.get_mut(range));
+        let dtype = self.kernel.args[arg].dtype;
+        let found = place(base, at, dtype).and_then(|range| bytes.get_mut(range));
         let found = found.ok_or_else(|| format!("writes {arg}[{at}], beyond its end"))?;
         found.copy_from_slice(&value.bits().1.to_le_bytes()[..found.len()]);
         Ok(())
@@ -349,7 +350,7 @@ fn decode(dtype: DType, bytes: &[u8]) -> Const {
     match dtype {
         DType::F32 => Const::F32(f32::from_bits(bits as u32)),
         DType::F64 => Const::F64(f64::from_bits(bits)),
-        DType::I32 => Const::I32(bits as i32),
+        DType::I32 | DType::BF16 | DType::F16 => Const::I32(bits as i32),
         DType::I64 => Const::I64(bits as i64),
         DType::U8 => Const::U8(bits as u8),
         _ => Const::Bool(bits != 0),

@@ -157,6 +157,7 @@ pub enum Size {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stmt {
     Let(Val, Inst),
+    /// To an argument of 16-bit floats the low half of an i32, as `Inst::Load` gives it.
     Store {
         arg: Arg,
         at: Address,
@@ -240,6 +241,7 @@ pub enum Inst {
     Size(Size),
     /// The loop variable as i64 (lane by lane inside its lane loop).
     Index(Var),
+    /// Of an argument of 16-bit floats the bits, as an i32.
     Load {
         arg: Arg,
         at: Address,

@@ -20,6 +20,6 @@ mod work;
 pub use build::BodyBuilder;
 pub use ir::*;
 pub use shape::Shape;
-pub use types::computes;
+pub use types::{computes, loaded};
 pub use verify::{Defect, verify, verify_program};
 pub use work::Work;

@@ -58,10 +58,15 @@ impl Hash for Const {
     }
 }
 
-/// Whether kernels load, store and compute this dtype.
+/// Whether kernels compute in this dtype; the floats of 16 bits are only loaded and stored.
 pub fn computes(dtype: DType) -> bool {
-    use DType::*;
-    matches!(dtype, F32 | F64 | I32 | I64 | U8 | Bool)
+    dtype.computed() == dtype
+}
+
+/// The dtype of what a load gives and a store takes: the floats of 16 bits are their bits, in an i32 with zeros above
+/// ([`math::decode`](super::math::decode)).
+pub fn loaded(dtype: DType) -> DType {
+    if computes(dtype) { dtype } else { DType::I32 }
 }
 
 fn is_float(dtype: DType) -> bool {

@@ -132,8 +132,7 @@ impl<'a> Checker<'a> {
     }
 
     fn kernel(&mut self) -> Check {
-        for (arg, decl) in &self.kernel.args {
-            require(computes(decl.dtype), || format!("{arg} has dtype {}", decl.dtype))?;
+        for decl in self.kernel.args.values() {
             if let ArgKind::Scratch { len } = decl.kind {
                 self.size(len)?;
             }
@@ -157,7 +156,7 @@ impl<'a> Checker<'a> {
                     self.written(*arg)?;
                     self.address(*arg, at)?;
                     let dtype = self.used(*value)?;
-                    let want = self.kernel.args[*arg].dtype;
+                    let want = loaded(self.kernel.args[*arg].dtype);
                     require(dtype == want, || format!("stores {value} : {dtype} to {arg} : {want}"))?;
                 }
                 Stmt::Loop(l) => self.looped(l)?,
@@ -238,12 +237,12 @@ impl<'a> Checker<'a> {
                 self.var(*var)?;
                 (DType::I64, self.lane_var == Some(*var))
             }
-            Inst::Load { arg, at } => (self.arg(*arg)?.dtype, self.address(*arg, at)?),
+            Inst::Load { arg, at } => (loaded(self.arg(*arg)?.dtype), self.address(*arg, at)?),
             Inst::LoadIf { arg, at, mask } => {
                 let dtype = self.used(*mask)?;
                 require(dtype == DType::Bool, || format!("the mask {mask} is {dtype}"))?;
                 let varying = self.address(*arg, at)? || self.varying.contains(*mask);
-                (self.arg(*arg)?.dtype, varying)
+                (loaded(self.arg(*arg)?.dtype), varying)
             }
             Inst::Op(op, operands) => {
                 let dtypes = operands.iter().map(|&v| self.used(v)).collect::<Check<Vec<_>>>()?;

@@ -14,7 +14,7 @@ use super::{LowerError, Lowering};
 use crate::axes::Dim;
 use crate::base::{Name, Span};
 use crate::graph::{Axis, IndexMap, Literal, Node, Op, Outside};
-use crate::kernel::{Address, Arg, BodyBuilder, Buffer, Const, Coord, KOp, Kernel, Range, Val, Var};
+use crate::kernel::{Address, Arg, BodyBuilder, Buffer, Const, Coord, KOp, Kernel, Range, Val, Var, math};
 use crate::tensor::DType;
 
 /// Emits one kernel.
@@ -316,11 +316,20 @@ impl<'a, 'g> Emitter<'a, 'g> {
             // A double does not hold every i64.
             (Literal::Int(value), DType::I64) => Const::I64(value),
             (Literal::Int(value), DType::I32) => Const::I32(value as i32),
-            (Literal::Int(value), _) => return self.b.number(dtype, value as f64),
-            (Literal::Float(value), _) => return self.b.number(dtype, value),
-            (Literal::Bool(value), _) => return self.b.number(dtype, f64::from(u8::from(value))),
+            (Literal::Int(value), _) => return self.number(dtype, value as f64),
+            (Literal::Float(value), _) => return self.number(dtype, value),
+            (Literal::Bool(value), _) => return self.number(dtype, f64::from(u8::from(value))),
         };
         self.b.constant(value)
+    }
+
+    /// The number of a dtype that is nearest.
+    fn number(&mut self, dtype: DType, value: f64) -> Val {
+        if dtype.computed() == dtype {
+            return self.b.number(dtype, value);
+        }
+        let value = self.b.f64(value);
+        math::rounded(&mut self.b, value, dtype)
     }
 
     fn view(

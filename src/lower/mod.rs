@@ -32,9 +32,7 @@ use self::index::{Atom, Extents, Ix, Place};
 use crate::axes::{Dim, DimError};
 use crate::base::{Name, Span};
 use crate::graph::{Axis, AxisSet, Graph, IndexMap, Node, Op, Region};
-use crate::kernel::{
-    Buffer, BufferDecl, BufferKind, BufferRef, Kernel, KernelId, Program, Step, StepVar, computes,
-};
+use crate::kernel::{Buffer, BufferDecl, BufferKind, BufferRef, Kernel, KernelId, Program, Step, StepVar};
 use crate::ops::ScalarFn;
 use crate::tensor::DType;
 
@@ -43,14 +41,11 @@ use crate::tensor::DType;
 pub enum LowerError {
     #[error(transparent)]
     Dim(#[from] DimError),
-    /// Kernels do not compute in this dtype.
-    #[error("native code does not compute in {0}")]
-    Dtype(DType, Span),
 }
 
 /// The program of a verified graph. It serves all values of the symbolic dims.
 pub fn lower(graph: &Graph) -> Result<Program, LowerError> {
-    let mut lowering = Lowering::new(graph)?;
+    let mut lowering = Lowering::new(graph);
     lowering.root()?;
     Ok(lowering.program)
 }
@@ -94,12 +89,7 @@ impl Extents for Lowering<'_> {
 }
 
 impl<'g> Lowering<'g> {
-    fn new(graph: &'g Graph) -> Result<Lowering<'g>, LowerError> {
-        for data in graph.nodes.values().filter(|data| !data.op.is_tuple()) {
-            if !computes(data.dtype) {
-                return Err(LowerError::Dtype(data.dtype, data.span));
-            }
-        }
+    fn new(graph: &'g Graph) -> Lowering<'g> {
         let mut users: SecondaryMap<Node, Vec<Node>> = SecondaryMap::new();
         // The arena may hold nodes that stand in no region any more.
         for node in graph.regions.values().flat_map(|region| &region.nodes) {
@@ -107,7 +97,7 @@ impl<'g> Lowering<'g> {
                 users[*arg].push(*node);
             }
         }
-        Ok(Lowering {
+        Lowering {
             graph,
             program: Program::default(),
             homes: SecondaryMap::new(),
@@ -118,7 +108,7 @@ impl<'g> Lowering<'g> {
             names: HashMap::new(),
             next_turn: 0,
             partials: HashMap::new(),
-        })
+        }
     }
 
     fn root(&mut self) -> Result<(), LowerError> {

@@ -21,8 +21,8 @@ fn shape(node: &Typing) -> Result<Shape, String> {
     let [arg] = node.args()?;
     let Op::Fold(map) = node.op else { unreachable!("a fold") };
     well_formed(map)?;
-    if arg.dtype == DType::Bool {
-        return Err("adds up bools".into());
+    if arg.dtype == DType::Bool || arg.dtype.computed() != arg.dtype {
+        return Err(format!("adds up {}", arg.dtype));
     }
     let mentioned = map.mentioned();
     if let Some(axis) = mentioned.iter().find(|axis| !arg.axes.contains(axis)) {

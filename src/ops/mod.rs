@@ -253,7 +253,7 @@ impl Reducer {
     /// The dtype of the combination of values of `dtype`.
     fn dtype(self, dtype: DType) -> Result<DType, String> {
         let logical = matches!(self, Reducer::Any | Reducer::All);
-        if logical != (dtype == DType::Bool) {
+        if logical != (dtype == DType::Bool) || dtype.computed() != dtype {
             return Err(format!("{} of {dtype}", self.name()));
         }
         Ok(if matches!(self, Reducer::ArgMax | Reducer::ArgMin) { DType::I32 } else { dtype })

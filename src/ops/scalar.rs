@@ -62,7 +62,8 @@ pub struct ScalarDef {
     pub derivative: Derivative,
 }
 
-/// What dtypes a function takes, and what it gives. Arguments are never converted: where a rule says "one", all have the same.
+/// What dtypes a function takes, and what it gives. Arguments are never converted: where a rule says "one", all have the same. The floats of
+/// 16 bits are selected and cast, and nothing else is computed with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DTypeRule {
     /// One float dtype, which is the result's.
@@ -178,7 +179,9 @@ impl ScalarFn {
         let values = if rule == DTypeRule::Select { &args[1..] } else { args };
         let one = values.iter().all(|dtype| *dtype == values[0]);
         let dtype = values[0];
+        let computes = !matches!(rule, DTypeRule::Select | DTypeRule::Cast(_));
         let result = match rule {
+            _ if computes && dtype.computed() != dtype => None,
             DTypeRule::Float => (one && dtype.is_float()).then_some(dtype),
             DTypeRule::Number => (one && dtype != DType::Bool).then_some(dtype),
             DTypeRule::Order => (one && dtype != DType::Bool).then_some(DType::Bool),

@@ -26,8 +26,8 @@ pub static OP: OpDef = OpDef {
 fn shape(node: &Typing) -> Result<Shape, String> {
     let [x] = node.args()?;
     let Op::Sort { what, axis, into, .. } = node.op else { unreachable!("a sort") };
-    if x.dtype == DType::Bool {
-        return Err("sorts bools".into());
+    if x.dtype == DType::Bool || x.dtype.computed() != x.dtype {
+        return Err(format!("sorts {}", x.dtype));
     }
     if !x.axes.contains(axis) {
         return Err(format!("sorts along {}, which its argument does not have", node.name(*axis)));

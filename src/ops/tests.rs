@@ -109,7 +109,7 @@ fn floats_have_the_values_of_the_law() {
         (Ne, &[NAN, NAN], 1.0),
     ];
     for (function, args, expected) in cases {
-        for dtype in [F32, F64, BF16, F16] {
+        for dtype in [F32, F64] {
             let found = value(*function, dtype, args);
             let same = found == *expected || found.is_nan() && expected.is_nan();
             assert!(same, "{} {dtype} {args:?}: {found}, not {expected}", function.name());
@@ -127,8 +127,6 @@ fn f32_is_computed_in_f32_without_denormals() {
     assert_eq!(third, f64::from(1f32 / 3.0));
     assert_eq!(value(ScalarFn::Mul, F32, &[1e-30, 1e-10]), 0.0);
     assert_ne!(value(ScalarFn::Mul, F64, &[1e-300, 1e-10]), 0.0);
-    assert_eq!(value(ScalarFn::Add, BF16, &[256.0, 1.0]), 256.0);
-    assert_eq!(value(ScalarFn::Mul, F16, &[300.0, 300.0]), f64::INFINITY);
 }
 
 #[test]
@@ -173,6 +171,10 @@ fn casts_saturate() {
         (F64, 1e300, F32, f64::INFINITY),
         (Bool, 1.0, F16, 1.0),
         (F64, 257.0, BF16, 256.0),
+        (F32, 259.0, BF16, 260.0),
+        (F32, 90000.0, F16, f64::INFINITY),
+        (F32, 1e-38, BF16, 0.0),
+        (F64, 6e-8, F16, 5.960464477539063e-8),
     ];
     for (from, x, to, expected) in cases {
         let found = value(ScalarFn::Cast(*to), *from, &[*x]);

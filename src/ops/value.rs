@@ -1,7 +1,7 @@
 //! Values of the scalar functions, and arrays of them as the interpreter has them.
 //!
-//! f32 is computed in f32, f64 in f64, the 16-bit floats in f32 with one rounding at the end, integers with wrapping.
-//! Denormal numbers of f32 are zero, as in generated code; f64 keeps them.
+//! f32 is computed in f32, f64 in f64, integers with wrapping; the floats of 16 bits are only cast, rounded once.
+//! Denormal numbers of f32 and bf16 are zero, as in generated code; f64 and f16 keep them.
 
 use half::{bf16, f16};
 
@@ -83,8 +83,6 @@ pub fn round(number: Number, dtype: DType) -> Number {
         (DType::I32, Number::Int(value)) => Number::Int(i64::from(value as i32)),
         (DType::U8, Number::Int(value)) => Number::Int(i64::from(value as u8)),
         (DType::F32, Number::Float(value)) => Number::Float(flush(value as f32).into()),
-        (DType::BF16, Number::Float(value)) => Number::Float(bf16::from_f64(value).to_f64()),
-        (DType::F16, Number::Float(value)) => Number::Float(f16::from_f64(value).to_f64()),
         _ => number,
     }
 }
@@ -95,7 +93,12 @@ pub fn saturate(number: Number, dtype: DType) -> Number {
     match dtype {
         DType::F32 => Number::Float(flush(f32::from_number(number)).into()),
         DType::F64 => f64::from_number(number).to_number(),
-        DType::BF16 => bf16::from_number(number).to_number(),
+        DType::BF16 => {
+            let value = bf16::from_number(number);
+            // What lies below the smallest normal f32 is zero before it is rounded, too.
+            let denormal = number.as_f64().abs() < f64::from(f32::MIN_POSITIVE);
+            Number::Float(if denormal { 0f64.copysign(value.to_f64()) } else { value.to_f64() })
+        }
         DType::F16 => f16::from_number(number).to_number(),
         DType::I32 => i32::from_number(number).to_number(),
         DType::I64 => i64::from_number(number).to_number(),

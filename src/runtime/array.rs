@@ -3,9 +3,10 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
+use half::{bf16, f16};
 use thiserror::Error;
 
-use crate::tensor::{DType, Element, Tensor, TensorError};
+use crate::tensor::{DType, Element, Number, Tensor, TensorError};
 
 /// What every array and the arena are aligned to.
 pub const ALIGN: usize = 64;
@@ -138,6 +139,33 @@ impl Array {
         // SAFETY: as above, and `self` is borrowed alone.
         (T::DTYPE == self.dtype)
             .then(|| unsafe { std::slice::from_raw_parts_mut(self.bytes.as_mut_ptr().cast(), len) })
+    }
+
+    /// The first element.
+    pub fn first(&self) -> Option<Number> {
+        self.of_each(|elements| elements.next())
+    }
+
+    /// Whether no element is infinite or NaN.
+    pub fn all_finite(&self) -> bool {
+        !self.dtype.is_float() || self.of_each(|mut all| Iterator::all(&mut all, |x| x.is_finite()))
+    }
+
+    /// Does something with the elements as numbers.
+    fn of_each<R>(&self, with: impl FnOnce(&mut dyn Iterator<Item = Number>) -> R) -> R {
+        fn numbers<T: Element>(array: &Array) -> impl Iterator<Item = Number> {
+            array.as_slice::<T>().unwrap_or_default().iter().map(|element| element.to_number())
+        }
+        match self.dtype {
+            DType::F32 => with(&mut numbers::<f32>(self)),
+            DType::F64 => with(&mut numbers::<f64>(self)),
+            DType::BF16 => with(&mut numbers::<bf16>(self)),
+            DType::F16 => with(&mut numbers::<f16>(self)),
+            DType::I32 => with(&mut numbers::<i32>(self)),
+            DType::I64 => with(&mut numbers::<i64>(self)),
+            DType::U8 => with(&mut numbers::<u8>(self)),
+            DType::Bool => with(&mut numbers::<bool>(self)),
+        }
     }
 
     pub(super) fn as_ptr(&self) -> *const u8 {

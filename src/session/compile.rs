@@ -107,11 +107,8 @@ pub fn defect(stage: &str, message: &str) -> Failure {
 }
 
 fn not_lowered(error: &LowerError) -> Diagnostic {
-    let diagnostic = Diagnostic::error(Code(600), error.to_string());
-    match error {
-        LowerError::Dtype(_, span) => diagnostic.label(*span, "computed here"),
-        LowerError::Dim(_) => diagnostic.fault(Fault::Limit),
-    }
+    let LowerError::Dim(_) = error;
+    Diagnostic::error(Code(600), error.to_string()).fault(Fault::Limit)
 }
 
 /// The dims that size parameters and states: they must be known when compiling.

@@ -44,6 +44,14 @@ impl DType {
         }
     }
 
+    /// The dtype that numbers of this one are computed in: the floats of 16 bits are a way of storing f32.
+    pub const fn computed(self) -> DType {
+        match self {
+            DType::BF16 | DType::F16 => DType::F32,
+            other => other,
+        }
+    }
+
     pub const fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F64 | DType::BF16 | DType::F16)
     }

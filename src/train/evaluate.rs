@@ -55,9 +55,5 @@ pub fn sized(plan: &TrainPlan, count: usize) -> Dims {
 
 /// The one number of an array.
 pub fn scalar(array: &Array) -> f64 {
-    match (array.as_slice::<f32>(), array.as_slice::<f64>()) {
-        (Some([value, ..]), _) => f64::from(*value),
-        (_, Some([value, ..])) => *value,
-        _ => f64::NAN,
-    }
+    array.first().map_or(f64::NAN, |number| number.as_f64())
 }

@@ -298,6 +298,34 @@ const KINDS: [&str; 4] = [
 }",
 ];
 
+/// What is stored in 16 bits: parameters, inputs, outputs, what a loop carries.
+const SIXTEEN: &str =
+    "model sixteen(x: bf16[N, 9], y: f16[N, 9]) -> (a: f32[N, 5], b: bf16[N, 9], c: f16[N, 9]) {
+  param w: bf16[9, 5] = normal(0.0, 1.0)
+  param shift: f16[5] = normal(0.0, 1.0)
+  let steps = for n => scan i (h: f16 = 0) { h = h / 2 + y[n, i]; yield h }
+  (a: (x as f32) @ (w as f32) + (shift as f32), b: exp(x) - x * x, c: steps)
+}";
+
+#[test]
+fn sixteen_bits_in_c() {
+    if !have("cc") {
+        return;
+    }
+    let core = model(SIXTEEN);
+    let dims: BTreeMap<DimVar, i64> = [(DimVar::new("N"), 53)].into();
+    if let Some(own) = Target::of_this_machine() {
+        let library = Library::new(&core, &dims, own);
+        library.build("cc");
+        assert!(library.run(&[]) == library.expected);
+    }
+    let old = Library::new(&core, &dims, Target::V2);
+    if cfg!(target_arch = "x86_64") {
+        old.build("cc");
+        assert_eq!(old.run(&[]).len(), old.expected.len());
+    }
+}
+
 #[test]
 fn models_of_other_kinds_on_arm() {
     if !have("cc") || !have("aarch64-linux-gnu-gcc") || !have("qemu-aarch64") {

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use nnc::formats::safetensors;
+use nnc::tensor::DType;
+
 use super::command::{PROGRAM, folder, nnc};
 
 #[test]
@@ -437,4 +440,70 @@ fn a_loss_that_is_not_finite_names_the_operator_that_made_it() {
             |tensor: &nnc::tensor::Tensor| tensor.numbers().all(|number| number.as_f64().is_finite());
         assert!(kept.tensors.values().all(finite));
     }
+}
+
+/// Parameters that are stored in 16 bits, one of them read as such only.
+const NARROW: &str = "
+layer narrow(O: dim)(x: f32[I]) -> f32[O] {
+  param w: bf16[I, O] = he_normal(I)
+  param b: f16[O] = zeros
+  param c: f32[O] = zeros
+  x @ (w as f32) + (b as f32) + ((c as bf16) as f32)
+}
+model net(x: f32[4]) -> f32[3] { x |> narrow(8) |> relu |> narrow(3) }
+train fit {
+  data   d = npz(\"data.npz\")
+  let    net = net()
+  loss   cross_entropy(net(d.x), d.y)
+  optim  adam(cosine(0.01))
+  average ema(0.5)
+  batch  16
+  epochs 4
+}
+";
+
+#[test]
+fn parameters_of_16_bits_are_stored_as_such() {
+    let folder = folder(NARROW);
+    let here = folder.path();
+    let ran = nnc(here, &["train", "a.nn", "--out", "a"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let load = |run: &str, file: &str| safetensors::load(&here.join(run).join(file)).unwrap().tensors;
+    let weights = load("a", "weights.safetensors");
+    let dtypes = ["b", "c", "w"].map(|name| weights[&format!("narrow_0.{name}")].dtype());
+    assert_eq!(dtypes, [DType::F16, DType::F32, DType::BF16]);
+    // What Adam remembers is f32, the average is like the weights.
+    let remembered = load("a", "checkpoint.safetensors");
+    let of_w = remembered.iter().filter(|(name, _)| name.contains("narrow_0.w"));
+    let dtypes: Vec<DType> = of_w.map(|(_, tensor)| tensor.dtype()).collect();
+    let count = |dtype| dtypes.iter().filter(|found| **found == dtype).count();
+    assert!(count(DType::F32) == 2 && count(DType::BF16) == 2, "{:?}", remembered.keys());
+    // Two more epochs by a run that goes on are those of one run.
+    let text = fs::read_to_string(here.join("a.nn")).unwrap();
+    fs::write(here.join("b.nn"), text.replace("epochs 4", "epochs 2").replace("cosine(0.01)", "0.01"))
+        .unwrap();
+    fs::write(here.join("a.nn"), text.replace("cosine(0.01)", "0.01")).unwrap();
+    for arguments in [
+        &["train", "b.nn", "--out", "b"][..],
+        &["train", "a.nn", "--out", "b", "--resume"],
+        &["train", "a.nn", "--out", "c", "--threads", "2"],
+    ] {
+        let done = nnc(here, arguments);
+        assert_eq!(done.code, 0, "{arguments:?}: {}", done.err);
+    }
+    let bytes = |run: &str| fs::read(here.join(run).join("weights.safetensors")).unwrap();
+    assert_eq!(bytes("b"), bytes("c"));
+    // The same numbers in other files: f32 in safetensors, and npz, which has no bf16.
+    let mut wide = safetensors::Archive::default();
+    wide.tensors = weights.iter().map(|(name, tensor)| (name.clone(), tensor.cast(DType::F64))).collect();
+    safetensors::save(&here.join("wide.safetensors"), &wide).unwrap();
+    let evaluated = |file: &str| {
+        let done = nnc(here, &["eval", "a.nn", "--weights", file, "--json"]);
+        assert_eq!(done.code, 0, "{}", done.err);
+        done.out
+    };
+    assert_eq!(evaluated("a/weights.safetensors"), evaluated("wide.safetensors"));
+    let done = nnc(here, &["weights", "a.nn", "--weights", "a/weights.safetensors", "-o", "w.npz"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert_eq!(evaluated("a/weights.safetensors"), evaluated("w.npz"));
 }

@@ -20,7 +20,7 @@ use nnc::ops::{ALL, OpDef, ScalarFn};
 use nnc::passes::{self, PassCx};
 use nnc::runtime::{Executable, Pool};
 use nnc::session::{Settings, program_of};
-use nnc::tensor::DType::{self, Bool, F32, F64, I32};
+use nnc::tensor::DType::{self, BF16, Bool, F16, F32, F64, I32};
 use nnc::tensor::{Sorted, Tensor, Tolerance};
 
 use super::agreement::native;
@@ -423,6 +423,10 @@ fn shapes_hold(what: &str, sample: &Sample) {
 
 /// Machine code, plain and fused, at all sizes.
 fn executions_agree(what: &str, graph: &Graph, pool: &Pool) {
+    executions_agree_within(what, graph, pool, Tolerance::new(1e-4, 3e-5));
+}
+
+fn executions_agree_within(what: &str, graph: &Graph, pool: &Pool, tolerance: Tolerance) {
     for plain in [true, false] {
         let mut cx = PassCx { verify: true, plain, ..PassCx::default() };
         let after =
@@ -439,7 +443,7 @@ fn executions_agree(what: &str, graph: &Graph, pool: &Pool) {
             let expected = evaluate(what, graph, &inputs, &dims);
             let found = native(&exec, &after, &inputs, &dims, pool);
             for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                if let Err(difference) = found.compare(expected, Tolerance::new(1e-4, 3e-5)) {
+                if let Err(difference) = found.compare(expected, tolerance) {
                     panic!("{what}, plain {plain}, output {index} at {n}: {difference:?}\n{after}");
                 }
             }
@@ -563,6 +567,46 @@ fn walk_through(def: &'static OpDef, index: usize, what: &str, sample: &Sample, 
     }
     let second = graph_of(&gradient, Of::Forward, F32);
     executions_agree(&format!("{what}, derivative of the gradient"), &second, pool);
+}
+
+/// What is stored in 16 bits has the same bits in the interpreter, in plain and in fused code: each operator's value is rounded once,
+/// whether it is stored or not; so have its derivatives.
+#[test]
+fn sixteen_bits_round_alike() {
+    let pool = Pool::new(1).expect("a pool");
+    for dtype in [BF16, F16] {
+        let build = sample(move |c: &mut Case| {
+            let (n, m, k) = (c.n, c.m, c.k);
+            let (x, y) = (c.x(&[n, m]), c.x(&[m]));
+            let places = c.positions(&[n], k);
+            let product = c.b.mul(x, y);
+            let quotient = c.b.div(product, x);
+            let root = c.b.map1(ScalarFn::Sqrt, x);
+            let chain = c.b.sub(root, quotient);
+            let less = c.b.map2(ScalarFn::Lt, x, y);
+            let chosen = c.b.select(less, chain, product);
+            let index = Index::axis(c.b.fresh(n)).minus(&Index::constant(2)).expect("an index");
+            let shifted = c.b.view(chosen, IndexMap::new([(n, index)], Outside::Zero));
+            let greatest = c.b.reduce(Reducer::Max, product, &[n]);
+            let greatest = c.b.map1(ScalarFn::Floor, greatest);
+            let rows = c.b.scatter(Reducer::Max, product, places, &[n], k);
+            let into = c.b.fresh(n);
+            let sorted = c.b.sort(Sorted::Values, product, n, into, false);
+            let total = c.b.sum(chain, &[m]);
+            let whole = c.b.cast(chain, F32);
+            vec![chain, shifted, greatest, rows, sorted, total, whole]
+        });
+        for of in [Of::Value, Of::Forward, Of::Gradient] {
+            let mut case = Case::new(dtype);
+            let values = derived(&mut case, &build, of, true);
+            let tolerance = match of {
+                Of::Value => Tolerance::new(0.0, 0.0),
+                // A unit of 16 bits: sines of the directions are not rounded alike.
+                _ => Tolerance::new(if dtype == BF16 { 8e-3 } else { 1e-3 }, 1e-3),
+            };
+            executions_agree_within(&format!("{dtype}, {of:?}"), &case.finish(&values), &pool, tolerance);
+        }
+    }
 }
 
 /// Nothing but the passes makes groups; with them there are some.

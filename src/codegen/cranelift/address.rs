@@ -1,6 +1,6 @@
 //! Pointers: what of an address is known before a loop is added up before it, the rest inside.
 
-use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I32, I32X4, I64, I64X2};
+use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I16X8, I32, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Type, Value};
 use smallvec::SmallVec;
 
@@ -305,7 +305,7 @@ impl<'a> Emitter<'a, '_> {
         let Some((lane_var, _)) = self.scope.lanes else {
             let pointer = self.pointer(arg, at);
             let value = self.one(value);
-            self.b.ins().store(ACCESS, value, pointer, 0);
+            self.store_one(dtype, value, pointer, 0);
             return;
         };
         let first = self.first_pointer(arg, at, group);
@@ -318,21 +318,31 @@ impl<'a> Emitter<'a, '_> {
             // One place for all lanes: the last one's number stays.
             Spread::Scattered { .. } if alone => {
                 let value = self.lane_of(value, group, GROUP - 1);
-                self.b.ins().store(ACCESS, value, first, 0);
+                self.store_one(dtype, value, first, 0);
             }
             Spread::Scattered { strides, indices } => {
                 let spread = (strides, indices);
                 for lane in 0..GROUP {
                     let (pointer, offset) = self.lane_pointer(first, &spread, element, group, lane);
                     let value = self.lane_of(value, group, lane);
-                    self.b.ins().store(ACCESS, value, pointer, offset);
+                    self.store_one(dtype, value, pointer, offset);
                 }
             }
         }
     }
 
     pub fn load_one(&mut self, dtype: DType, pointer: Value, offset: i32) -> Value {
-        self.b.ins().load(scalar_type(dtype), ACCESS, pointer, offset)
+        match dtype {
+            DType::F16 | DType::BF16 => self.b.ins().uload16(I32, ACCESS, pointer, offset),
+            _ => self.b.ins().load(scalar_type(dtype), ACCESS, pointer, offset),
+        }
+    }
+
+    fn store_one(&mut self, dtype: DType, value: Value, pointer: Value, offset: i32) {
+        match dtype {
+            DType::F16 | DType::BF16 => self.b.ins().istore16(ACCESS, value, pointer, offset),
+            _ => self.b.ins().store(ACCESS, value, pointer, offset),
+        };
     }
 
     /// Four neighbours.
@@ -348,6 +358,12 @@ impl<'a> Emitter<'a, '_> {
                 let lanes = if dtype == DType::Bool { self.truth(lanes) } else { lanes };
                 [lanes; 2]
             }
+            DType::F16 | DType::BF16 => {
+                let halves = self.b.ins().load(I64, ACCESS, pointer, offset);
+                let halves = self.b.ins().scalar_to_vector(I64X2, halves);
+                let halves = self.b.ins().bitcast(I16X8, VALUE_BITS, halves);
+                [self.b.ins().uwiden_low(halves); 2]
+            }
             _ if is_wide(dtype) => [0, 16].map(|part| self.b.ins().load(ty, ACCESS, pointer, offset + part)),
             _ => [self.b.ins().load(ty, ACCESS, pointer, offset); 2],
         }
@@ -362,6 +378,12 @@ impl<'a> Emitter<'a, '_> {
                 let bytes = self.b.ins().bitcast(I32X4, VALUE_BITS, bytes);
                 let bytes = self.b.ins().extractlane(bytes, 0);
                 self.b.ins().store(ACCESS, bytes, pointer, offset);
+            }
+            DType::F16 | DType::BF16 => {
+                let halves = self.b.ins().unarrow(value[0], value[0]);
+                let halves = self.b.ins().bitcast(I64X2, VALUE_BITS, halves);
+                let halves = self.b.ins().extractlane(halves, 0);
+                self.b.ins().store(ACCESS, halves, pointer, offset);
             }
             _ if is_wide(dtype) => {
                 self.b.ins().store(ACCESS, value[0], pointer, offset);
@@ -389,15 +411,15 @@ impl<'a> Emitter<'a, '_> {
     }
 }
 
+/// Of a number as it stands alone; the floats of 16 bits as they are loaded.
 pub(super) fn scalar_type(dtype: DType) -> Type {
     use cranelift_codegen::ir::types::{F32, F64, I8};
     match dtype {
         DType::F32 => F32,
         DType::F64 => F64,
-        DType::I32 => I32,
+        DType::I32 | DType::F16 | DType::BF16 => I32,
         DType::I64 => I64,
         DType::U8 | DType::Bool => I8,
-        DType::F16 | DType::BF16 => unreachable!("kernels do not compute in {dtype}"),
     }
 }
 

@@ -11,6 +11,8 @@ mod lane_loops;
 mod lanes;
 mod loops;
 #[cfg(test)]
+mod half_tests;
+#[cfg(test)]
 mod math_tests;
 pub(in crate::codegen) mod place;
 mod scalar;

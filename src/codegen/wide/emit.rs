@@ -520,6 +520,11 @@ impl<'a> Emitter<'a, '_> {
                 self.a.vector(op, z, 0, from, with);
                 Some(Place::Vector(z))
             }
+            DType::BF16 | DType::F16 if !repeats => {
+                let z = self.vectors.take()?;
+                self.a.vector(x::WIDEN_HALVES, z, 0, from, with);
+                Some(Place::Vector(z))
+            }
             DType::Bool if !repeats => {
                 let z = self.vectors.take()?;
                 self.a.vector(x::WIDEN_BYTES, z, 0, from, with);
@@ -534,7 +539,7 @@ impl<'a> Emitter<'a, '_> {
 
     fn store(&mut self, arg: Arg, at: &'a Address, value: Val) -> Option<()> {
         let dtype = self.kernel.args[arg].dtype;
-        if !matches!(dtype, DType::F32 | DType::I32 | DType::Bool) {
+        if !matches!(dtype, DType::F32 | DType::I32 | DType::BF16 | DType::F16 | DType::Bool) {
             return None;
         }
         // A place that is the same for all lanes keeps the last lane's number: left to others.
@@ -550,7 +555,8 @@ impl<'a> Emitter<'a, '_> {
             self.a.vector(x::STORE_BYTES, z, 0, to, with);
         } else {
             let z = self.vector(value, &mut taken)?;
-            self.a.vector(x::STORE, z, 0, to, with);
+            let op = if dtype.size() == 2 { x::STORE_HALVES } else { x::STORE };
+            self.a.vector(op, z, 0, to, with);
         }
         taken.into_iter().for_each(|z| self.vectors.give(z));
         Some(())

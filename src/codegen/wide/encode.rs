@@ -83,6 +83,10 @@ pub const STORE: Op = op(1, 0, 0x11);
 pub const WIDEN_BYTES: Op = op(2, 1, 0x31);
 /// The low bytes of words, stored.
 pub const STORE_BYTES: Op = op(2, 2, 0x31);
+/// Sixteen halves of words as words.
+pub const WIDEN_HALVES: Op = op(2, 1, 0x33);
+/// The low halves of words, stored.
+pub const STORE_HALVES: Op = op(2, 2, 0x33);
 /// A mask as words of ones.
 pub const MASK_TO_D: Op = op(2, 2, 0x38);
 /// The products of the even lanes, unsigned, over pairs of lanes.

@@ -126,7 +126,7 @@ pub fn select(b: &mut BodyBuilder, x: &[Val]) -> Val {
     b.select(x[0], x[1], x[2])
 }
 
-/// Saturating: floats to integers towards zero, NaN to 0; to bool: whether it is not zero.
+/// Saturating: floats to integers towards zero, NaN to 0; to bool: whether it is not zero; to a float of 16 bits: the nearest one, in f32.
 pub fn cast(b: &mut BodyBuilder, x: &[Val], to: DType) -> Val {
-    b.cast(x[0], to)
+    if to.computed() == to { b.cast(x[0], to) } else { super::rounded(b, x[0], to) }
 }

@@ -6,6 +6,7 @@
 mod basic;
 mod erf;
 mod exp;
+mod half;
 mod log;
 mod pow;
 mod trig;
@@ -13,6 +14,7 @@ mod trig;
 pub use basic::*;
 pub use erf::erf;
 pub use exp::{exp, sigmoid, tanh};
+pub use half::{decode, encode, rounded};
 pub use log::log;
 pub use pow::pow;
 pub(super) use trig::sin_in_quarter;

@@ -389,6 +389,25 @@ static inline size_t @p@_distance(const char *a, const char *b) {
     return row[n];
 }
 
+/* The nearest number, ties to even, of 16 bits: one for the sign, some for the fraction, the rest for the exponent; NaN becomes infinite. */
+static inline uint16_t @p@_half(double value, int fraction, int bias) {
+    uint64_t bits;
+    memcpy(&bits, &value, 8);
+    uint64_t sign = bits >> 63 << 15, rest = bits & 0xfffffffffffff, infinite = (2 * (uint64_t)bias + 1) << fraction;
+    int power = (int)(bits >> 52 & 0x7ff) - 1023 + bias, shift = 52 - fraction;
+    if (power > 2 * bias) return (uint16_t)(sign | infinite);
+    if (power <= 0) {
+        shift += 1 - power;
+        power = 1;
+    }
+    if (shift > 53) return (uint16_t)sign;
+    rest |= (uint64_t)1 << 52;
+    uint64_t near = rest >> shift, cut = rest - (near << shift), tie = (uint64_t)1 << (shift - 1);
+    if (cut > tie || (cut == tie && near % 2 == 1)) near++;
+    near += (uint64_t)(power - 1) << fraction;
+    return (uint16_t)(sign | (near < infinite ? near : infinite));
+}
+
 /* Numbers of a file as elements of a weight. Gives whether all are finite; with `to` null nothing is written. */
 static inline int @p@_convert(const unsigned char *from, const char *dtype, const char *wanted, uint64_t count, unsigned char *to) {
     if (dtype[0] != 'F' && dtype[0] != 'B') {
@@ -429,7 +448,12 @@ static inline int @p@_convert(const unsigned char *from, const char *dtype, cons
         }
         float narrow = (float)value;
         uint64_t bits = 0;
-        if (strcmp(wanted, "F64") == 0) {
+        if (@p@_element(wanted) == 2) {
+            int wide = strcmp(wanted, "F16") == 0;
+            uint16_t half = wide ? @p@_half(value, 10, 15) : @p@_half(value, 7, 127);
+            if ((half & 0x7fff) >= (wide ? 0x7c00 : 0x7f80)) return 0;
+            if (to) memcpy(to + 2 * i, &half, 2);
+        } else if (strcmp(wanted, "F64") == 0) {
             memcpy(&bits, &value, 8);
             if ((bits >> 52 & 0x7ff) == 0x7ff) return 0;
             if (to) memcpy(to + 8 * i, &value, 8);
@@ -446,9 +470,12 @@ static inline int @p@_convert(const unsigned char *from, const char *dtype, cons
 
 /* Whether a file's elements can be a weight's. */
 static inline int @p@_converts(const char *have, const char *wanted) {
-    int wide = strcmp(wanted, "F32") == 0 || strcmp(wanted, "F64") == 0;
-    int floats = strcmp(have, "F64") == 0 || strcmp(have, "F32") == 0 || strcmp(have, "F16") == 0 || strcmp(have, "BF16") == 0;
-    return (wide && floats) || (!wide && strcmp(have, wanted) == 0);
+    int floats = 1;
+    for (int i = 0; i < 2; i++) {
+        const char *dtype = i ? have : wanted;
+        floats &= strcmp(dtype, "F64") == 0 || strcmp(dtype, "F32") == 0 || strcmp(dtype, "F16") == 0 || strcmp(dtype, "BF16") == 0;
+    }
+    return floats || strcmp(have, wanted) == 0;
 }
 
 /* What is done with weights and the tensors of their names: these are marked, all that does not fit is told, or they are copied. */
