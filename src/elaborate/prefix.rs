@@ -1,10 +1,10 @@
-//! Running sums: `for t => sum s where s <= t => x[s]` is a loop that yields what it has added up so far, read at `t`.
+//! Running sums: `for t => sum s where s <= t => x[s]` is a loop that yields what it has added up so far, read at `t`. So are running
+//! products and means.
 //!
-//! Its derivative is the loop in the other direction. Without it every entry would be a sum of its own, with a mask of all pairs in memory
-//! where the rows have further axes. A single row without further axes stays one kernel: its pairs exist in registers only.
+//! Its derivative is the loop in the other direction, and both are one pass through memory. Without it every entry would be a sum of its own.
 
 use crate::axes::Dim;
-use crate::check::core::{AffinePoint, AxisVar, Form, Point, Val};
+use crate::check::core::{AffinePoint, AxisVar, Form, Point, Reducer, Val};
 use crate::graph::{Affine, Axis, Index, IndexMap, Node, Outside};
 use crate::ops::ScalarFn;
 
@@ -19,28 +19,57 @@ struct Prefix {
 }
 
 impl Walk<'_> {
-    /// The sum of `body` over `s` where the guard holds, if that is a running sum worth a loop.
-    pub(super) fn running_sum(&mut self, s: AxisVar, guard: Val, body: Node) -> Option<Node> {
-        let Prefix { until, offset, reverse } = self.prefix(s, guard)?;
-        let (along, until) = (self.axis(s), self.axis(until));
+    /// The sum, product or mean of `body` over `s` where the guard holds, if that is a running one.
+    pub(super) fn running(&mut self, op: Reducer, s: AxisVar, guard: Val, body: Node) -> Option<Node> {
+        let prefix = self.prefix(s, guard)?;
+        let (combine, neutral) = match op {
+            Reducer::Sum | Reducer::Mean => (ScalarFn::Add, 0.0),
+            // Over nothing it is 1, but outside of the loop's axis a read gives 0.
+            Reducer::Prod if prefix.offset == 0 => (ScalarFn::Mul, 1.0),
+            _ => return None,
+        };
+        let along = self.axis(s);
+        let until = self.axis(prefix.until);
+        let bound = self.builder.bound();
+        let axes = self.builder.axes(body).clone();
+        if axes.contains(&until) || bound.contains(&until) || !axes.contains(&along) {
+            return None;
+        }
+        let total = self.accumulated(combine, neutral, along, until, &prefix, body);
+        if op != Reducer::Mean {
+            return Some(total);
+        }
+        let one = self.builder.constant(1.0, self.builder.dtype(total));
+        let ones = self.builder.broadcast(one, &[along]);
+        let count = self.accumulated(ScalarFn::Add, 0.0, along, until, &prefix, ones);
+        Some(self.builder.div(total, count))
+    }
+
+    /// What the entries of `body` combine to, from the first along an axis to the one that the prefix ends at.
+    fn accumulated(
+        &mut self,
+        combine: ScalarFn,
+        neutral: f64,
+        along: Axis,
+        until: Axis,
+        prefix: &Prefix,
+        body: Node,
+    ) -> Node {
         let bound = self.builder.bound();
         let axes = self.builder.axes(body).clone();
         let rest: Vec<Axis> =
             axes.iter().copied().filter(|axis| *axis != along && !bound.contains(axis)).collect();
-        if rest.is_empty() || rest.contains(&until) || bound.contains(&until) || !axes.contains(&along) {
-            return None;
-        }
-        let zero = self.builder.filled(0.0, self.builder.dtype(body), &rest);
-        let carries = self.builder.begin_scan(along, &[zero]);
-        let next = self.builder.add(carries[0], body);
-        let scan = self.builder.end_scan(reverse, &[zero], &[next], &[next]);
+        let first = self.builder.filled(neutral, self.builder.dtype(body), &rest);
+        let carries = self.builder.begin_scan(along, &[first]);
+        let next = self.builder.map2(combine, carries[0], body);
+        let scan = self.builder.end_scan(prefix.reverse, &[first], &[next], &[next]);
         let place = Index::Affine(Affine {
-            constant: Dim::constant(offset),
+            constant: Dim::constant(prefix.offset),
             terms: [(until, Dim::constant(1))].into_iter().collect(),
         });
         // Before the first entry, and behind the last, the sum is over nothing.
-        let outside = if offset == 0 { Outside::Never } else { Outside::Zero };
-        Some(self.builder.view(scan.yields[0], IndexMap::new([(along, place)], outside)))
+        let outside = if prefix.offset == 0 { Outside::Never } else { Outside::Zero };
+        self.builder.view(scan.yields[0], IndexMap::new([(along, place)], outside))
     }
 
     fn prefix(&self, s: AxisVar, guard: Val) -> Option<Prefix> {

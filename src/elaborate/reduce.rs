@@ -22,10 +22,10 @@ impl Walk<'_> {
 
     /// As `reduce`, of a value in the dtype that it is computed in.
     fn reduce_computed(&mut self, op: Reducer, over: &[AxisVar], guard: Option<Val>, body: Node) -> Node {
-        if let (Reducer::Sum, [s], Some(guard)) = (op, over, guard)
-            && let Some(sum) = self.running_sum(*s, guard, body)
+        if let ([s], Some(guard)) = (over, guard)
+            && let Some(running) = self.running(op, *s, guard, body)
         {
-            return sum;
+            return running;
         }
         if let Some(guard) = guard
             && let Some(reduced) = self.by_segments(op, over, guard, body)

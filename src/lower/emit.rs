@@ -38,6 +38,8 @@ pub struct Emitter<'a, 'g> {
     pub reductions: Vec<Node>,
     /// Reductions whose loop is open.
     pub in_progress: EntitySet<Node>,
+    /// Values that change with each turn of the loop at this depth, whatever their place.
+    pub turning: (EntitySet<Node>, usize),
     vars: HashMap<Var, (usize, Dim)>,
     vals: HashMap<Val, usize>,
 }
@@ -89,6 +91,7 @@ impl<'a, 'g> Emitter<'a, 'g> {
             args: Vec::new(),
             reductions: Vec::new(),
             in_progress: EntitySet::new(),
+            turning: (EntitySet::new(), 0),
             vars: HashMap::new(),
             vals: HashMap::new(),
         }
@@ -207,7 +210,10 @@ impl<'a, 'g> Emitter<'a, 'g> {
         let data = &graph.nodes[node];
         let indices: SmallVec<[Ix; 4]> = data.axes.iter().map(|axis| place.of(*axis)).collect();
         let mask = mask.filter(|mask| !matches!(self.b.as_const(*mask), Some(Const::Bool(true))));
-        let known = indices.iter().map(|ix| self.level(ix)).max().unwrap_or(0);
+        let mut known = indices.iter().map(|ix| self.level(ix)).max().unwrap_or(0);
+        if self.turning.0.contains(node) {
+            known = known.max(self.turning.1);
+        }
         let level = known.max(mask.map_or(0, |mask| self.val_level(mask)));
         for (mask, level) in [(None, known), (mask, level)] {
             if let Some(&val) = self.scopes[level].memo.get(&(node, indices.clone(), mask)) {

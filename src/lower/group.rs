@@ -183,7 +183,7 @@ impl Emitter<'_, '_> {
 
     /// Opens a grid of runs and lanes in it. Where the lanes fill no vector, the last runs are loops inside of them instead, so that what a
     /// lane loop costs is paid once for many points.
-    fn open_all(
+    pub(super) fn open_all(
         &mut self,
         grid: &[Run],
         lanes: &Run,

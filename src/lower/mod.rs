@@ -3,7 +3,7 @@
 //! This room decides what exists in memory and in which order loops run. It never knows machine instructions, threads, or layers.
 //! docs/architecture.md has the design; the files hold: `index` and `home` addresses, `emit` evaluation on demand, `nest` loops,
 //! `group` a kernel's shape, `contract` matrix products, `split` those with long sums, `levels` other long sums, `scatter` accumulation, `sort` sorted rows, `scan`
-//! loops of kernels, `in_place` updates.
+//! loops of kernels, `recurrence` those that are one kernel, `in_place` updates.
 
 mod contract;
 mod emit;
@@ -13,6 +13,7 @@ mod in_place;
 mod index;
 mod levels;
 mod nest;
+mod recurrence;
 mod scalar;
 mod scan;
 mod scatter;
@@ -184,11 +185,11 @@ impl<'g> Lowering<'g> {
         }
         let mut copies = Vec::new();
         for (node, home) in wanted {
-            let target = self.resolve(node);
+            let (target, home) = self.computed_as(node, home);
             if here.contains(&target) && self.homes[target].is_none() && self.has_kernel(target) {
                 self.homes[target] = Some(home);
             } else {
-                copies.push((node, home));
+                copies.push((target, home));
             }
         }
         for node in nodes {
@@ -263,6 +264,26 @@ impl<'g> Lowering<'g> {
                 _ => return node,
             };
         }
+    }
+
+    /// The node that computes a value for a home, and that home by its axes: through renames too, such as of a scan's axis.
+    fn computed_as(&self, node: Node, home: Home) -> (Node, Home) {
+        let node = self.resolve(node);
+        let data = &self.graph.nodes[node];
+        if let Op::View(map) = &data.op
+            && let Some(pairs) = map.as_rename()
+            && let read = &self.graph.nodes[data.args[0]].axes
+            && pairs.iter().all(|(from, to)| {
+                let apart = !read.contains(to) || pairs.iter().any(|(other, _)| other == to);
+                apart && self.size(*from) == self.size(*to) && !self.is_bound(*from)
+            })
+        {
+            let renamed =
+                |axis: &Axis| pairs.iter().find(|(_, to)| to == axis).map_or(*axis, |(from, _)| *from);
+            let order = home.order.iter().map(renamed).collect();
+            return self.computed_as(data.args[0], Home { order, ..home });
+        }
+        (node, home)
     }
 
     /// The place at which a view reads its argument, and what must lie in which range.

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use super::home::{Home, Storage};
+use super::recurrence::Components;
 use super::{LowerError, Lowering, Turn, in_place};
 use crate::graph::{Axis, Node, Op, Scan};
 use crate::kernel::{Buffer, Step, StepVar};
@@ -56,6 +57,32 @@ impl Lowering<'_> {
             });
         }
 
+        let to = Components { carries: &carries, stacked: &stacked };
+        if !self.recurrence(node, scan, &to)? {
+            self.turns_of(node, scan, &to)?;
+        }
+
+        for (nodes, home) in components.iter().zip(carries.into_iter().map(Some).chain(stacked)) {
+            let Some(home) = home else { continue };
+            for node in nodes {
+                match self.homes[*node].clone() {
+                    // A second output of the same component.
+                    Some(other) if buffer(&other) != buffer(&home) => {
+                        self.homes[*node] = Some(home.clone());
+                        self.kernel(&[(*node, other)], &[])?;
+                    }
+                    _ => self.homes[*node] = Some(home.clone()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The loop of steps of a scan whose first carries are in their homes.
+    fn turns_of(&mut self, node: Node, scan: &Scan, to: &Components<'_>) -> Result<(), LowerError> {
+        let graph = self.graph;
+        let body = &graph.regions[scan.body];
+        let Components { carries, stacked } = to;
         let var = StepVar::new(self.next_turn as usize);
         self.next_turn += 1;
         self.turns.push(Turn {
@@ -117,20 +144,6 @@ impl Lowering<'_> {
         self.turns.pop();
         let count = self.size(scan.axis);
         self.push(Step::Loop { var, count, reverse: scan.reverse, body: steps });
-
-        for (nodes, home) in components.iter().zip(carries.into_iter().map(Some).chain(stacked)) {
-            let Some(home) = home else { continue };
-            for node in nodes {
-                match self.homes[*node].clone() {
-                    // A second output of the same component.
-                    Some(other) if buffer(&other) != buffer(&home) => {
-                        self.homes[*node] = Some(home.clone());
-                        self.kernel(&[(*node, other)], &[])?;
-                    }
-                    _ => self.homes[*node] = Some(home.clone()),
-                }
-            }
-        }
         Ok(())
     }
 

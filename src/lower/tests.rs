@@ -5,9 +5,10 @@ mod factor;
 mod guards;
 pub mod images;
 mod levels;
-mod residuals;
 pub mod programs;
 pub mod random;
+mod recurrence;
+mod residuals;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -14,7 +14,7 @@ use cranelift_entity::{EntitySet, SecondaryMap};
 use smallvec::SmallVec;
 
 use super::contraction::roles;
-use super::recompute::{join_copies, recompute};
+use super::recompute::{is_cheap_from_places, join_copies, recompute};
 use super::regroup::regroup;
 use super::{layout, scalar_cost};
 use crate::graph::sets::common;
@@ -330,6 +330,10 @@ impl<'a> Grouping<'a> {
     fn fits(&self, nodes: &[Node]) -> bool {
         let mut members: EntitySet<Node> = EntitySet::new();
         members.extend(nodes.iter().copied());
+        // A comparison of positions is evaluated wherever it is wanted, like the positions.
+        let evaluated = |node: &Node| self.copies.contains(*node) && is_cheap_from_places(self.graph, *node);
+        let stored: Vec<Node> = nodes.iter().copied().filter(|node| !evaluated(node)).collect();
+        let nodes = if stored.is_empty() { nodes } else { &stored };
         let axes: Vec<AxisSet> = nodes.iter().map(|node| self.free_axes(*node)).collect();
         let shared = axes.iter().skip(1).fold(axes[0].clone(), |all, axes| common(&all, axes));
         let reductions: Vec<Node> = nodes

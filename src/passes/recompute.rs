@@ -17,6 +17,8 @@ use crate::graph::{Axis, Graph, Node, Op, Region};
 
 /// Instructions between a root and what is derived from it, at most.
 const LIMIT: u32 = 12;
+/// Instructions on positions alone that cost no more than to read their value from memory.
+const CHEAP: u32 = 4;
 
 /// Copies what is derived for each of its readers in a region; gives the copies.
 pub(super) fn recompute(graph: &mut Graph, region: Region, bound: &[Axis]) -> EntitySet<Node> {
@@ -104,9 +106,13 @@ impl<'a> Derivation<'a> {
                 [roles.a, roles.b, roles.product].into_iter().for_each(|read| self.store(read));
             }
             match &own.op {
-                // What is smaller is made once, before the loop over the larger.
+                // What is smaller is made once, before the loop over the larger, unless that is a mere comparison of positions.
                 Op::Map(_) => {
-                    let small = own.args.iter().copied().filter(|arg| self.is_small(*arg, *node));
+                    let small = own
+                        .args
+                        .iter()
+                        .copied()
+                        .filter(|arg| self.is_small(*arg, *node) && !is_cheap_from_places(graph, *arg));
                     small.collect::<Vec<_>>().into_iter().for_each(|arg| self.store(arg));
                 }
                 Op::Reduce { .. } => {}
@@ -167,6 +173,29 @@ impl<'a> Derivation<'a> {
         let all = self.graph.nodes[of].axes.iter().filter(|axis| !self.bound.contains(axis)).count();
         own < all || matches!(data.op, Op::Constant(_) | Op::Size(_) | Op::Position(_))
     }
+}
+
+/// Whether a value is made of positions and constants alone, for no more than it costs to read it from memory.
+pub(super) fn is_cheap_from_places(graph: &Graph, node: Node) -> bool {
+    cost_from_places(graph, node) <= CHEAP
+}
+
+/// The instructions that make a value of positions and constants alone; above [`CHEAP`] where it needs more, or more than these.
+fn cost_from_places(graph: &Graph, node: Node) -> u32 {
+    let data = &graph.nodes[node];
+    let own = match &data.op {
+        Op::Constant(_) | Op::Size(_) | Op::Position(_) => return 0,
+        Op::View(_) | Op::Broadcast(_) | Op::Alias => 0,
+        Op::Map(function) => scalar_cost(*function).max(1),
+        _ => return CHEAP + 1,
+    };
+    let mut cost = own;
+    for arg in &data.args {
+        if cost <= CHEAP {
+            cost += cost_from_places(graph, *arg);
+        }
+    }
+    cost
 }
 
 /// Joins copies that are the same in one group. `group` tells the group of a node.

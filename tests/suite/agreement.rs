@@ -292,6 +292,52 @@ fn nested(x: f32[T, D]) -> f32[T, D] = scan r (h: f32[D] = 0) {
 }
 
 #[test]
+fn recurrences_agree() {
+    source_agrees(
+        "fn line(x: f32[T]) -> f32[T] = for t => sum s where s <= t => x[s]
+fn product(x: f32[T, D]) -> f32[T, D] = for t, d => prod s where s <= t => x[s, d] + 1
+fn rest(x: f32[T]) -> f32[T] = for t => prod s where s >= t => x[s]
+fn average(x: f32[T, D]) -> f32[T, D] = for t, d => mean s where s <= t => x[s, d]
+fn lagged(x: f32[T]) -> f32[T] = for t => mean s where s + 1 <= t => x[s]
+fn greatest(x: f32[T, D]) -> f32[T, D] = for t, d => max s where s <= t => x[s, d]
+fn gated(x: f32[T, D], f: f32[T, D]) -> (last: f32[D], all: f32[T, D]) {
+  let h = scan t (h: f32[D] = 0.5) { h = sigmoid(f[t]) * h + (1 - sigmoid(f[t])) * tanh(x[t])
+    yield h }
+  (last: scan t (h: f32[D] = 0.5) { h = f[t] * h + x[t] }, all: h)
+}
+fn swapped(x: f32[T, D]) -> f32[T, D] = scan t (a: f32[D] = 0, b: f32[D] = 1) {
+  let c = a + b * x[t]
+  a = b
+  b = c
+  yield a - b
+}
+fn old(x: f32[T, D]) -> f32[T, D] = scan t (a: f32[D] = 2) { let before = a
+  a = x[t]
+  yield before }
+fn kept(x: f32[T, D], y: f32[D]) -> f32[T, D] = scan reverse t (a: f32[D] = y, b: f32[D] = 0) { b = a * x[t]
+  yield b }
+fn counted(x: f32[T, D]) -> f32[T, D] = scan t (h: f32[D] = 0) { h = h + x[t] * (position(t) as f32)
+  yield h / ((position(t) as f32) + 1) }
+fn looked_up(x: f32[N, D], i: Idx[N][T]) -> f32[T, D] = scan t (h: f32[D] = 0) { h = 0.5 * h + x[i[t]]
+  yield h }
+fn columns(x: f32[D, T]) -> f32[D, T] = for d, t => sum s where s <= t => x[d, s]
+fn twice(x: f32[R, T, D]) -> f32[R, D] = scan r (h: f32[D] = 0) {
+  h = h + scan t (g: f32[D] = h) { g = 0.5 * g + x[r, t] }
+  yield h
+}
+fn cost(x: f32[T, D], f: f32[T, D]) -> f32 = sum(gated(x, f).all ** 2.0) + sum(product(x)) + sum(swapped(x) * average(f))
+fn back(x: f32[T, D], f: f32[T, D]) -> (dx: f32[T, D], df: f32[T, D]) = grad(cost)(x, f)",
+        &[
+            &[("T", 5), ("D", 3), ("N", 4), ("R", 2)],
+            &[("T", 1), ("D", 17), ("N", 1), ("R", 3)],
+            &[("T", 0), ("D", 2), ("N", 3), ("R", 1)],
+            &[("T", 40), ("D", 1), ("N", 2), ("R", 2)],
+            &[("T", 7), ("D", 64), ("N", 5), ("R", 0)],
+        ],
+    );
+}
+
+#[test]
 fn literals_agree() {
     source_agrees(
         "fn scores(q: f32[T, D], k: f32[S, D]) -> f32[T, S] = for t, s => sum d => q[t, d] * k[s, d]
