@@ -238,6 +238,46 @@ impl Lowering<'_> {
             order.iter().copied().filter(|axis| axes.contains(axis)).collect()
         };
         let (batch, m, n) = (by_order(&roles.batch), by_order(&roles.m), by_order(&roles.n));
+        if !self.convolution(&roles, node, &home, &tail)? {
+            self.product(&roles, [batch, m, n], node, &home, &tail)?;
+        }
+        match self.homes[tail.target].clone() {
+            // The given home did not suit.
+            Some(given) if !suits => {
+                self.homes[tail.target] = Some(home);
+                self.kernel(&[(tail.target, given.clone())], &[])?;
+                self.homes[tail.target] = Some(given);
+            }
+            _ => self.homes[tail.target] = Some(home),
+        }
+        Ok(true)
+    }
+
+    /// Lowers a contraction that is a convolution by Winograd's algorithm, where that is faster; else false.
+    fn convolution(&mut self, roles: &Roles, node: Node, home: &Home, tail: &Tail) -> Result<bool, LowerError> {
+        let Some((a_home, a)) = self.linear(roles.a)? else { return Ok(false) };
+        let c = self.read(home, &self.outer_place())?;
+        let Some(plan) = self.winograd_plan(roles, &a, &c) else { return Ok(false) };
+        let (b_home, b) = self.operand(roles.b, &plan.weights(), |read| plan.reads(read))?;
+        let bias = match tail.bias {
+            Some(bias) => self.linear(bias)?,
+            None => None,
+        };
+        let operands = ((&a_home, &a), (&b_home, &b), (home, &c));
+        self.winograd(&plan, node, operands, (bias.as_ref(), tail))?;
+        Ok(true)
+    }
+
+    /// Lowers a contraction by tiles. The batch axes, m and n stand as they lie in the result.
+    fn product(
+        &mut self,
+        roles: &Roles,
+        [batch, m, n]: [Vec<Axis>; 3],
+        node: Node,
+        home: &Home,
+        tail: &Tail,
+    ) -> Result<(), LowerError> {
+        let inner = *n.last().expect("a contraction has columns");
         // Where B is copied, its steps stand as A has them.
         let mut steps: Vec<Axis> = match self.linear(roles.a)? {
             Some((_, a)) => a.order.iter().copied().filter(|axis| roles.k.contains(axis)).collect(),
@@ -264,7 +304,7 @@ impl Lowering<'_> {
         let name = self.unique("matmul");
         let span = self.graph.nodes[node].span;
         let place = self.outer_place();
-        let c = self.read(&home, &place)?;
+        let c = self.read(home, &place)?;
         let nest = Nest {
             batch,
             m: self.merged(&m, &[&a, &c])?,
@@ -272,27 +312,18 @@ impl Lowering<'_> {
             k: self.merged(&k, &[&a, &b])?,
         };
         let split = match nest.batch.is_empty() && bias.is_none() && !tail.relu {
-            true => self.split(&home, &nest.m.iter().chain(&nest.n).collect::<Vec<_>>(), &nest.k)?,
+            true => self.split(home, &nest.m.iter().chain(&nest.n).collect::<Vec<_>>(), &nest.k)?,
             false => None,
         };
         let mut emitter = Emitter::new(self, name, span);
-        let operands = Operands { a: (&a_home, &a), b: (&b_home, &b), c: (&home, &c), bias: bias.as_ref() };
+        let operands = Operands { a: (&a_home, &a), b: (&b_home, &b), c: (home, &c), bias: bias.as_ref() };
         emitter.contract(nest, operands, tail.relu, split.as_ref(), place)?;
         let (kernel, args) = emitter.finish();
         self.run(kernel, args);
         if let Some(split) = &split {
-            self.join_split(split, node, &home)?;
+            self.join_split(split, node, home)?;
         }
-        match self.homes[tail.target].clone() {
-            // The given home did not suit.
-            Some(given) if !suits => {
-                self.homes[tail.target] = Some(home);
-                self.kernel(&[(tail.target, given.clone())], &[])?;
-                self.homes[tail.target] = Some(given);
-            }
-            _ => self.homes[tail.target] = Some(home),
-        }
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -496,7 +527,7 @@ impl Emitter<'_, '_> {
         Ok(Range::Chunk { of, by, index })
     }
 
-    fn operand_at(
+    pub(super) fn operand_at(
         &mut self,
         (home, read): (&Home, &Read),
         place: &Place,

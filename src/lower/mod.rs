@@ -2,8 +2,8 @@
 //!
 //! This room decides what exists in memory and in which order loops run. It never knows machine instructions, threads, or layers.
 //! docs/architecture.md has the design; the files hold: `index` and `home` addresses, `emit` evaluation on demand, `nest` loops,
-//! `group` a kernel's shape, `contract` matrix products, `split` those with long sums, `levels` other long sums, `scatter` accumulation, `sort` sorted rows, `scan`
-//! loops of kernels, `recurrence` those that are one kernel, `in_place` updates.
+//! `group` a kernel's shape, `contract` matrix products, `split` those with long sums, `winograd` convolutions of 3 x 3, `levels` other long
+//! sums, `scatter` accumulation, `sort` sorted rows, `scan` loops of kernels, `recurrence` those that are one kernel, `in_place` updates.
 
 mod contract;
 mod emit;
@@ -19,6 +19,7 @@ mod scan;
 mod scatter;
 mod sort;
 mod split;
+mod winograd;
 #[cfg(test)]
 pub(crate) mod tests;
 

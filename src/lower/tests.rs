@@ -9,6 +9,7 @@ pub mod programs;
 pub mod random;
 mod recurrence;
 mod residuals;
+mod winograd;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -15,8 +15,10 @@ struct Moving<'a> {
     arg: Arg,
     address: &'a Address,
     register: R,
+    /// How far behind it the address is.
+    disp: i32,
     /// The register with the pointer before the loop.
-    before: Option<R>,
+    before: Option<(R, i32)>,
     /// The table's byte with the stride; none for an address that shares the register of another one.
     advance: Option<i32>,
 }
@@ -40,8 +42,8 @@ pub(super) struct Emitter<'a, 'o> {
     pub masks: Pool,
     addresses: Pool,
     used: Vec<R>,
-    /// The register that holds a pointer.
-    pointers: HashMap<*const Address, R>,
+    /// The register that holds a pointer, and how many bytes behind it the address is.
+    pointers: HashMap<*const Address, (R, i32)>,
     /// The registers that are loaded once, from which byte of the table.
     loaded: Vec<(R, i32)>,
 }
@@ -79,6 +81,20 @@ pub(super) fn lane_loop<'a>(
         e.last.insert(acc.term, usize::MAX);
     }
     e.function(l)
+}
+
+/// How many bytes `to` is behind `from`, where they differ by a constant alone.
+fn apart(from: &Address, to: &Address, element: i64) -> Option<i32> {
+    let base = |at: &Address| match at.base {
+        None => Some(0),
+        Some(Size::Const(base)) => Some(base),
+        Some(Size::Sym(_)) => None,
+    };
+    if from == to {
+        return Some(0);
+    }
+    let by = base(to)?.checked_sub(base(from)?)?.checked_mul(element)?;
+    (from.terms == to.terms).then(|| i32::try_from(by).ok()).flatten()
 }
 
 impl<'a> Emitter<'a, '_> {
@@ -289,23 +305,32 @@ impl<'a> Emitter<'a, '_> {
             };
             let key: *const Address = at;
             let before = self.pointers.get(&key).copied();
-            let like = |other: &&Moving| other.arg == arg && other.address == at && other.before == before;
-            if let Some(register) = moving.iter().find(like).map(|other| other.register) {
-                self.pointers.insert(key, register);
-                moving.push(Moving { arg, address: at, register, before, advance: None });
+            let held = |place: Option<(R, i32)>| place.map(|(register, _)| register);
+            let like = |other: &Moving| {
+                let same = other.arg == arg && other.advance.is_some() && held(other.before) == held(before);
+                let from = apart(other.address, at, element).filter(|_| same)?;
+                Some((other.register, other.disp.checked_add(from)?))
+            };
+            if let Some((register, disp)) = moving.iter().find_map(like) {
+                self.pointers.insert(key, (register, disp));
+                moving.push(Moving { arg, address: at, register, disp, before, advance: None });
                 continue;
             }
             let advance = Some(self.word(Word::Stride(stride, element)));
             let r = self.address()?;
+            let mut disp = 0;
             match before {
-                Some(from) => self.a.move_register(r, from),
+                Some((from, behind)) => {
+                    self.a.move_register(r, from);
+                    disp = behind;
+                }
                 None => {
                     let base = self.word(Word::Pointer(arg, at));
                     self.a.load(r, RDI, base);
                 }
             }
-            self.pointers.insert(key, r);
-            moving.push(Moving { arg, address: at, register: r, before, advance });
+            self.pointers.insert(key, (r, disp));
+            moving.push(Moving { arg, address: at, register: r, disp, before, advance });
         }
         let [again, done] = [(); 2].map(|()| self.a.label());
         self.a.compare_small(counter, 0);
@@ -458,23 +483,25 @@ impl<'a> Emitter<'a, '_> {
                 _ => continue,
             };
             if left > 0 && !self.pointers.contains_key(&(at as *const Address)) {
+                let element = self.kernel.args[arg].dtype.size() as i64;
                 let same = self.words.iter().find_map(|word| match word {
-                    Word::Pointer(a, other) if *a == arg && **other == *at => {
-                        self.pointers.get(&(*other as *const Address))
+                    Word::Pointer(a, other) if *a == arg => {
+                        let (register, disp) = self.pointers.get(&(*other as *const Address))?;
+                        Some((*register, disp.checked_add(apart(other, at, element)?)?))
                     }
                     _ => None,
                 });
-                let r = match same.copied() {
-                    Some(r) => r,
+                let place = match same {
+                    Some(place) => place,
                     None => {
                         left -= 1;
-                        let disp = self.word(Word::Pointer(arg, at));
+                        let word = self.word(Word::Pointer(arg, at));
                         let r = self.address()?;
-                        self.loaded.push((r, disp));
-                        r
+                        self.loaded.push((r, word));
+                        (r, 0)
                     }
                 };
-                self.pointers.insert(at, r);
+                self.pointers.insert(at, place);
             }
         }
         Some(())
@@ -496,17 +523,17 @@ impl<'a> Emitter<'a, '_> {
                 _ => {}
             }
         }
-        let base = match self.pointers.get(&(at as *const Address)) {
-            Some(r) => *r,
+        let (base, disp) = match self.pointers.get(&(at as *const Address)) {
+            Some(place) => *place,
             None => {
                 let word = self.word(Word::Pointer(arg, at));
                 self.a.load(RAX, RDI, word);
-                RAX
+                (RAX, 0)
             }
         };
         let scale = self.kernel.args[arg].dtype.size() as u8;
         let index = along.then_some((RCX, scale));
-        Some((Rm::Mem { base, index, disp: 0 }, !along))
+        Some((Rm::Mem { base, index, disp }, !along))
     }
 
     /// Loads the lanes of a mask register; the others are zero.

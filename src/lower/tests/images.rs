@@ -183,6 +183,12 @@ impl Net {
         self.b.neg(gain)
     }
 
+    /// The image alone.
+    pub fn forward(self, y: Image) -> Graph {
+        let order = vec![self.batch, y.h, y.w, y.c];
+        self.b.finish(vec![(Output { name: "y".into(), order, updates: None }, y.x)])
+    }
+
     /// The loss, and each parameter after a step down its gradient.
     pub fn step(mut self, loss: Node) -> Graph {
         let one = self.b.constant(1.0, F32);
