@@ -254,7 +254,13 @@ impl Lowering<'_> {
     }
 
     /// Lowers a contraction that is a convolution by Winograd's algorithm, where that is faster; else false.
-    fn convolution(&mut self, roles: &Roles, node: Node, home: &Home, tail: &Tail) -> Result<bool, LowerError> {
+    fn convolution(
+        &mut self,
+        roles: &Roles,
+        node: Node,
+        home: &Home,
+        tail: &Tail,
+    ) -> Result<bool, LowerError> {
         let Some((a_home, a)) = self.linear(roles.a)? else { return Ok(false) };
         let c = self.read(home, &self.outer_place())?;
         let Some(plan) = self.winograd_plan(roles, &a, &c) else { return Ok(false) };

@@ -215,7 +215,10 @@ impl Lowering<'_> {
     /// The convolution that a contraction is, if Winograd's algorithm is faster. `a` is how A is read.
     pub(super) fn winograd_plan(&self, roles: &Roles, a: &Read, c: &Read) -> Option<Winograd> {
         let (&[features], [_, _, _]) = (&roles.n[..], &roles.k[..]) else { return None };
-        if !roles.batch.is_empty() || a.address.base.as_const().is_none() || c.address.base.as_const().is_none() {
+        if !roles.batch.is_empty()
+            || a.address.base.as_const().is_none()
+            || c.address.base.as_const().is_none()
+        {
             return None;
         }
         let size = |axis: Axis| self.size(axis).as_const();
@@ -336,12 +339,14 @@ impl Emitter<'_, '_> {
         let (across, down) = (plan.columns.tiles(), plan.rows.tiles());
         let mut place = self.cx.outer_place();
         let sides = [plan.rows.places, plan.columns.places, plan.rows.taps, plan.columns.taps];
-        for axis in sides.into_iter().chain([plan.channels, plan.features]).chain(plan.images.iter().copied()) {
+        for axis in sides.into_iter().chain([plan.channels, plan.features]).chain(plan.images.iter().copied())
+        {
             place.set(axis, Ix::zero());
         }
         self.operand_at(c, &place, true)?;
         // The grid: features outermost, so that their weights stay near; then images and rows of tiles.
-        let mut frame = Frame { columns: None, images: None, rows: Range::Full(Size::Const(down)), part: None };
+        let mut frame =
+            Frame { columns: None, images: None, rows: Range::Full(Size::Const(down)), part: None };
         if block.columns < plan.width {
             frame.columns = Some(self.grid(&Dim::constant((plan.width + block.columns - 1) / block.columns)));
         }
@@ -354,7 +359,8 @@ impl Emitter<'_, '_> {
             }
             let chunks = size.add(&Dim::constant(block.images - 1))?.div(&Dim::constant(block.images))?;
             let index = self.grid(&chunks);
-            frame.part = Some((index, block.images * down * across, size.mul(&Dim::constant(down * across))?));
+            frame.part =
+                Some((index, block.images * down * across, size.mul(&Dim::constant(down * across))?));
             let of = self.b.size(&size);
             frame.images = Some((*axis, size, Range::Chunk { of, by: block.images, index }));
         }
