@@ -3,7 +3,6 @@
 use super::images::Net;
 use super::{agree, fused, program};
 use crate::graph::Graph;
-use crate::kernel::Stmt;
 
 /// Whether the program's convolutions are done by Winograd's algorithm, and their number.
 fn transformed(graph: &Graph) -> usize {
