@@ -38,6 +38,17 @@ impl Facts {
         Facts::default()
     }
 
+    /// How much is known, for `forget`.
+    pub fn extent(&self) -> (usize, usize) {
+        (self.rules.len(), self.bounds.len())
+    }
+
+    /// Forgets what was learnt since `extent` was that: facts are only ever added.
+    pub fn forget(&mut self, (rules, bounds): (usize, usize)) {
+        self.rules.truncate(rules);
+        self.bounds.truncate(bounds);
+    }
+
     /// Learns `left == right`. A variable that stands alone on the left is rewritten to the right.
     pub fn equal(&mut self, left: &Dim, right: &Dim) -> Result<(), DimError> {
         let (a, b) = (self.rewrite(left)?, self.rewrite(right)?);

@@ -42,12 +42,18 @@ impl Ratio {
     }
 
     pub fn add(self, other: Ratio) -> Option<Ratio> {
+        if self.under == 1 && other.under == 1 {
+            return self.over.checked_add(other.over).map(Ratio::whole);
+        }
         let (a, b) = (i128::from(self.over), i128::from(other.over));
         let (p, q) = (i128::from(self.under), i128::from(other.under));
         Ratio::lowest(a * q + b * p, p * q)
     }
 
     pub fn mul(self, other: Ratio) -> Option<Ratio> {
+        if self.under == 1 && other.under == 1 {
+            return self.over.checked_mul(other.over).map(Ratio::whole);
+        }
         Ratio::lowest(
             i128::from(self.over) * i128::from(other.over),
             i128::from(self.under) * i128::from(other.under),

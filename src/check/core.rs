@@ -432,6 +432,11 @@ impl Core {
         })
     }
 
+    /// Whether a compilation for training is another core than one for inference: it asks which it is, or states are written.
+    pub fn is_by_mode(&self) -> bool {
+        self.asks_mode || !self.states.is_empty()
+    }
+
     pub fn size(&self, axis: AxisVar) -> Dim {
         self.axes[axis].size.clone().unwrap_or_else(|| Dim::constant(0))
     }

@@ -210,7 +210,9 @@ impl Checker<'_> {
                     }
                     Some(have) if !self.same_dim(&have, &size) => {
                         let shown = self.show_val(*val);
-                        return self.fail(errors::positions_of_other_axis(span, &shown, &have));
+                        let error = errors::positions_of_other_axis(span, &shown, &have);
+                        let error = self.traced_range(self.traced(error, &[binder]), &self.elem(*val));
+                        return self.fail(error);
                     }
                     Some(_) => {}
                 }

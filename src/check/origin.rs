@@ -76,6 +76,18 @@ impl Checker<'_> {
         error
     }
 
+    /// The error with the place that names the axis of which a value's entries are positions.
+    pub fn traced_range(&self, error: Diagnostic, elem: &Elem) -> Diagnostic {
+        let Elem::Idx(size, root) = elem else { return error };
+        let same = |root: &Root| self.core.roots[*root].size == *size;
+        let Some(root) = root.or_else(|| self.core.roots.keys().find(same)) else { return error };
+        let info = &self.core.roots[root];
+        if error.labels.iter().any(|label| label.span == info.span) {
+            return error;
+        }
+        error.label(info.span, format!("`{}` is declared here", info.name))
+    }
+
     /// The place that fixed the size of an axis, and what to say there: in the frame that is open, or the call that gave it.
     fn origin_of(&self, axis: AxisVar) -> Option<(Span, String)> {
         self.size_of(axis)?;

@@ -50,33 +50,34 @@ impl Checker<'_> {
         Ok(self.scalar(ScalarFn::Min, &[number, last], elem, span))
     }
 
-    /// `[0, 2, 1] as Idx[3]`
+    /// `[0, 2, 1] as Idx[3]`, `[[0, 1], [2, 0]] as Idx[3]`: every number must lie on the axis, which becomes a `where` of the definition
+    /// for one whose size is not known.
     fn written_positions(&mut self, value: Value, over: AxisVar, ty: Span, span: Span) -> Checking<Val> {
-        let refused = errors::no_known_positions(span, ty);
-        let Some(size) = self.core.size(over).as_const() else { return self.fail(refused) };
-        let items = match &value {
-            Value::List(items) => items.to_vec(),
-            value => vec![value.clone()],
+        let mut largest = 0;
+        let Some(numbers) = self.written_numbers(&value, &mut largest, span) else {
+            return self.fail(errors::no_known_positions(span, ty));
         };
-        let mut numbers = Vec::new();
-        for item in &items {
-            let known = match item {
-                Value::Num(num) => num.dim.as_ref().and_then(Dim::as_const),
-                _ => None,
-            };
-            match known {
-                Some(number) if (0..size).contains(&number) => {
-                    numbers.push(self.constant(Literal::Int(number), DType::I32, span));
-                }
-                _ => return self.fail(refused),
-            }
+        let (size, largest) = (self.core.size(over), Dim::constant(largest));
+        let wanted = self.dim(largest.add(&Dim::constant(1)), span)?;
+        if !self.demand_at_most((&wanted, &size), span) {
+            return self.fail(errors::literal_position(span, &largest, &size));
         }
+        self.to_tensor(numbers, span)
+    }
+
+    /// The numbers as constants, in lists as they are written; `None` where one is no whole number from 0 on.
+    fn written_numbers(&mut self, value: &Value, largest: &mut i64, span: Span) -> Option<Value> {
         match value {
-            Value::List(_) => {
-                let numbers: Vec<_> = numbers.into_iter().map(Value::Tensor).collect();
-                self.to_tensor(Value::List(numbers.into()), span)
+            Value::List(items) => {
+                let items = items.iter().map(|item| self.written_numbers(item, largest, span));
+                items.collect::<Option<_>>().map(Value::List)
             }
-            _ => Ok(numbers[0]),
+            Value::Num(num) => {
+                let number = num.dim.as_ref().and_then(Dim::as_const).filter(|number| *number >= 0)?;
+                *largest = number.max(*largest);
+                Some(Value::Tensor(self.constant(Literal::Int(number), DType::I32, span)))
+            }
+            _ => None,
         }
     }
 }

@@ -121,15 +121,17 @@ impl Checker<'_> {
                 Elem::Idx(size, _) => {
                     let have = self.size_of(axis).unwrap_or_else(|| Dim::constant(0));
                     if !self.same_dim(&size, &have) {
-                        let (entry, of) = (self.show_val(entry), self.show_val(of));
-                        return self.fail(errors::entry_of_other_axis(span, &entry, &of, &have));
+                        let (shown, of) = (self.show_val(entry), self.show_val(of));
+                        let error = errors::entry_of_other_axis(span, &shown, &of, &have);
+                        let error = self.traced_range(self.traced(error, &[axis]), &self.elem(entry));
+                        return self.fail(error);
                     }
                     Ok((At::Entry(entry), Outside::Never))
                 }
                 Elem::Of(_) => {
                     let shown = self.show_val(entry);
-                    let axis = self.show_axis(axis);
-                    self.fail(errors::index_must_be_positions(span, &shown, &axis))
+                    let error = errors::index_must_be_positions(span, &shown, &self.show_axis(axis));
+                    self.fail(self.traced(error, &[axis]))
                 }
             },
             other => {

@@ -524,11 +524,11 @@ impl<'p> Checker<'p> {
         }));
         let outer_path = std::mem::replace(&mut self.path, path);
         let outer = std::mem::replace(&mut self.frame, frame);
-        let (facts, divided) = (self.facts.clone(), self.divided.len());
+        let (known, divided) = (self.facts.extent(), self.divided.len());
         self.depth += 1;
         let result = walk(self);
         self.depth -= 1;
-        self.facts = facts;
+        self.facts.forget(known);
         for (by, over) in &self.divided[divided..] {
             // What the callee wanted of the caller's dims. A contradiction has been reported there.
             let _ = self.facts.divides(by, over);

@@ -52,7 +52,7 @@ pub struct Checked {
     pub scope: Scope,
     /// The inference core; of a test block its only one. `None`: rejected, or checked only where it is used.
     pub core: Option<Core>,
-    /// The training core of a layer or model.
+    /// The training core of a layer or model, where training makes it another one: it asks for the mode, or owns states.
     pub training: Option<Core>,
     /// What is proved of its axes.
     pub certificate: Option<Certificate>,
@@ -200,11 +200,12 @@ impl Session {
             done.is_ok().then_some(checker.core)
         };
         item.core = walk(def.head == Head::Optimizer, found);
-        if matches!(def.head, Head::Layer | Head::Model) {
+        let by_mode = item.core.as_ref().is_some_and(Core::is_by_mode);
+        if matches!(def.head, Head::Layer | Head::Model) && (by_mode || item.core.is_none()) {
             item.training = walk(true, found);
         }
         // A function may be another one in training, as `dropout` is.
-        let in_training = item.core.as_ref().is_some_and(|core| core.asks_mode) && def.head == Head::Fn;
+        let in_training = by_mode && def.head == Head::Fn;
         let other = if in_training { walk(true, found) } else { None };
         let Some(core) = &item.core else { return };
         if let Some(training) = &item.training {
@@ -233,17 +234,26 @@ impl Session {
         given: &[(Name, Value)],
         settings: &Settings,
     ) -> (Option<Certificate>, Vec<Diagnostic>) {
-        let mut cores = Vec::new();
-        for training in [true, false] {
+        let walk = |training| {
             let mut checker = Checker::new(&self.program, self.mode(settings, training));
-            if checker.item(def, scope, given).is_err() {
-                let recursive = checker.recursive;
-                return (None, if recursive { Vec::new() } else { checker.diagnostics });
+            match checker.item(def, scope, given) {
+                Ok(()) => Ok(checker.core),
+                Err(_) if checker.recursive => Err(Vec::new()),
+                Err(_) => Err(checker.diagnostics),
             }
-            cores.push(checker.core);
+        };
+        let cores = walk(false).and_then(|core| match core.is_by_mode() {
+            true => Ok((Some(walk(true)?), core)),
+            false => Ok((None, core)),
+        });
+        match cores {
+            Ok((training, core)) => {
+                let (certificate, broken) =
+                    certify(&def.name.name, training.as_ref().unwrap_or(&core), &core);
+                (Some(certificate), broken)
+            }
+            Err(diagnostics) => (None, diagnostics),
         }
-        let (certificate, broken) = certify(&def.name.name, &cores[0], &cores[1]);
-        (Some(certificate), broken)
     }
 
     /// A definition that is checked where it is used promises its kinds for every use: what it does not keep for the simplest functions

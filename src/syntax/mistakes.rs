@@ -325,6 +325,10 @@ impl<'s> Stop<'_, 's> {
                 return Some(error);
             }
         }
+        if here == Comma && self.after_value() && self.same_level().any(|token| token == Where) {
+            let error = self.error("conditions are joined by `and`, not by a comma", "write `and`");
+            return Some(error.help("where D % heads == 0 and heads <= D"));
+        }
         if here == As && self.after_value() {
             let error = self.error("`as` after a product needs parentheses", "which value is reshaped?");
             return Some(error.help("write (a * b) as f32[…], or a * (b as f32[…])"));

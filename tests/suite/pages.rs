@@ -1,4 +1,7 @@
 //! Every error code has a page, and what the page shows is so: the wrong program raises the code, the right one nothing.
+//!
+//! What a user is shown for each wrong program stands in tests/golden/reports, one file for each group of pages;
+//! `NNC_BLESS=1 cargo test --release --test main pages` writes down what came.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -7,6 +10,7 @@ use std::path::Path;
 
 use nnc::diag::Code;
 use nnc::diag::pages::{Block, Page, groups};
+use nnc::diag::render::render;
 use nnc::formats::npy;
 use nnc::session::{Session, Settings};
 use nnc::tensor::Tensor;
@@ -70,32 +74,58 @@ fn pages_show_what_is_so() {
 
 fn all_pages_show_what_is_so() {
     let mut failures = String::new();
-    for page in groups().into_iter().flat_map(|(_, pages)| pages) {
-        let mut file = None;
-        for (block, text) in &page.blocks {
-            let problem = match block {
-                Block::File => {
-                    file = Some(text.as_str());
-                    None
+    let bless = std::env::var_os("NNC_BLESS").is_some();
+    for (group, pages) in groups() {
+        let mut reports = String::new();
+        for page in pages {
+            let mut file = None;
+            for (block, text) in &page.blocks {
+                let answer = match block {
+                    Block::File => {
+                        file = Some(text.as_str());
+                        continue;
+                    }
+                    Block::Wrong => program(text, Some(page.code)),
+                    Block::Right => program(text, None),
+                    Block::WrongCommands => commands(text, file, Some(page.code)),
+                    Block::RightCommands => commands(text, file, None),
+                };
+                match answer {
+                    Ok(report) if matches!(block, Block::Wrong | Block::WrongCommands) => {
+                        let _ = writeln!(reports, "--- {}\n{text}\n{}\n", page.code, report.trim_end());
+                    }
+                    Ok(_) => {}
+                    Err(problem) => {
+                        let _ = writeln!(failures, "{} {block:?}: {problem}\n{text}", page.code);
+                    }
                 }
-                Block::Wrong => program(text, Some(page.code)),
-                Block::Right => program(text, None),
-                Block::WrongCommands => commands(text, file, Some(page.code)),
-                Block::RightCommands => commands(text, file, None),
-            };
-            if let Some(problem) = problem {
-                let _ = writeln!(failures, "{} {block:?}: {problem}\n{text}", page.code);
             }
+            let wrong = page.blocks.iter().filter(|(b, _)| matches!(b, Block::Wrong | Block::WrongCommands));
+            let right = page.blocks.iter().filter(|(b, _)| matches!(b, Block::Right | Block::RightCommands));
+            assert!(page.blocks.is_empty() || wrong.count() > 0 && right.count() > 0, "{}", page.code);
         }
-        let wrong = page.blocks.iter().filter(|(b, _)| matches!(b, Block::Wrong | Block::WrongCommands));
-        let right = page.blocks.iter().filter(|(b, _)| matches!(b, Block::Right | Block::RightCommands));
-        assert!(page.blocks.is_empty() || wrong.count() > 0 && right.count() > 0, "{}", page.code);
+        let group = group.to_lowercase().replace(',', "").replace(' ', "-");
+        let golden = root().join("tests/golden/reports").join(format!("{group}.txt"));
+        let known = fs::read_to_string(&golden).unwrap_or_default();
+        if reports == known {
+            continue;
+        }
+        if bless {
+            fs::write(&golden, reports).unwrap();
+            continue;
+        }
+        let differs =
+            |(at, (left, right)): (usize, (&str, &str))| (left != right).then_some((at, right.to_owned()));
+        let first =
+            known.lines().chain(std::iter::repeat("")).zip(reports.lines()).enumerate().find_map(differs);
+        let (at, line) = first.unwrap_or_else(|| (reports.lines().count(), "the end".to_owned()));
+        let _ = writeln!(failures, "tests/golden/reports/{group}.txt:{}: now {line}", at + 1);
     }
     assert!(failures.is_empty(), "{failures}");
 }
 
-/// Checks a program: it raises exactly this code, or nothing at all.
-fn program(text: &str, code: Option<Code>) -> Option<String> {
+/// Checks a program: it raises exactly this code, or nothing at all. Gives what its user is shown.
+fn program(text: &str, code: Option<Code>) -> Result<String, String> {
     let mut session = Session::of_text("page.nn", text, &root().join("examples"));
     let check = session.check(&Settings::default(), &|_| true);
     // The library may get a definition of any name.
@@ -111,11 +141,15 @@ fn program(text: &str, code: Option<Code>) -> Option<String> {
         .collect();
     let expected = |one: &String| code.is_some_and(|code| one.starts_with(&code.to_string()));
     let fits = found.iter().all(expected) && (code.is_none() || !found.is_empty());
-    (!fits).then(|| format!("{found:#?}"))
+    let shown: Vec<_> = check.diagnostics.into_iter().filter(|one| !hides(one)).collect();
+    match fits {
+        true => Ok(without_folder(&render(&session.sources, &shown, false), &root().join("examples"))),
+        false => Err(format!("{found:#?}")),
+    }
 }
 
-/// Runs commands in a folder of their own: the last one raises the code, or all end well.
-fn commands(text: &str, file: Option<&str>, code: Option<Code>) -> Option<String> {
+/// Runs commands in a folder of their own: the last one raises the code, or all end well. Gives what the last one complains of.
+fn commands(text: &str, file: Option<&str>, code: Option<Code>) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     fs::create_dir(here.join("data")).unwrap();
@@ -135,6 +169,7 @@ fn commands(text: &str, file: Option<&str>, code: Option<Code>) -> Option<String
         npy::save(&here.join(name), &array.unwrap()).unwrap();
     }
     let lines: Vec<&str> = text.lines().collect();
+    let mut complaint = String::new();
     for (index, line) in lines.iter().enumerate() {
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words.first(), Some(&"nnc"), "{line}");
@@ -144,10 +179,17 @@ fn commands(text: &str, file: Option<&str>, code: Option<Code>) -> Option<String
             _ => ran.code == 0,
         };
         if !fits {
-            return Some(format!("{line}: exit {}\n{}{}", ran.code, ran.out, ran.err));
+            return Err(format!("{line}: exit {}\n{}{}", ran.code, ran.out, ran.err));
         }
+        complaint = ran.err;
     }
-    None
+    Ok(without_folder(&complaint, here))
+}
+
+/// A message as it reads in every folder.
+fn without_folder(message: &str, folder: &Path) -> String {
+    let folder = folder.display().to_string();
+    message.replace(&format!("{folder}/"), "").replace(&folder, "FOLDER")
 }
 
 #[test]

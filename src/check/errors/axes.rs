@@ -52,9 +52,14 @@ pub fn state_that_it_divides(condition: &str) -> String {
 }
 
 pub fn wrong_rank(span: Span, wanted: &str, given: &str, place: Span) -> Diagnostic {
-    Diagnostic::error(Code(204), format!("axes {wanted} are wanted, but {given} are given"))
-        .label(span, format!("this has {given}"))
-        .label(place, format!("{wanted} is declared here"))
+    let named = |axes: &str| if axes == "[]" { "no axes".to_owned() } else { axes.to_owned() };
+    let (wanted, given) = (named(wanted), named(given));
+    Diagnostic::error(
+        Code(204),
+        format!("axes {wanted} are wanted, but {given} are given").replace("axes no", "no"),
+    )
+    .label(span, format!("this has {given}"))
+    .label(place, format!("{wanted} declared here"))
 }
 
 pub fn mapped_axes_differ(span: Span, callee: &str, given: &str, other: &str) -> Diagnostic {

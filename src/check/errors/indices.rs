@@ -97,7 +97,16 @@ pub fn guard_on_for(span: Span) -> Diagnostic {
 }
 
 pub fn reducer_elem(span: Span, reducer: &str, given: &str) -> Diagnostic {
-    Diagnostic::error(Code(244), format!("`{reducer}` does not take {given}")).label(span, "reduced here")
+    let error = Diagnostic::error(Code(244), format!("`{reducer}` does not take {given}"))
+        .label(span, "reduced here");
+    match reducer {
+        "any" | "all" => error.help(format!("compare first: {reducer}(x > 0)")),
+        _ if given == "bool" => {
+            error.help("numbers of truth values: x as f32 is 1 where x holds, 0 elsewhere")
+        }
+        _ if given.starts_with("Idx") => error.help("the numbers of positions: for e => position(i[e])"),
+        _ => error.help("convert first: x as f32"),
+    }
 }
 
 pub fn argmax_over_several(span: Span, reducer: &str) -> Diagnostic {
@@ -160,5 +169,5 @@ pub fn no_known_positions(span: Span, ty: Span) -> Diagnostic {
     Diagnostic::error(Code(436), "no positions on this axis")
         .label(ty, "every position lies in its range, by construction")
         .label(span, "not known to lie in it")
-        .help("what is written out, `[0, 2, 1] as Idx[3]`, must be whole numbers inside of a size that is known; computed numbers, `floor(u) as Idx[N]`, are moved to the nearer end")
+        .help("what is written out, `[0, 2, 1] as Idx[3]`, must be whole numbers from 0 on; computed numbers, `floor(u) as Idx[N]`, are moved to the nearer end")
 }

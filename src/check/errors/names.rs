@@ -6,6 +6,7 @@ use crate::base::{Name, Span};
 use crate::diag::{Code, Diagnostic};
 
 use super::{nearest, written_here};
+use crate::check::builtin::Builtin;
 use crate::check::kind::Kind;
 
 fn with_nearest(diagnostic: Diagnostic, nearest: Option<String>) -> Diagnostic {
@@ -47,6 +48,10 @@ pub fn no_fields(span: Span, what: &str, name: &ast::Ident) -> Diagnostic {
         .label(span, format!("this is {what}"));
     match written_here(&name.name) {
         Some(help) => diagnostic.help(help),
+        None if Builtin::parse(&name.name).is_some() => diagnostic.help(format!(
+            "a function stands in front: {name}(x), or behind a pipe: x |> {name}",
+            name = name.name
+        )),
         None => diagnostic,
     }
 }
@@ -62,8 +67,26 @@ pub fn unknown_type(span: Span, name: &str) -> Diagnostic {
     let known = [
         "f32", "f64", "bf16", "f16", "i32", "i64", "u8", "bool", "Idx", "float", "num", "any", "dim", "axis",
     ];
+    if matches!(name, "dim" | "axis" | "str") {
+        let message = format!("`{name}` is no type of a tensor");
+        return Diagnostic::error(Code(105), message).label(span, "this is known when compiling").help(
+            "what is known when compiling stands in a group of its own, before the tensors: fn f(k: dim = 2)(x: f32[N]) -> …",
+        );
+    }
     let message = format!("`{name}` is no type");
-    with_nearest(Diagnostic::error(Code(105), message).label(span, "not a type"), nearest(name, known))
+    let meant = match name {
+        "float32" | "Float" | "single" | "Tensor" | "tensor" => Some("f32"),
+        "float64" | "double" => Some("f64"),
+        "float16" | "half" => Some("f16"),
+        "bfloat16" => Some("bf16"),
+        "int" | "int32" => Some("i32"),
+        "long" | "int64" => Some("i64"),
+        "byte" | "uint8" => Some("u8"),
+        "boolean" => Some("bool"),
+        _ => None,
+    };
+    let meant = meant.map(str::to_owned).or_else(|| nearest(name, known));
+    with_nearest(Diagnostic::error(Code(105), message).label(span, "not a type"), meant)
 }
 
 pub fn unknown_kind(span: Span, name: &str) -> Diagnostic {

@@ -28,7 +28,9 @@ pub fn dtypes_differ(left: Span, left_type: &str, right: Span, right_type: &str)
 }
 
 pub fn not_a_condition(span: Span, given: &str) -> Diagnostic {
-    Diagnostic::error(Code(303), "a condition is wanted here").label(span, format!("this is {given}"))
+    Diagnostic::error(Code(303), "a condition is wanted here")
+        .label(span, format!("this is {given}"))
+        .help("compare: x > 0; of many entries, any(x > 0) or all(x > 0)")
 }
 
 pub fn not_a_number(span: Span, given: &str) -> Diagnostic {
@@ -122,8 +124,12 @@ pub fn ragged_list(span: Span) -> Diagnostic {
 }
 
 pub fn not_a_list(span: Span, what: &str) -> Diagnostic {
-    Diagnostic::error(Code(320), "a list that is known when compiling is wanted here")
-        .label(span, format!("this is {what}"))
+    let error = Diagnostic::error(Code(320), "a list that is known when compiling is wanted here")
+        .label(span, format!("this is {what}"));
+    match what {
+        "a tensor" => error.help("over the entries of a tensor: for i => x[i], sum i => x[i], or scan t (…) { … } for steps that follow each other"),
+        _ => error.help("for example: for width in [64, 32] { … }"),
+    }
 }
 
 pub fn gradient_of_non_scalar(span: Span, given: &str) -> Diagnostic {

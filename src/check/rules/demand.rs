@@ -144,7 +144,7 @@ impl Walk<'_> {
             Form::State(index) => self.sized(&core.states[*index], val),
             Form::Const(_) | Form::AsIndex(_) => self.demand(self.positions(val), Demand::Position, val),
             Form::Number(point) => self.number(point, val),
-            Form::Position(axis) => self.demand(roots.of_axis(*axis), Demand::Position, val),
+            Form::Position(axis) => self.demand(roots.of_axis(*axis).iter().copied(), Demand::Position, val),
             Form::Inside(point, axis) => self.inside(point, *axis, val),
             Form::Scalar(ScalarFn::Cast(_), args) => {
                 self.demand(self.positions(args[0]), Demand::Position, val);
@@ -193,9 +193,9 @@ impl Walk<'_> {
                 return next;
             }
             Form::Sort { what: Sorted::Order | Sorted::Rank, axis, .. } => {
-                self.demand(roots.of_axis(*axis), Demand::Tie, val);
+                self.demand(roots.of_axis(*axis).iter().copied(), Demand::Tie, val);
             }
-            Form::Scan { axis, .. } => self.demand(roots.of_axis(*axis), Demand::Order, val),
+            Form::Scan { axis, .. } => self.demand(roots.of_axis(*axis).iter().copied(), Demand::Order, val),
             // These do the same at each position, or (a size, a draw, a step's number) know of none.
             Form::Scalar(..)
             | Form::Choice { .. }
@@ -221,7 +221,7 @@ impl Walk<'_> {
     /// An axis of an input or an output whose size is made of a root's name: it moves with the root only as far as a grid does.
     fn shaped(&mut self, val: Val, axes: &[AxisVar]) {
         for &axis in axes {
-            for root in self.roots.of_axis(axis) {
+            for &root in self.roots.of_axis(axis) {
                 if self.roots.is_whole(axis, root) {
                     continue;
                 }
@@ -243,7 +243,7 @@ impl Walk<'_> {
     fn sized(&mut self, slot: &Slot, val: Val) {
         let sizes = slot.axes.iter().flat_map(|&axis| {
             let size = self.core.size(axis);
-            self.roots.of_axis(axis).into_iter().chain(self.roots.made_of(&size)).collect::<Vec<_>>()
+            self.roots.of_axis(axis).iter().copied().chain(self.roots.made_of(&size)).collect::<Vec<_>>()
         });
         let roots: BTreeSet<Root> = sizes.collect();
         self.demand(roots, Demand::ParameterSize, val);
@@ -255,7 +255,7 @@ impl Walk<'_> {
     fn positions(&self, val: Val) -> Vec<Root> {
         match &self.core.vals[val].elem {
             Elem::Idx(_, Some(root)) => vec![*root],
-            Elem::Idx(size, None) => self.roots.mentioned(size),
+            Elem::Idx(size, None) => self.roots.mentioned(size).to_vec(),
             Elem::Of(_) => Vec::new(),
         }
     }
@@ -369,7 +369,7 @@ impl Walk<'_> {
                     let own = self.roots.of_axis(axis);
                     let positions = self.positions(*index);
                     if own != positions || !own.iter().all(whole) {
-                        self.demand(own.into_iter().chain(positions), Demand::Position, val);
+                        self.demand(own.iter().copied().chain(positions), Demand::Position, val);
                     }
                     continue;
                 }

@@ -1,6 +1,7 @@
 //! The column "flow": the positions of each root that an entry of a value depends on.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use cranelift_entity::SecondaryMap;
 
@@ -79,8 +80,90 @@ impl Reach {
     }
 }
 
-/// What an entry of a value depends on: roots that are missing do not matter to it.
-pub type Flow = BTreeMap<Root, Reach>;
+/// What an entry of a value depends on: roots that are missing do not matter to it. Cheap to clone: most values depend on what one of
+/// their arguments does.
+#[derive(Clone, Debug, Default)]
+pub struct Flow(Option<Arc<BTreeMap<Root, Reach>>>);
+
+impl Flow {
+    pub fn new() -> Flow {
+        Flow::default()
+    }
+
+    fn one(root: Root, reach: Reach) -> Flow {
+        Flow(Some(Arc::new(BTreeMap::from([(root, reach)]))))
+    }
+
+    pub fn get(&self, root: &Root) -> Option<&Reach> {
+        self.0.as_ref()?.get(root)
+    }
+
+    pub fn contains_key(&self, root: &Root) -> bool {
+        self.get(root).is_some()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Root, &Reach)> {
+        self.0.iter().flat_map(|map| map.iter()).map(|(root, reach)| (*root, reach))
+    }
+
+    fn entries(&mut self) -> &mut BTreeMap<Root, Reach> {
+        Arc::make_mut(self.0.get_or_insert_default())
+    }
+
+    fn insert(&mut self, root: Root, reach: Reach) {
+        if self.get(&root) != Some(&reach) {
+            self.entries().insert(root, reach);
+        }
+    }
+
+    fn remove(&mut self, root: &Root) -> Option<Reach> {
+        if self.contains_key(root) { self.entries().remove(root) } else { None }
+    }
+
+    /// Whether it is the same map, so that nothing need be compared.
+    fn shares(&self, other: &Flow) -> bool {
+        match (&self.0, &other.0) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (own, other) => own.is_none() && other.is_none(),
+        }
+    }
+
+    /// Whether joining `other` would change nothing.
+    fn covers(&self, other: &Flow) -> bool {
+        other.iter().all(|(root, reach)| match (self.get(&root), reach) {
+            (None, _) => false,
+            (Some(Reach::All), _) => true,
+            (Some(Reach::Near(_)), Reach::All) => false,
+            (Some(Reach::Near(near)), Reach::Near(more)) => more
+                .iter()
+                .all(|(center, window)| near.get(center).is_some_and(|own| own.join(*window) == *own)),
+        })
+    }
+}
+
+impl PartialEq for Flow {
+    fn eq(&self, other: &Flow) -> bool {
+        self.shares(other) || self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Flow {}
+
+impl FromIterator<(Root, Reach)> for Flow {
+    fn from_iter<I: IntoIterator<Item = (Root, Reach)>>(entries: I) -> Flow {
+        let map: BTreeMap<Root, Reach> = entries.into_iter().collect();
+        Flow((!map.is_empty()).then(|| Arc::new(map)))
+    }
+}
+
+impl IntoIterator for Flow {
+    type Item = (Root, Reach);
+    type IntoIter = std::collections::btree_map::IntoIter<Root, Reach>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.map(Arc::unwrap_or_clone).unwrap_or_default().into_iter()
+    }
+}
 
 /// The flow of each value.
 pub type Flows = SecondaryMap<Val, Flow>;
@@ -138,7 +221,7 @@ impl Walk<'_> {
     fn own(&self, axes: &[AxisVar]) -> Flow {
         let mut flow = Flow::new();
         for &axis in axes {
-            for root in self.roots.of_axis(axis) {
+            for &root in self.roots.of_axis(axis) {
                 let reach = match self.roots.rate(axis, root) {
                     Some(_) => Reach::near(Center::Index(axis), Window::OWN),
                     None => Reach::All,
@@ -160,7 +243,7 @@ impl Walk<'_> {
 
     /// All entries of an axis, so their number as well.
     fn all(&self, flow: &mut Flow, axis: AxisVar) {
-        for root in self.roots.measured_by(axis) {
+        for &root in self.roots.measured_by(axis) {
             flow.insert(root, Reach::All);
         }
     }
@@ -202,7 +285,7 @@ impl Walk<'_> {
             Form::Custom { of, pulled, .. } if self.derived.is_none() => pulled
                 .iter()
                 .flat_map(|&val| self.of(val))
-                .map(|(root, reach)| Flow::from([(root, reversed(reach))]))
+                .map(|(root, reach)| Flow::one(root, reversed(reach)))
                 .fold(self.of(*of), join),
             Form::Custom { of, .. } => self.of(*of),
             Form::Tabulate { body, .. } => self.of(*body),
@@ -240,7 +323,9 @@ impl Walk<'_> {
                     for &axis in &core.vals[arg].visible {
                         self.all(&mut flow, axis);
                     }
-                    flow.extend(self.summed_apart(*of, arg));
+                    for (root, reach) in self.summed_apart(*of, arg) {
+                        flow.insert(root, reach);
+                    }
                     components.push(if weaken::is(Weakening::Derivative) { self.of(arg) } else { flow });
                 }
                 self.tuples.insert(val, components);
@@ -335,7 +420,7 @@ impl Walk<'_> {
         if wraps && self.roots.sizes_in(inner).is_empty() {
             return flow;
         }
-        for root in self.roots.measured_by(axis) {
+        for &root in self.roots.measured_by(axis) {
             let last = self.roots.anchor(point, axis, root).and_then(|anchor| {
                 let high = anchor.high.add(self.roots.lead(axis, root)?)?;
                 Some((anchor.to, high))
@@ -400,7 +485,7 @@ impl Walk<'_> {
         let visible = &self.roots.core.vals[of].visible;
         let mut flow = Flow::new();
         for (root, reach) in self.of(of) {
-            let moved = self.replace(Flow::from([(root, reach)]), &|axis| {
+            let moved = self.replace(Flow::one(root, reach), &|axis| {
                 let Some(index) = visible.iter().position(|&shown| shown == axis) else {
                     return Some(Shifted::to(axis));
                 };
@@ -423,8 +508,9 @@ impl Walk<'_> {
                 At::Point(point) => {
                     let own = self.roots.of_axis(axis);
                     let (inner, _) = self.roots.unwrapped(point, axis);
-                    let mut number = self.own(&point.axes());
-                    number.retain(|root, _| !own.contains(root));
+                    let number = self.own(&point.axes());
+                    let mut number: Flow =
+                        number.into_iter().filter(|(root, _)| !own.contains(root)).collect();
                     for root in self.roots.sizes_in(inner) {
                         number.insert(root, Reach::All);
                     }
@@ -450,7 +536,7 @@ impl Walk<'_> {
             let before = flow.clone();
             flow = self.replace(flow, &|other| if other == axis { reach } else { Some(Shifted::to(other)) });
             // The range itself is read: how many entries there are, or how far the guard lets it go.
-            for root in self.roots.measured_by(axis) {
+            for &root in self.roots.measured_by(axis) {
                 let range = bound.filter(|_| self.roots.has(axis, root)).and_then(|bound| {
                     let high = bound.high?.add(self.beyond(bound, root)?)?;
                     let window = Window { low: bound.low, high, wraps: false };
@@ -516,7 +602,7 @@ impl Walk<'_> {
                 });
                 let mut joined = join(present.clone(), next);
                 // A carry at a step has seen the steps before it.
-                for root in self.roots.of_axis(axis) {
+                for &root in self.roots.of_axis(axis) {
                     let past = Window { low: None, ..Window::OWN };
                     let seen = match self.roots.rate(axis, root) {
                         Some(_) if !reverse => Reach::near(Center::Index(axis), past),
@@ -531,7 +617,7 @@ impl Walk<'_> {
                         _ if turns.is_some() => joined,
                         0..3 => joined,
                         3..6 => widened(present, joined),
-                        _ => joined.into_keys().map(|root| (root, Reach::All)).collect(),
+                        _ => joined.into_iter().map(|(root, _)| (root, Reach::All)).collect(),
                     };
                 }
             }
@@ -558,6 +644,19 @@ impl Walk<'_> {
     }
     /// Puts other index variables in place; `None`: any position, so all of the root.
     fn replace(&self, flow: Flow, to: &dyn Fn(AxisVar) -> Option<Shifted>) -> Flow {
+        let stays = |center: &Center| match center {
+            Center::Index(axis) => {
+                to(*axis).is_some_and(|shifted| shifted.to == *center && shifted.window == Window::OWN)
+            }
+            Center::First => true,
+        };
+        let kept = flow.iter().all(|(_, reach)| match reach {
+            Reach::All => true,
+            Reach::Near(near) => near.keys().all(stays),
+        });
+        if kept {
+            return flow;
+        }
         let mut replaced = Flow::new();
         for (root, reach) in flow {
             let reach = match reach {
@@ -612,6 +711,12 @@ fn add(flow: &mut Flow, root: Root, reach: Reach) {
 }
 
 fn join(left: Flow, right: Flow) -> Flow {
+    if left.shares(&right) || left.covers(&right) {
+        return left;
+    }
+    if right.covers(&left) {
+        return right;
+    }
     let mut joined = left;
     for (root, reach) in right {
         add(&mut joined, root, reach);

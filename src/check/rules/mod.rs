@@ -22,8 +22,8 @@ pub use guard::conjuncts;
 pub use points::Roots;
 
 /// The facts of one core.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct Facts<'a> {
+    pub roots: Roots<'a>,
     pub flow: Flows,
     pub demands: Vec<Demanded>,
     /// The translations of a root with which everything commutes: the multiples. Missing: all.
@@ -33,7 +33,7 @@ pub struct Facts {
 }
 
 /// Applies the table to everything that the outputs (and written states) are made of.
-pub fn analyse(core: &Core) -> Facts {
+pub fn analyse(core: &Core) -> Facts<'_> {
     let roots = Roots::new(core);
     let written = core.states.iter().chain(&core.params).filter_map(|slot| slot.written);
     let outputs: Vec<Val> = core.outputs.iter().map(|output| output.val).chain(written).collect();
@@ -43,6 +43,13 @@ pub fn analyse(core: &Core) -> Facts {
         demands: demands.all,
         period: demands.period,
         assumed: demands.assumed,
+        roots,
+    }
+}
+
+impl<'a> Facts<'a> {
+    pub fn core(&self) -> &'a Core {
+        self.roots.core
     }
 }
 

@@ -3,6 +3,9 @@
 //! An axis of size `(H + 3) / 2` runs over H at rate 2: neighbours lie two apart. The rate follows from the size alone, so
 //! every axis with that size has it. Translating H by s moves an index over it by s / 2.
 
+use cranelift_entity::SecondaryMap;
+use smallvec::SmallVec;
+
 use crate::axes::{Dim, DimVar, Ratio};
 
 use super::super::core::*;
@@ -13,6 +16,16 @@ use super::weaken::{self, Weakening};
 pub struct Roots<'a> {
     pub core: &'a Core,
     vars: Vec<DimVar>,
+    axes: SecondaryMap<AxisVar, Running>,
+}
+
+/// What the size of an axis, or its own root, says of the roots: found once, since every rule asks for it.
+#[derive(Clone, Debug, Default)]
+struct Running {
+    over: SmallVec<[Root; 2]>,
+    measured: SmallVec<[Root; 2]>,
+    /// How far apart neighbouring entries are on the one root in `over`.
+    rate: Option<Ratio>,
 }
 
 /// How an index expression follows the translations of a root.
@@ -43,22 +56,45 @@ struct Linear {
 
 impl<'a> Roots<'a> {
     pub fn new(core: &'a Core) -> Roots<'a> {
-        Roots { core, vars: core.roots.values().map(|info| DimVar::new(info.name.as_str())).collect() }
+        let vars = core.roots.values().map(|info| DimVar::new(info.name.as_str())).collect();
+        let mut roots = Roots { core, vars, axes: SecondaryMap::with_capacity(core.axes.len()) };
+        for (axis, info) in core.axes.iter() {
+            roots.axes[axis] = roots.running(info);
+        }
+        roots
+    }
+
+    fn running(&self, info: &AxisInfo) -> Running {
+        let size = info.size.as_ref().filter(|size| size.as_const().is_none());
+        let over = match info.root {
+            Some(root) => SmallVec::from_slice(&[root]),
+            None => size.map(|size| self.mentioned(size)).unwrap_or_default(),
+        };
+        let mut measured = over.clone();
+        if let (Some(size), false) = (size, weaken::is(Weakening::OtherLength)) {
+            measured.extend(self.made_of(size));
+            measured.sort();
+            measured.dedup();
+        }
+        let rate = match over[..] {
+            [root] if info.size.as_ref() == Some(&self.core.roots[root].size) => Some(Ratio::ONE),
+            [root] => {
+                let slope = info.size.as_ref().and_then(|size| size.slope(self.var(root)));
+                slope.and_then(Ratio::inverse).filter(|rate| rate.is_positive())
+            }
+            _ => None,
+        };
+        Running { over, measured, rate }
     }
 
     /// The roots whose positions an axis runs over. An axis without a root whose size follows from one counts for it:
     /// it may be zipped with it.
-    pub fn of_axis(&self, axis: AxisVar) -> Vec<Root> {
-        let info = &self.core.axes[axis];
-        match (&info.root, &info.size) {
-            (Some(root), _) => vec![*root],
-            (None, Some(size)) => self.mentioned(size),
-            (None, None) => Vec::new(),
-        }
+    pub fn of_axis(&self, axis: AxisVar) -> &[Root] {
+        &self.axes[axis].over
     }
 
     pub fn of_axes(&self, axes: &[AxisVar]) -> Vec<Root> {
-        let mut roots: Vec<Root> = axes.iter().flat_map(|&axis| self.of_axis(axis)).collect();
+        let mut roots: Vec<Root> = axes.iter().flat_map(|&axis| self.of_axis(axis)).copied().collect();
         roots.sort();
         roots.dedup();
         roots
@@ -68,27 +104,23 @@ impl<'a> Roots<'a> {
         self.of_axis(axis).contains(&root)
     }
 
-    pub fn mentioned(&self, dim: &Dim) -> Vec<Root> {
+    pub fn mentioned(&self, dim: &Dim) -> SmallVec<[Root; 2]> {
+        if dim.as_const().is_some() {
+            return SmallVec::new();
+        }
         let roots = self.core.roots.keys().zip(&self.vars);
         roots.filter(|(_, var)| dim.mentions(var)).map(|(root, _)| root).collect()
     }
 
     /// The roots that a size's value depends on: those that fresh names of sizes stand for, too.
-    pub fn made_of(&self, dim: &Dim) -> Vec<Root> {
+    pub fn made_of(&self, dim: &Dim) -> SmallVec<[Root; 2]> {
         self.mentioned(&self.core.expand(dim))
     }
 
     /// The roots that an axis says something of by how many entries it has: those it runs over, and those that its size
     /// is computed from under another name.
-    pub fn measured_by(&self, axis: AxisVar) -> Vec<Root> {
-        let mut roots = self.of_axis(axis);
-        if weaken::is(Weakening::OtherLength) {
-            return roots;
-        }
-        roots.extend(self.core.axes[axis].size.iter().flat_map(|size| self.made_of(size)));
-        roots.sort();
-        roots.dedup();
-        roots
+    pub fn measured_by(&self, axis: AxisVar) -> &[Root] {
+        &self.axes[axis].measured
     }
 
     /// How many places beyond that of an entry the root must have for the entry to be there: an axis of size `H / 2` has its
@@ -110,13 +142,10 @@ impl<'a> Roots<'a> {
 
     /// The distance between neighbouring entries of an axis, in places of the root. `None` where the axis is no grid over it.
     pub fn rate(&self, axis: AxisVar, root: Root) -> Option<Ratio> {
-        let [only] = self.of_axis(axis)[..] else { return None };
-        if only == root && self.is_whole(axis, root) {
-            return Some(Ratio::ONE);
+        match self.of_axis(axis) {
+            [only] if *only == root => self.axes[axis].rate,
+            _ => None,
         }
-        let slope = self.core.axes[axis].size.as_ref()?.slope(self.var(root))?;
-        let rate = slope.inverse()?;
-        (only == root && rate.is_positive()).then_some(rate)
     }
 
     /// An axis with exactly the root's entries.
@@ -195,7 +224,7 @@ impl<'a> Roots<'a> {
     }
 
     /// The roots whose sizes stand in a point: in a constant, a factor, a divisor.
-    pub fn sizes_in(&self, point: &Point) -> Vec<Root> {
+    pub fn sizes_in(&self, point: &Point) -> SmallVec<[Root; 2]> {
         match point {
             Point::Affine(affine) => {
                 let factors = affine.terms.iter().flat_map(|(_, factor)| self.made_of(factor));
