@@ -77,7 +77,7 @@ impl Checker<'_> {
         self.resolve_compared();
         for (&axis, bind) in axes.iter().zip(&binder.binds) {
             if self.core.axes[axis].size.is_none() {
-                return self.fail(errors::range_unknown(bind.span, &bind.name.name));
+                return self.range_unknown(axis, bind.span);
             }
         }
         self.check_compared()?;

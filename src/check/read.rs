@@ -144,6 +144,9 @@ impl Checker<'_> {
     /// A read at an expression that is no plain binder.
     fn read_point(&mut self, point: Point, axis: AxisVar, of: Val, span: Span) -> Checking<(At, Outside)> {
         let known = !self.is_open(&point, axis);
+        if !known {
+            self.guess_ranges(&point, axis);
+        }
         if known && self.lies_inside(&point, axis, span)? == Some(true) {
             return Ok((At::Point(point), Outside::Never));
         }
@@ -152,7 +155,7 @@ impl Checker<'_> {
         match self.declared_kind(axis) {
             Some(Kind::Ring) => match self.size_of(axis) {
                 Some(size) => Ok((At::Point(Point::Rem(Box::new(point), size)), Outside::Never)),
-                None => self.fail(errors::range_unknown(span, "this index")),
+                None => self.fail(errors::index_range_unknown(span, "index")),
             },
             Some(Kind::Grid | Kind::Causal) if has_zero => Ok((At::Point(point), Outside::Zero)),
             _ if known && self.is_guarded(&point, axis, span)? => Ok((At::Point(point), Outside::Zero)),
@@ -168,6 +171,28 @@ impl Checker<'_> {
         point.axes().into_iter().chain([axis]).any(|axis| self.size_of(axis).is_none())
     }
 
+    /// Notes which range a binder may be meant to have: `x[2 * i + a]` has an entry for each of half of the axis.
+    fn guess_ranges(&mut self, point: &Point, axis: AxisVar) {
+        let Point::Affine(affine) = point else { return };
+        let name = self.show_axis(axis);
+        let mut open = affine.terms.iter().filter(|(binder, _)| self.size_of(*binder).is_none());
+        if let (Some((binder, factor)), None) = (open.next(), open.next()) {
+            let range = match factor.as_const() {
+                Some(1) => name,
+                Some(stride) if stride > 1 => format!("{name} / {stride}"),
+                _ => return,
+            };
+            self.meant.entry(*binder).or_insert(range);
+        }
+    }
+
+    /// The error of a binder whose range nothing says.
+    pub fn range_unknown<T>(&mut self, axis: AxisVar, span: Span) -> Checking<T> {
+        let name = self.core.axes[axis].name.clone();
+        let meant = self.meant.get(&axis).cloned();
+        self.fail(errors::range_unknown(span, &name, meant.as_deref()))
+    }
+
     /// Whether an index lies inside of the axis for every value of its binders; `None` where its bounds are not known.
     fn lies_inside(&mut self, point: &Point, axis: AxisVar, span: Span) -> Checking<Option<bool>> {
         let Some((low, room)) = self.margins(point, axis, span)? else { return Ok(None) };
@@ -177,7 +202,7 @@ impl Checker<'_> {
     /// The least value of an index, and what is left behind its greatest one: inside, both are at least zero.
     fn margins(&mut self, point: &Point, axis: AxisVar, span: Span) -> Checking<Option<(Dim, Dim)>> {
         let Some(size) = self.size_of(axis) else {
-            return self.fail(errors::range_unknown(span, "this index"));
+            return self.fail(errors::index_range_unknown(span, "index"));
         };
         let Some((low, high)) = self.bounds(point, span)? else { return Ok(None) };
         // The places of what is sorted are as many as there are entries.
@@ -239,8 +264,7 @@ impl Checker<'_> {
                 let (mut low, mut high) = (affine.constant.clone(), affine.constant.clone());
                 for (axis, factor) in &affine.terms {
                     let Some(size) = self.size_of(*axis) else {
-                        let name = self.core.axes[*axis].name.clone();
-                        return self.fail(errors::range_unknown(self.core.axes[*axis].span, &name));
+                        return self.range_unknown(*axis, self.core.axes[*axis].span);
                     };
                     let last = size.sub(&Dim::constant(1)).and_then(|last| last.mul(factor));
                     let last = self.dim(last, span)?;
@@ -294,7 +318,7 @@ impl Checker<'_> {
         span: Span,
     ) -> Checking<(At, AxisVar)> {
         let Some(size) = self.size_of(axis) else {
-            return self.fail(errors::range_unknown(span, "this slice"));
+            return self.fail(errors::index_range_unknown(span, "slice"));
         };
         let from_end = |cx: &mut Self, expr: &ast::Expr| -> Checking<Dim> {
             let dim = cx.dim_expr(expr)?;

@@ -56,7 +56,7 @@ impl Checker<'_> {
         let declared = inits.len();
         let left = self.close_loop(&mut inits, &mut results);
         if self.core.axes[axis].size.is_none() {
-            return self.fail(errors::range_unknown(bind.span, &bind.name.name));
+            return self.range_unknown(axis, bind.span);
         }
         self.check_compared()?;
         self.prove_waiting()?;

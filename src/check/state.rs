@@ -141,6 +141,8 @@ pub struct Checker<'p> {
     pub whole: HashMap<(SlotKind, usize), Val>,
     pub compared: Vec<Compared>,
     pub waiting: Vec<Waiting>,
+    /// Ranges that would do for binders without one: what they are used to index, in words.
+    pub meant: BTreeMap<AxisVar, String>,
     /// Binders whose range is written: they may run over a part of what they read.
     pub ranged: HashSet<AxisVar>,
     /// Divisibilities that the definition turned out to want, `by` and `over`: they hold from there on.
@@ -219,6 +221,7 @@ impl<'p> Checker<'p> {
             whole: HashMap::new(),
             compared: Vec::new(),
             waiting: Vec::new(),
+            meant: BTreeMap::new(),
             ranged: HashSet::new(),
             divided: Vec::new(),
             guards: Vec::new(),

@@ -33,6 +33,7 @@ pub fn unexpected(stop: &Stop<'_, '_>) -> Diagnostic {
         .or_else(|| stop.word_as_name())
         .or_else(|| stop.declaration())
         .or_else(|| stop.choice())
+        .or_else(|| stop.conditions())
         .or_else(|| stop.binder())
         .or_else(|| stop.equals())
         .or_else(|| stop.operators())
@@ -296,6 +297,18 @@ impl<'s> Stop<'_, 's> {
             _ => self
                 .error("only a name can be assigned", "")
                 .help("names for the parts of a tuple are given by `let`: let (a, b) = …"),
+        })
+    }
+
+    /// `where a, b`
+    fn conditions(&self) -> Option<Diagnostic> {
+        if self.here() != Some(Token::Comma) || !self.after_value() {
+            return None;
+        }
+        let mut back = self.same_level().take_while(|token| *token != Token::FatArrow);
+        back.any(|token| token == Token::Where).then(|| {
+            let error = self.error("conditions are joined by `and`", "write `and`");
+            error.help("for example: where H % 2 == 0 and W % 2 == 0")
         })
     }
 

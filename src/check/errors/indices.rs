@@ -8,10 +8,22 @@ use crate::diag::{Code, Diagnostic};
 
 use super::AxisAt;
 
-pub fn range_unknown(span: Span, name: &str) -> Diagnostic {
+/// `meant` is the range that the uses of the binder suggest.
+pub fn range_unknown(span: Span, name: &str, meant: Option<&str>) -> Diagnostic {
+    let help = match meant {
+        Some(range) => format!("write its range: for {name}: {range} => …"),
+        None => format!("use it as a plain index, x[{name}], or write its range: for {name}: N => …"),
+    };
     Diagnostic::error(Code(230), format!("the range of `{name}` is not known"))
         .label(span, "runs over which axis?")
-        .help(format!("use it as a plain index, x[{name}], or write its range: for {name}: N => …"))
+        .help(help)
+}
+
+/// `what` is an index or a slice.
+pub fn index_range_unknown(span: Span, what: &str) -> Diagnostic {
+    Diagnostic::error(Code(230), format!("the range of this {what} is not known"))
+        .label(span, "runs over which axis?")
+        .help("write the ranges of its binders: for i: N => …")
 }
 
 pub fn binder_over_other_axis(span: Span, binder: AxisAt, axis: &str, value: &str) -> Diagnostic {
