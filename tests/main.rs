@@ -26,6 +26,8 @@ mod imports;
 mod libraries;
 #[path = "suite/killed.rs"]
 mod killed;
+#[path = "suite/memory.rs"]
+mod memory;
 #[path = "suite/numbers.rs"]
 mod numbers;
 #[path = "suite/objects.rs"]

@@ -151,6 +151,12 @@ pub enum ClauseKind {
         name: Option<Ident>,
         value: Expr,
     },
+    /// `memory 512 MiB`
+    Quantity {
+        word: Ident,
+        value: Expr,
+        unit: Ident,
+    },
     Let(Let),
     /// Did not parse; as in [`ItemKind::Error`].
     Error {

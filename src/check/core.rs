@@ -421,6 +421,17 @@ pub struct Core {
     pub facts: crate::axes::Facts,
     /// In the order in which they are first applied.
     pub layers: Vec<AppliedLayer>,
+    /// What the program's temporaries may take: elaboration makes derivatives compute again what does not fit.
+    pub budget: Option<Budget>,
+}
+
+/// The clause `memory 512 MiB` of a train block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    pub bytes: u64,
+    /// The sizes at which it holds.
+    pub dims: std::collections::BTreeMap<DimVar, i64>,
+    pub span: Span,
 }
 
 impl Core {

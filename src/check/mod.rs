@@ -31,6 +31,7 @@ mod keep;
 mod kind;
 mod loops;
 mod mapping;
+mod memory;
 mod names;
 mod optimize;
 mod origin;

@@ -170,8 +170,19 @@ pub fn check_train(
         Some((first, steps, walk(false, 0, Phase::Whole)?))
     })();
     let Some((step, steps, evaluate)) = walked else { return (None, diagnostics) };
-    let samples = evaluate.samples.is_some();
-    let batch = if samples { step.batch.unwrap_or(32) } else { 1 };
+    let samples = evaluate.samples.is_some().then(|| DimVar::new("B"));
+    let batch = if samples.is_some() { step.batch.unwrap_or(32) } else { 1 };
+    let mut steps = steps;
+    if let Some((bytes, span)) = step.memory {
+        for step in &mut steps {
+            let (core, batch) = match &mut step.in_parts {
+                Some(parts) => (&mut parts.gradients, batch.div_ceil(parts.count)),
+                None => (&mut step.core, batch),
+            };
+            let dims = samples.iter().map(|samples| (samples.clone(), batch as i64)).collect();
+            core.budget = Some(Budget { bytes, dims, span });
+        }
+    }
     let length = overrides.steps.or(step.steps);
     // Without samples an epoch is a tenth of the steps.
     let count = match (step.count, length) {
@@ -183,7 +194,7 @@ pub fn check_train(
         span,
         sources: evaluate.cx.files.sources,
         inputs: evaluate.cx.files.inputs,
-        samples: samples.then(|| DimVar::new("B")),
+        samples,
         count,
         split: step.split,
         batch,
@@ -232,6 +243,8 @@ pub(super) struct TrainWalk<'a> {
     pub(super) phase: Phase,
     /// In how many parts a batch is taken.
     accumulate: usize,
+    /// What the temporaries of a step may take at once: bytes, and the clause that says so.
+    pub(super) memory: Option<(u64, Span)>,
     pub(super) measures: Vec<(Name, Weighting)>,
 }
 
@@ -281,6 +294,7 @@ impl<'a> TrainWalk<'a> {
             every: 1,
             phase: aim.phase,
             accumulate: 1,
+            memory: None,
             measures: Vec::new(),
         }
     }
@@ -372,6 +386,7 @@ impl<'a> TrainWalk<'a> {
                 self.cx.bind_pattern(&binding.pat, value)
             }
             ClauseKind::Word { word, name, value } => self.word(word, name.as_ref(), value),
+            ClauseKind::Quantity { word, value, unit } => self.quantity(word, value, unit, clause.span),
             ClauseKind::Error { .. } => Err(Reported),
         }
     }
@@ -434,6 +449,7 @@ impl<'a> TrainWalk<'a> {
                 self.evaluate_every = self.count_of(value)?;
                 Ok(())
             }
+            "memory" => self.cx.fail(errors::memory_without_unit(value.span)),
             // They name measures, which may stand behind them, or follow the optimizers.
             "expect" | "keep" | "average" => Ok(()),
             "init" => self.init(word, name, value),

@@ -1,5 +1,7 @@
 //! What each form of the core becomes.
 
+use std::collections::HashMap;
+
 use cranelift_entity::EntityRef;
 
 use crate::autodiff;
@@ -10,6 +12,7 @@ use crate::graph::{self, Index, IndexMap, Literal, Node};
 use crate::ops::ScalarFn;
 use crate::tensor::DType;
 
+use super::segmented::segmented;
 use super::{Made, Walk};
 
 impl Walk<'_> {
@@ -121,7 +124,7 @@ impl Walk<'_> {
                 let axis = self.axis(*axis);
                 // A carry has all its visible axes from the start, since the body may read it at an index.
                 let first: Vec<Node> = inits.iter().map(|&init| self.with_visible(init)).collect();
-                Made::Tuple(self.scan(axis, *reverse, &first, *body))
+                Made::Tuple(self.scan(val, axis, *reverse, &first, *body))
             }
             Form::Checkpoint { body } => Made::Tuple(self.checkpoint(*body)),
             Form::Assume { of, .. } => Made::One(self.node(*of)),
@@ -132,22 +135,86 @@ impl Walk<'_> {
         self.nodes.insert(val, made);
     }
 
-    fn scan(&mut self, axis: graph::Axis, reverse: bool, first: &[Node], body: BlockId) -> Vec<Node> {
+    fn scan(
+        &mut self,
+        val: Val,
+        axis: graph::Axis,
+        reverse: bool,
+        first: &[Node],
+        body: BlockId,
+    ) -> Vec<Node> {
         let block = &self.core.blocks[body];
         let carries = self.builder.begin_scan(axis, first);
+        let mut inside = Vec::new();
         for &val in &block.vals {
             if let Form::Carry(of, index) = self.core.vals[val].form {
                 debug_assert_eq!(of, body);
                 self.nodes.insert(val, Made::One(carries[index]));
             } else if self.needed.contains(&val) {
-                self.make(val);
+                inside.push(val);
             }
         }
+        self.make_all(&inside);
         let results: Vec<Node> = block.results.iter().map(|&val| self.node(val)).collect();
         let (next, yields) = results.split_at(first.len());
         // A yield is an entry at every step, also where it does not depend on it.
         let scan = self.builder.end_scan(reverse, first, next, yields);
+        if let Some(&segments) = self.placement.segments.get(&val) {
+            let made = segmented(&mut self.builder, scan.scan, segments);
+            self.builder.forget(scan.scan);
+            return made;
+        }
         scan.carries.into_iter().chain(scan.yields).collect()
+    }
+
+    /// Makes values of one block, in order: those of a run in a checkpoint.
+    pub(super) fn make_all(&mut self, vals: &[Val]) {
+        let mut at = 0;
+        while let Some(&val) = vals.get(at) {
+            match self.placement.runs.get(&val) {
+                Some(&last) => {
+                    let run = vals[at..].iter().take_while(|&&val| val <= last).count();
+                    self.run(&vals[at..at + run], last);
+                    at += run;
+                }
+                None => {
+                    self.make(val);
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    /// A run of values in a checkpoint. What is read behind it leaves.
+    fn run(&mut self, vals: &[Val], last: Val) {
+        let axis = self.builder.axis("once", 1.into());
+        self.builder.begin_recomputed(axis, &[]);
+        vals.iter().for_each(|&val| self.make(val));
+        let inside = self.builder.region();
+        let leaves = |walk: &Self, val: Val| {
+            walk.given.contains(&val) || walk.last_reader.get(&val).is_some_and(|&reader| reader > last)
+        };
+        // What was placed outside, such as a view of a parameter, is there already.
+        let mut leaving: Vec<Node> = Vec::new();
+        for &val in vals.iter().filter(|&&val| leaves(self, val)) {
+            let made: &[Node] = match &self.nodes[&val] {
+                Made::One(node) => std::slice::from_ref(node),
+                Made::Tuple(nodes) => nodes,
+            };
+            leaving.extend(made.iter().copied().filter(|&node| self.builder.home(node) == inside));
+        }
+        leaving.sort_unstable();
+        leaving.dedup();
+        let outside: HashMap<Node, Node> =
+            leaving.iter().copied().zip(self.end_checkpoint(axis, &leaving)).collect();
+        for val in vals {
+            let behind = |node: &mut Node| *node = outside.get(node).copied().unwrap_or(*node);
+            match self.nodes.get_mut(val) {
+                Some(Made::One(node)) => behind(node),
+                Some(Made::Tuple(nodes)) => nodes.iter_mut().for_each(behind),
+                None => {}
+            }
+        }
     }
 
     /// A loop of one turn, whose body is computed again where a derivative needs it.
@@ -155,13 +222,15 @@ impl Walk<'_> {
         let block = &self.core.blocks[body];
         let axis = self.builder.axis("once", 1.into());
         self.builder.begin_recomputed(axis, &[]);
-        for &val in &block.vals {
-            if self.needed.contains(&val) {
-                self.make(val);
-            }
-        }
+        let inside: Vec<Val> = block.vals.iter().copied().filter(|val| self.needed.contains(val)).collect();
+        self.make_all(&inside);
         let results: Vec<Node> = block.results.iter().map(|&val| self.node(val)).collect();
-        let made = self.builder.end_scan(false, &[], &[], &results);
+        self.end_checkpoint(axis, &results)
+    }
+
+    /// Closes a loop of one turn; gives what leaves it.
+    fn end_checkpoint(&mut self, axis: graph::Axis, results: &[Node]) -> Vec<Node> {
+        let made = self.builder.end_scan(false, &[], &[], results);
         let first = IndexMap::new([(axis, Index::Affine(graph::Affine::constant(0)))], graph::Outside::Never);
         made.yields.into_iter().map(|node| self.builder.view(node, first.clone())).collect()
     }

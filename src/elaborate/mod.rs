@@ -6,10 +6,12 @@
 
 mod forms;
 mod index;
+mod outline;
 mod prefix;
 mod reduce;
 mod reshape;
 mod segment;
+mod segmented;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -22,6 +24,9 @@ use crate::check::core::{AxisVar, BlockId, Core, Elem, Form, Val};
 use crate::check::rules;
 use crate::graph::{Axis, Builder, Graph, Input, Literal, Node, Output, Role};
 use crate::tensor::DType;
+
+pub use outline::{Item, Loop, Outline};
+pub use segmented::Segments;
 
 /// Which values of a core become the graph's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +46,38 @@ pub fn elaborate(core: &Core, part: Part, dims: &BTreeMap<DimVar, i64>) -> Graph
     elaborate_with_origins(core, part, dims).0
 }
 
+/// What derivatives compute again besides what the program says: neither changes any value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// Loops that are cut into segments.
+    pub segments: BTreeMap<Val, Segments>,
+    /// Runs of values of one block, from the key to the value, both included, which are a checkpoint.
+    pub runs: BTreeMap<Val, Val>,
+}
+
+/// The same with checkpoints at these places.
+pub fn elaborate_placed(
+    core: &Core,
+    part: Part,
+    dims: &BTreeMap<DimVar, i64>,
+    placement: &Placement,
+) -> Graph {
+    let mut walk = Walk::new(core, dims);
+    walk.placement = placement.clone();
+    walk.elaborate(part).0
+}
+
 /// The same, with the value of the core that each node was made for.
 pub fn elaborate_with_origins(
     core: &Core,
     part: Part,
     dims: &BTreeMap<DimVar, i64>,
 ) -> (Graph, SecondaryMap<Node, Option<Val>>) {
+    Walk::new(core, dims).elaborate(part)
+}
+
+/// What a part of a core gives back: names, values and what they replace.
+fn outputs(core: &Core, part: Part) -> Vec<(Name, Val, Option<Owned>)> {
     let mut outputs: Vec<(Name, Val, Option<Owned>)> = Vec::new();
     match part {
         Part::Body => {
@@ -76,29 +107,7 @@ pub fn elaborate_with_origins(
             }
         }
     }
-    let mut walk = Walk::new(core, dims);
-    walk.find_needed(outputs.iter().map(|(_, val, _)| *val));
-    // An argument is an input even where no output depends on it; an unused parameter is kept for its file.
-    // A test's layers own parameters, too.
-    if part != Part::Init {
-        walk.declare_inputs();
-    }
-    walk.ordered();
-    let mut results = Vec::new();
-    for (name, val, owned) in outputs {
-        let data = &core.vals[val];
-        let order: Vec<Axis> = data.visible.iter().map(|&axis| walk.axis(axis)).collect();
-        let node = walk.node(val);
-        let node = walk.builder.at(data.span).broadcast(node, &order);
-        let updates = match owned {
-            Some(Owned::Param(index)) => walk.param_inputs.get(&index).copied(),
-            Some(Owned::State(index)) => walk.state_inputs.get(&index).copied(),
-            None => None,
-        };
-        results.push((Output { name, order, updates }, node));
-    }
-    let origins = std::mem::take(&mut walk.origins);
-    (walk.builder.finish(results), origins)
+    outputs
 }
 
 /// The owner of an output that replaces an input.
@@ -117,6 +126,11 @@ struct Walk<'a> {
     /// The innermost value that each node was made for.
     origins: SecondaryMap<Node, Option<Val>>,
     needed: BTreeSet<Val>,
+    /// Those that are results of the whole.
+    given: BTreeSet<Val>,
+    /// The last value that reads a value.
+    last_reader: HashMap<Val, Val>,
+    placement: Placement,
     /// Where each value of a scan's body stands; all others stand outside.
     inner: HashMap<Val, BlockId>,
     seed: Option<Node>,
@@ -158,6 +172,9 @@ impl<'a> Walk<'a> {
             nodes: HashMap::new(),
             origins: SecondaryMap::new(),
             needed: BTreeSet::new(),
+            given: BTreeSet::new(),
+            last_reader: HashMap::new(),
+            placement: Placement::default(),
             inner,
             seed: None,
             step: None,
@@ -170,12 +187,44 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn elaborate(mut self, part: Part) -> (Graph, SecondaryMap<Node, Option<Val>>) {
+        let outputs = outputs(self.core, part);
+        self.find_needed(outputs.iter().map(|(_, val, _)| *val));
+        // An argument is an input even where no output depends on it; an unused parameter is kept for its file.
+        // A test's layers own parameters, too.
+        if part != Part::Init {
+            self.declare_inputs();
+        }
+        self.ordered();
+        let mut results = Vec::new();
+        for (name, val, owned) in outputs {
+            let data = &self.core.vals[val];
+            let order: Vec<Axis> = data.visible.iter().map(|&axis| self.axis(axis)).collect();
+            let node = self.node(val);
+            let node = self.builder.at(data.span).broadcast(node, &order);
+            let updates = match owned {
+                Some(Owned::Param(index)) => self.param_inputs.get(&index).copied(),
+                Some(Owned::State(index)) => self.state_inputs.get(&index).copied(),
+                None => None,
+            };
+            results.push((Output { name, order, updates }, node));
+        }
+        let origins = std::mem::take(&mut self.origins);
+        (self.builder.finish(results), origins)
+    }
+
     /// Everything that the outputs are made of.
     fn find_needed(&mut self, outputs: impl Iterator<Item = Val>) {
         let mut rest: Vec<Val> = outputs.collect();
+        self.given = rest.iter().copied().collect();
         while let Some(val) = rest.pop() {
             if self.needed.insert(val) {
-                rest.extend(rules::arguments(self.core, val));
+                let read = rules::arguments(self.core, val);
+                for &read in &read {
+                    let last = self.last_reader.entry(read).or_insert(val);
+                    *last = val.max(*last);
+                }
+                rest.extend(read);
             }
         }
     }
@@ -258,9 +307,7 @@ impl<'a> Walk<'a> {
         if self.needed.iter().any(|&val| matches!(self.core.vals[val].form, Form::Random { .. })) {
             self.seed();
         }
-        for val in outer {
-            self.make(val);
-        }
+        self.make_all(&outer);
     }
 
     fn dim(&self, dim: &Dim) -> Dim {

@@ -447,6 +447,17 @@ impl Builder {
         ScanResults { scan, carries, yields }
     }
 
+    /// Takes a scan of the region that is being filled out of it, with its components, which nothing reads.
+    pub fn forget(&mut self, scan: Node) {
+        let region = self.region();
+        let Builder { graph, .. } = self;
+        let nodes = &graph.nodes;
+        let of_it = |node: &Node| {
+            *node == scan || matches!(nodes[*node].op, Op::Project(_)) && nodes[*node].args[0] == scan
+        };
+        graph.regions[region].nodes.retain(|node| !of_it(node));
+    }
+
     /// Gives carries the axes that their first and next values have, until nothing changes.
     fn widen(&mut self, body: Region, params: &[Node], first: &[Node], next: &[Node]) {
         let bound = self.bound();

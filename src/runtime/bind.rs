@@ -101,6 +101,19 @@ pub(super) fn bind(
     lives: &SecondaryMap<Buffer, Option<Life>>,
     dims: &Dims,
 ) -> Result<Bound, BindError> {
+    let (lens, bytes) = sizes(program, dims)?;
+    let plan = memory::plan(program, lives, &bytes)
+        .ok_or_else(|| BindError::TooLarge { name: "the sum of all buffers".into() })?;
+    let mut binder = Binder { program, dims, plan: &plan, scratch: 0 };
+    let steps = binder.steps(&program.steps)?;
+    let turns = count_turns(&program.steps);
+    Ok(Bound { steps, lens, arena: plan.bytes, scratch: binder.scratch, turns })
+}
+
+/// Elements and bytes of each buffer.
+type Sizes = (SecondaryMap<Buffer, usize>, SecondaryMap<Buffer, usize>);
+
+fn sizes(program: &Program, dims: &Dims) -> Result<Sizes, BindError> {
     let mut lens = SecondaryMap::new();
     let mut bytes = SecondaryMap::new();
     for (buffer, decl) in &program.buffers {
@@ -115,12 +128,19 @@ pub(super) fn bind(
         lens[buffer] = len;
         bytes[buffer] = size;
     }
-    let plan = memory::plan(program, lives, &bytes)
+    Ok((lens, bytes))
+}
+
+/// What a program's temporaries take at these sizes: the bytes of the arena, and what it holds at its fullest, the largest first.
+///
+/// # Errors
+/// A dim without a value, sizes beyond what can be addressed.
+pub fn temporaries(program: &Program, dims: &Dims) -> Result<(usize, Vec<(Buffer, usize)>), BindError> {
+    let lives = memory::lives(program);
+    let (_, bytes) = sizes(program, dims)?;
+    let plan = memory::plan(program, &lives, &bytes)
         .ok_or_else(|| BindError::TooLarge { name: "the sum of all buffers".into() })?;
-    let mut binder = Binder { program, dims, plan: &plan, scratch: 0 };
-    let steps = binder.steps(&program.steps)?;
-    let turns = count_turns(&program.steps);
-    Ok(Bound { steps, lens, arena: plan.bytes, scratch: binder.scratch, turns })
+    Ok((plan.bytes, memory::fullest(program, &lives, &bytes)))
 }
 
 struct Binder<'a> {

@@ -165,6 +165,22 @@ pub fn peaks(program: &Program, lives: &SecondaryMap<Buffer, Option<Life>>) -> V
     greatest
 }
 
+/// What lives at the step at which most does, for buffers of these sizes (bytes): each buffer with its bytes, the largest first.
+pub fn fullest(
+    program: &Program,
+    lives: &SecondaryMap<Buffer, Option<Life>>,
+    bytes: &SecondaryMap<Buffer, usize>,
+) -> Vec<(Buffer, usize)> {
+    let known = || program.buffers.keys().filter_map(|buffer| Some((buffer, lives[buffer]?)));
+    let alive_at = |step: usize| known().filter(move |(_, life)| life.first <= step && step <= life.last);
+    let steps = known().map(|(_, life)| life.first);
+    let sum = |step: usize| alive_at(step).fold(0usize, |sum, (buffer, _)| sum.saturating_add(bytes[buffer]));
+    let Some(step) = steps.max_by_key(|&step| sum(step)) else { return Vec::new() };
+    let mut alive: Vec<(Buffer, usize)> = alive_at(step).map(|(buffer, _)| (buffer, bytes[buffer])).collect();
+    alive.sort_by_key(|&(buffer, bytes)| (std::cmp::Reverse(bytes), buffer.index()));
+    alive
+}
+
 /// Bytes of memory that the system could still give, where it says so.
 pub fn available() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;

@@ -20,7 +20,7 @@ mod work;
 
 pub use crate::tensor::random;
 pub use array::{Array, OutOfMemory};
-pub use bind::{BindError, Bound, Dims};
+pub use bind::{BindError, Bound, Dims, temporaries};
 pub use exec::{Executable, Observer, RunError, Slot};
 pub use pool::Pool;
 pub use work::KernelWork;

@@ -8,7 +8,7 @@ use crate::check::core::{Constraint, ConstraintOp, Core, Slot};
 use crate::check::train::Overrides;
 use crate::codegen::cranelift;
 use crate::diag::{Code, Diagnostic, Fault};
-use crate::elaborate::{Part, elaborate};
+use crate::elaborate::{Part, elaborate, elaborate_placed};
 use crate::graph::{self, Graph};
 use crate::kernel::{self, Program};
 use crate::lower::{LowerError, lower};
@@ -16,6 +16,7 @@ use crate::passes::{self, PassCx};
 use crate::runtime::Executable;
 use crate::train::Unit;
 
+use super::placement::place;
 use super::{Timings, errors};
 
 /// What a command chooses.
@@ -77,7 +78,13 @@ pub fn graph_of(
     timings: &mut Timings,
 ) -> Result<Graph, Failure> {
     parameters_are_sized(core, dims)?;
-    let graph = timings.elaborate(|| elaborate(core, part, dims));
+    let graph = match core.budget.as_ref().filter(|_| part == Part::Body) {
+        None => timings.elaborate(|| elaborate(core, part, dims)),
+        Some(budget) => timings.elaborate(|| {
+            let placement = place(core, budget, dims, settings)?;
+            Ok::<Graph, Failure>(elaborate_placed(core, part, dims, &placement))
+        })?,
+    };
     // What the checker and elaboration made is verified always: it costs little, and a wrong number is the worst that can happen.
     graph::verify(&graph).map_err(|found| defect("elaborate", &found.to_string()))?;
     if until == Some("elaborate") {

@@ -9,6 +9,7 @@ use crate::formats::FormatError;
 use crate::ops::EvalError;
 
 use super::inputs::Given;
+use super::placement::shown;
 
 fn usage(code: u16, message: String) -> Diagnostic {
     Diagnostic::error(Code(code), message).fault(Fault::Usage)
@@ -216,4 +217,23 @@ pub fn input_out_of_range(span: Span, given: &Given, position: usize, value: f64
 
 fn list<T: std::fmt::Display>(names: &[T]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// `memory 1 MiB` for a step that takes more wherever it is computed again: `held` is what takes it, the largest first.
+pub fn memory_is_too_little(span: Span, given: u64, least: u64, held: &[(Span, usize)]) -> Diagnostic {
+    let diagnostic =
+        Diagnostic::error(Code(537), format!("the temporaries of a step do not fit into {}", shown(given)))
+            .label(span, format!("the least that was reached is {}", shown(least)));
+    let mut places: Vec<(Span, usize)> = Vec::new();
+    for &(place, bytes) in held {
+        match places.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, sum)) => *sum += bytes,
+            None => places.push((place, bytes)),
+        }
+    }
+    places.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+    let diagnostic = places.iter().take(3).fold(diagnostic, |diagnostic, &(place, bytes)| {
+        diagnostic.label(place, format!("{} of it are held for this", shown(bytes as u64)))
+    });
+    diagnostic.help("a smaller batch takes less, and so does the same batch in parts: accumulate 2")
 }

@@ -14,6 +14,7 @@ mod inputs;
 mod interactive;
 mod library;
 mod load;
+mod placement;
 mod timings;
 
 use std::collections::HashMap;

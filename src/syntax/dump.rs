@@ -160,6 +160,7 @@ fn clause(clause: &Clause) -> Node {
         ClauseKind::Word { word, name: Some(named), value } => {
             list(word.as_str(), [name(named), expr(value)])
         }
+        ClauseKind::Quantity { word, value, unit } => list(word.as_str(), [expr(value), name(unit)]),
         ClauseKind::Let(binding) => self::binding(binding),
         ClauseKind::Error { defines } => error(defines),
     };

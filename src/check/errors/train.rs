@@ -7,7 +7,7 @@ use crate::diag::{Code, Diagnostic};
 
 use super::nearest;
 
-const CLAUSES: [&str; 16] = [
+const CLAUSES: [&str; 17] = [
     "data",
     "split",
     "loss",
@@ -23,8 +23,14 @@ const CLAUSES: [&str; 16] = [
     "patience",
     "evaluate",
     "accumulate",
+    "memory",
     "let",
 ];
+
+/// Whether train blocks have clauses of this word.
+pub fn is_clause(word: &str) -> bool {
+    CLAUSES.contains(&word)
+}
 
 pub fn unknown_clause(word: &ast::Ident) -> Diagnostic {
     let diagnostic = Diagnostic::error(Code(401), format!("`{word}` is no clause of a train block"))
@@ -32,7 +38,7 @@ pub fn unknown_clause(word: &ast::Ident) -> Diagnostic {
     match nearest(&word.name, CLAUSES) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None => diagnostic.help(
-            "the clauses are data, split, let, loss, metric, optim, batch, epochs, steps, init, expect, average, keep, patience, evaluate and accumulate",
+            "the clauses are data, split, let, loss, metric, optim, batch, epochs, steps, init, expect, average, keep, patience, evaluate, accumulate and memory",
         ),
     }
 }
@@ -212,6 +218,30 @@ pub fn nothing_to_divide(span: Span) -> Diagnostic {
     Diagnostic::error(Code(449), "`accumulate` divides a batch, and there are no samples")
         .label(span, "into so many parts")
         .help("a block with samples has a clause such as data d = npz(\"data/digits.npz\")")
+}
+
+pub fn memory_without_unit(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(450), "an amount of memory is a number with a unit")
+        .label(span, "of what?")
+        .help("write: memory 512 MiB; the units are KiB, MiB and GiB")
+}
+
+pub fn unknown_unit(unit: &ast::Ident) -> Diagnostic {
+    Diagnostic::error(Code(450), format!("`{unit}` is no unit of memory"))
+        .label(unit.span, "not a unit")
+        .help("the units are KiB, MiB and GiB: 1024, 1024² and 1024³ bytes")
+}
+
+pub fn clause_without_unit(word: &ast::Ident, unit: &ast::Ident) -> Diagnostic {
+    Diagnostic::error(Code(450), format!("`{word}` takes no unit"))
+        .label(unit.span, "not expected here")
+        .help("only `memory` does: memory 512 MiB")
+}
+
+pub fn not_an_amount(span: Span) -> Diagnostic {
+    Diagnostic::error(Code(450), "an amount of memory is a positive number that is known when compiling")
+        .label(span, "not such a number")
+        .help("write: memory 512 MiB")
 }
 
 pub fn patience_without_keep(span: Span) -> Diagnostic {

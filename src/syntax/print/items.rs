@@ -92,7 +92,7 @@ impl Printer<'_> {
             head.push(self.params(&train.statics));
         }
         let word = |clause: &Clause| match &clause.kind {
-            ClauseKind::Word { word, .. } => word.name.clone(),
+            ClauseKind::Word { word, .. } | ClauseKind::Quantity { word, .. } => word.name.clone(),
             _ => "let".into(),
         };
         let width = train.clauses.iter().map(|clause| word(clause).chars().count()).max().unwrap_or(0);
@@ -106,6 +106,9 @@ impl Printer<'_> {
                 ClauseKind::Word { name, value, .. } => {
                     let name = name.as_ref().map_or(Doc::empty(), |name| format!("{name} = ").into());
                     Doc::concat([word.into(), name, printer.expr(value)])
+                }
+                ClauseKind::Quantity { value, unit, .. } => {
+                    Doc::concat([word.into(), printer.expr(value), format!(" {unit}").into()])
                 }
                 ClauseKind::Let(binding) => printer.binding(&word, binding),
                 ClauseKind::Error { .. } => Doc::empty(),
