@@ -22,6 +22,8 @@ mod golden;
 mod hostile;
 #[path = "suite/imports.rs"]
 mod imports;
+#[path = "suite/library_walk.rs"]
+mod library_walk;
 #[path = "suite/libraries.rs"]
 mod libraries;
 #[path = "suite/killed.rs"]

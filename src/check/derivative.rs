@@ -49,7 +49,8 @@ impl Checker<'_> {
         self.gradients(total, wrt, span)
     }
 
-    /// `jvp(f)(x, …, v, …)`: the derivative of f along v, of the result's type. There is a v for each argument of floats.
+    /// `jvp(f)(x, …, v, …)`: the derivative of f along v, of the result's type; of a tuple the derivatives of its values. There is a v for
+    /// each argument of floats.
     pub fn apply_jvp(&mut self, func: &Arc<Func>, args: Vec<Placed>, span: Span) -> Checking<Value> {
         let is_float = |cx: &Self, value: &Value| match value {
             Value::Tensor(val) => cx.elem(*val).is_float(),
@@ -77,13 +78,26 @@ impl Checker<'_> {
             });
         }
         let result = self.apply(func, given, span)?;
-        let of = self.to_tensor(result, span)?;
+        self.tangent(result, &wrt, &along, span)
+    }
+
+    fn tangent(&mut self, of: Value, wrt: &[Val], along: &[Val], span: Span) -> Checking<Value> {
+        if let Value::Tuple(fields) = of {
+            let mut tangents = Vec::new();
+            for Field { label, value } in fields.iter() {
+                let value = self.tangent(value.clone(), wrt, along, span)?;
+                tangents.push(Field { label: label.clone(), value });
+            }
+            return Ok(Value::Tuple(tangents.into()));
+        }
+        let of = self.to_tensor(of, span)?;
         let (elem, visible) = (self.elem(of), self.visible(of).to_vec());
         if !elem.is_float() {
             let shown = self.show_val(of);
             return self.fail(errors::gradient_of_non_scalar(span, &shown));
         }
-        Ok(Value::Tensor(self.emit(Form::Tangent { of, wrt, along }, elem, visible, span)))
+        let form = Form::Tangent { of, wrt: wrt.to_vec(), along: along.to_vec() };
+        Ok(Value::Tensor(self.emit(form, elem, visible, span)))
     }
 
     /// The arguments, those of floats as values that can be differentiated by.

@@ -118,7 +118,6 @@ impl Kept {
     fn write(self, graph: &mut Graph, region: Region, node: Node, scan: &Scan, later: &[Region]) {
         // What is stored is a yield, read by a component.
         let mut sources: HashMap<Node, Node> = HashMap::new();
-        let mut fresh = Vec::new();
         let pinned: Vec<Node> = graph.regions[region]
             .nodes
             .iter()
@@ -152,11 +151,14 @@ impl Kept {
                 NodeData { op: Op::Project(index), args: [node].into_iter().collect(), axes, ..data.clone() };
             let component = graph.nodes.push(data);
             sources.insert(value, component);
-            fresh.push(component);
         }
-        let at =
-            graph.regions[region].nodes.iter().position(|other| *other == node).expect("the loop is there");
-        graph.regions[region].nodes.splice(at + 1..at + 1, fresh);
+        // They stand before all readers: a component that is there already may come behind one that did not read it until now.
+        let mut components: Vec<Node> = sources.values().copied().collect();
+        components.sort();
+        let nodes = &mut graph.regions[region].nodes;
+        nodes.retain(|other| !components.contains(other));
+        let at = nodes.iter().position(|other| *other == node).expect("the loop is there");
+        nodes.splice(at + 1..at + 1, components);
         let mut own: EntitySet<Node> = EntitySet::new();
         let first = &graph.regions[scan.body];
         own.extend(first.params.iter().chain(&first.nodes).copied());

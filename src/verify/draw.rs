@@ -8,26 +8,28 @@ use crate::axes::DimVar;
 use crate::check::core::{AxisVar, Core, Elem};
 use crate::session::broken_constraints;
 use crate::tensor::DType;
+use crate::tensor::random::{self, Key};
 
 use super::values::Values;
 
 pub type Sizes = BTreeMap<DimVar, i64>;
 
-/// Numbers from a seed: SplitMix64 (Steele, Lea, Flood 2014).
+/// Numbers from a seed, one after the other: the stream of a site of its own.
 #[derive(Clone, Debug)]
-pub struct Draws(u64);
+pub struct Draws {
+    key: Key,
+    next: u64,
+}
 
 impl Draws {
     pub fn new(seed: u64) -> Draws {
-        Draws(seed ^ 0x9e37_79b9_7f4a_7c15)
+        Draws { key: Key::new(seed, random::site("verify")), next: 0 }
     }
 
     fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
+        let [low, high, ..] = self.key.block(0, self.next);
+        self.next += 1;
+        u64::from(high) << 32 | u64::from(low)
     }
 
     /// A whole number from `least` to `most`, both included.

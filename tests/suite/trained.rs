@@ -183,6 +183,29 @@ fn optimizers_step_as_in_pytorch() {
         "nadam(0.01)",
         "lion(0.01, decay: 0.1)",
         "lamb(0.01, decay: 0.1)",
+        "adagrad(0.1, initial: 0.1, decay: 0.05)",
+        "rmsprop(0.01, alpha: 0.9, momentum: 0.8, decay: 0.1, centred: true)",
+    ] {
+        trains("optimizers", optimizer, "model net(x: f32[3]) -> f32[2] = mlp([4, 2])(x)", LABELLED);
+    }
+}
+
+/// Rates by the step, and averages of the weights, which take their place at the end.
+#[test]
+fn schedules_and_averages_are_those_of_pytorch() {
+    for optimizer in [
+        "sgd(step_decay(0.1, 3, factor: 0.5))",
+        "sgd(exponential_decay(0.1, 0.8))",
+        "sgd(cosine(0.1))",
+        "sgd(cosine(0.1, last: 0.02))",
+        "sgd(linear_decay(0.1, last: 0.02))",
+        "sgd(warm_up(0.1, 4))",
+        "sgd(cosine(0.1, warmup: 4))",
+        "sgd(one_cycle(0.1))",
+        "sgd(one_cycle(0.1, rise: 0.5))",
+        "sgd(inverse_sqrt(0.2, warmup: 3.0))",
+        "sgd(0.1)\n  average ema(0.8)",
+        "sgd(0.1)\n  average swa(start: 0.5)",
     ] {
         trains("optimizers", optimizer, "model net(x: f32[3]) -> f32[2] = mlp([4, 2])(x)", LABELLED);
     }

@@ -8,6 +8,7 @@ Run with `pip install torch numpy safetensors` and `python trained.py`; it write
 no implementation can be asked to stay below.
 """
 
+import math
 import os
 import sys
 
@@ -139,7 +140,58 @@ class Clipped(torch.optim.SGD):
         super().step()
 
 
-SGD, O = torch.optim.SGD, torch.optim
+class Scheduled:
+    """SGD whose rate a schedule sets anew after every step."""
+
+    def __init__(self, parameters, schedule):
+        self.rule = torch.optim.SGD(parameters, 0.1)
+        self.schedule = schedule(self.rule)
+
+    def zero_grad(self):
+        self.rule.zero_grad()
+
+    def step(self):
+        self.rule.step()
+        self.schedule.step()
+
+
+class Averaged:
+    """SGD whose weights are averaged after every step from `start` on; the averages take their place at the end."""
+
+    def __init__(self, parameters, average, start=0):
+        self.rule, self.parameters, self.average, self.start = torch.optim.SGD(parameters, 0.1), parameters, average, start
+        self.averages, self.steps = [p.detach().clone() for p in parameters], 0
+
+    def zero_grad(self):
+        self.rule.zero_grad()
+
+    def step(self):
+        self.rule.step()
+        with torch.no_grad():
+            count = torch.tensor(self.steps - self.start)
+            if self.steps >= self.start:
+                self.average(self.averages, [p.detach() for p in self.parameters], count)
+            else:
+                self.averages = [p.detach().clone() for p in self.parameters]
+        self.steps += 1
+
+    def finish(self):
+        with torch.no_grad():
+            for p, average in zip(self.parameters, self.averages):
+                p.copy_(average)
+
+
+def warmed(after):
+    """The rate of the linear warm-up in 4 steps, then `after` of the steps behind it."""
+    return lambda step: (step + 1) / 4 if step < 4 else after(step - 4)
+
+
+def scheduled(make):
+    return lambda p: Scheduled(p, make)
+
+
+SGD, O, R = torch.optim.SGD, torch.optim, torch.optim.lr_scheduler
+A = torch.optim.swa_utils
 OPTIMIZERS = {
     "sgd(0.1)": lambda p: SGD(p, 0.1),
     "sgd(0.1, decay: 0.1)": lambda p: SGD(p, 0.1, weight_decay=0.1),
@@ -155,6 +207,22 @@ OPTIMIZERS = {
     "adamw(0.01, decay: 0.1)": lambda p: O.AdamW(p, 0.01, weight_decay=0.1),
     "adamax(0.01)": lambda p: O.Adamax(p, 0.01),
     "nadam(0.01)": lambda p: O.NAdam(p, 0.01),
+    "adagrad(0.1, initial: 0.1, decay: 0.05)": lambda p: O.Adagrad(p, 0.1, initial_accumulator_value=0.1, weight_decay=0.05),
+    "rmsprop(0.01, alpha: 0.9, momentum: 0.8, decay: 0.1, centred: true)": lambda p: O.RMSprop(
+        p, 0.01, alpha=0.9, momentum=0.8, weight_decay=0.1, centered=True),
+    "sgd(step_decay(0.1, 3, factor: 0.5))": scheduled(lambda o: R.StepLR(o, 3, 0.5)),
+    "sgd(exponential_decay(0.1, 0.8))": scheduled(lambda o: R.ExponentialLR(o, 0.8)),
+    "sgd(cosine(0.1))": scheduled(lambda o: R.CosineAnnealingLR(o, 8)),
+    "sgd(cosine(0.1, last: 0.02))": scheduled(lambda o: R.CosineAnnealingLR(o, 8, eta_min=0.02)),
+    "sgd(linear_decay(0.1, last: 0.02))": scheduled(lambda o: R.LinearLR(o, 1.0, 0.2, 8)),
+    "sgd(warm_up(0.1, 4))": scheduled(lambda o: R.LinearLR(o, 0.25, 1.0, 3)),
+    "sgd(cosine(0.1, warmup: 4))": scheduled(lambda o: R.LambdaLR(o, warmed(lambda s: 0.5 * (1 + math.cos(math.pi * s / 4))))),
+    "sgd(one_cycle(0.1))": scheduled(lambda o: R.OneCycleLR(o, 0.1, total_steps=8, cycle_momentum=False)),
+    "sgd(one_cycle(0.1, rise: 0.5))": scheduled(lambda o: R.OneCycleLR(o, 0.1, total_steps=8, pct_start=0.5, cycle_momentum=False)),
+    "sgd(inverse_sqrt(0.2, warmup: 3.0))": scheduled(
+        lambda o: R.LambdaLR(o, lambda s: 2 * min((s + 1) ** -0.5, (s + 1) * 3**-1.5))),
+    "sgd(0.1)\n  average ema(0.8)": lambda p: Averaged(p, A.get_ema_multi_avg_fn(0.8)),
+    "sgd(0.1)\n  average swa(start: 0.5)": lambda p: Averaged(p, A.get_swa_multi_avg_fn(), 4),
     "lion(0.01, decay: 0.1)": lambda p: Lion(p, 0.01, decay=0.1),
     "lamb(0.01, decay: 0.1)": lambda p: Lamb(p, 0.01, decay=0.1),
 }
@@ -171,6 +239,7 @@ def train(network, optimizer, steps):
         loss.backward()
         losses.append(loss.item())
         rule.step()
+    getattr(rule, "finish", lambda: None)()
     return np.array(losses)
 
 
