@@ -384,18 +384,23 @@ impl<'p> Checker<'p> {
         true
     }
 
-    /// `left <= right` becomes a `where` of the definition.
+    /// `left <= right` becomes a `where` of the definition, in the place of those that it implies: of `2 <= H` and `6 <= H` one is told.
     pub fn require_at_most(&mut self, left: Dim, right: Dim, span: Span) {
-        let present = |constraint: &Constraint| {
-            constraint.op == ConstraintOp::Le && constraint.left == left && constraint.right == right
+        let (left, right) = with_constant_apart(left, right);
+        // By how much less this one leaves than another one.
+        let tighter = |other: &Constraint| {
+            let (room, others) = (right.sub(&left).ok()?, other.right.sub(&other.left).ok()?);
+            others.sub(&room).ok()?.as_const().filter(|_| other.op == ConstraintOp::Le)
         };
-        if !self.core.constraints.iter().any(present) {
-            if let Ok(room) = right.sub(&left) {
-                self.facts.bound_below(&room, 0);
-            }
-            let text = format!("{left} <= {right}");
-            self.core.constraints.push(Constraint { text, left, op: ConstraintOp::Le, right, span });
+        if self.core.constraints.iter().any(|other| tighter(other).is_some_and(|by| by <= 0)) {
+            return;
         }
+        self.core.constraints.retain(|other| tighter(other).is_none());
+        if let Ok(room) = right.sub(&left) {
+            self.facts.bound_below(&room, 0);
+        }
+        let text = format!("{left} <= {right}");
+        self.core.constraints.push(Constraint { text, left, op: ConstraintOp::Le, right, span });
     }
 
     /// `over % by == 0` becomes a `where` of the definition, and is known from here on.
@@ -616,4 +621,20 @@ impl<'p> Checker<'p> {
             }
         }
     }
+}
+
+/// `0 <= H - 6` as `6 <= H`: where one side is a number, all numbers stand there.
+fn with_constant_apart(left: Dim, right: Dim) -> (Dim, Dim) {
+    let constant = left.as_const().or(right.as_const());
+    let room = right.sub(&left).ok().filter(|_| constant.is_some());
+    let split = room.and_then(|room| {
+        let number = room.eval_with(&|_| Some(0)).ok()?;
+        let rest = room.sub(&Dim::constant(number)).ok()?;
+        if left.as_const().is_some() {
+            Some((Dim::constant(number.checked_neg()?), rest))
+        } else {
+            Some((rest.neg().ok()?, Dim::constant(number)))
+        }
+    });
+    split.unwrap_or((left, right))
 }

@@ -126,13 +126,18 @@ pub fn theorem(item: &Checked) -> String {
     if let Some(plan) = &item.plan {
         let parameters: usize = plan.steps[0].core.params.len();
         let measures: Vec<&str> = plan.measures.iter().map(|(name, _)| name.as_str()).collect();
+        let length = match plan.length {
+            Some(steps) => format!("{steps} steps"),
+            None => format!("{} epochs", plan.epochs),
+        };
+        let data = match plan.samples {
+            Some(_) => format!("{} samples, batch {}, ", plan.count, plan.batch),
+            None => String::new(),
+        };
         let _ = writeln!(
             text,
-            "{} : {} samples, batch {}, {} epochs, {parameters} parameter arrays; measures {}",
+            "{} : {data}{length}, {parameters} parameter arrays; measures {}",
             item.name,
-            plan.count,
-            plan.batch,
-            plan.epochs,
             measures.join(", ")
         );
     }

@@ -1,30 +1,22 @@
 //! The demonstrations under examples/: each program's test blocks hold, and each train block that expects something takes its first
-//! steps. Whether they reach what they expect is shown by `nnc test examples --full`, which takes an hour.
+//! steps. Whether they reach what they expect is shown by `nnc test examples --full`, which takes an hour; `tests/zoo/seen.json` keeps
+//! what it came to.
 
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::command::nnc;
+use crate::zoo::files;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All programs of the topics.
-fn programs() -> Vec<PathBuf> {
-    let folders = fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
-    let files = folders.filter(|path| path.is_dir()).flat_map(|folder| fs::read_dir(folder).unwrap());
-    let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "nn"));
-    files.sort();
-    files
-}
-
 /// What the course's notes claim, and the program that shows it.
-const CLAIMS: [(&str, &str); 30] = [
+const CLAIMS: [(&str, &str); 33] = [
     (
         "a perceptron's mistakes end where a plane separates the classes, and nowhere else",
         "training/perceptron.nn",
@@ -41,6 +33,7 @@ const CLAIMS: [(&str, &str); 30] = [
     ("half of the weights can go, by optimal brain damage", "training/brain_damage.nn"),
     ("small networks, each on what the others left (tiling)", "training/tiling.nn"),
     ("checkpointing takes time for memory", "training/checkpointing.nn"),
+    ("ten times as deep in the memory of activations", "training/deeper.nn"),
     ("a receptive field, by derivatives and by the certificate", "sequences/wavenet_writes.nn"),
     ("occlusion and activation pictures", "vision/pictures.nn"),
     ("memory cells keep what plain recurrent networks forget", "sequences/gunpoint_cells.nn"),
@@ -48,6 +41,7 @@ const CLAIMS: [(&str, &str); 30] = [
     ("a convolution is a graph layer: the same numbers", "graphs/layers_as_graphs.nn"),
     ("Deep Sets do not see an order, for every number of entries", "graphs/set_sums.nn"),
     ("three flavours of graph layers", "graphs/molecules.nn"),
+    ("vectors of nodes from walks and edges alone", "graphs/node_embeddings.nn"),
     ("two graphs that no message passing tells apart, and a position that does", "graphs/limits.nn"),
     ("a ring's waves are Fourier's", "graphs/spectrum.nn"),
     ("beliefs spread by messages", "graphs/belief_propagation.nn"),
@@ -58,20 +52,25 @@ const CLAIMS: [(&str, &str); 30] = [
     ("a small architecture search", "vision/search.nn"),
     ("from words to pictures by a prior and a decoder", "generative/spoken_digits.nn"),
     ("what a model of characters must beat", "language/ngrams.nn"),
+    ("derivatives are cut where a text is, and the state goes on", "language/truncated.nn"),
 ];
 
 /// The claims with their programs and the commands that the programs name.
 pub fn claims() -> String {
     let mut text = String::from(
         "\n## Claims, shown\n\nWhat the notes of a course say of neural networks, and what to run to see it.\n\n\
-         | claim | program | command |\n|---|---|---|\n",
+         | claim | program | commands |\n|---|---|---|\n",
     );
     for (claim, file) in CLAIMS {
         let program = fs::read_to_string(root().join("examples").join(file)).unwrap();
-        let command = program.lines().find_map(|line| line.strip_prefix("///     nnc "));
-        let command = command.unwrap_or_else(|| panic!("{file} names no command"));
-        assert!(command.contains(file), "{file} tells to run {command}");
-        let _ = writeln!(text, "| {claim} | [{file}]({file}) | `nnc {command}` |");
+        let head = program.lines().map_while(|line| line.strip_prefix("///"));
+        let commands: Vec<String> = head
+            .filter_map(|line| line.strip_prefix("     nnc "))
+            .map(|command| format!("`nnc {command}`"))
+            .collect();
+        assert!(!commands.is_empty(), "{file} names no command");
+        assert!(commands.iter().all(|command| command.contains(file)), "{file} tells to run {commands:?}");
+        let _ = writeln!(text, "| {claim} | [{file}]({file}) | {} |", commands.join("<br>"));
     }
     text
 }
@@ -84,9 +83,16 @@ struct Block {
     expects: Vec<String>,
 }
 
+/// Those that expect something.
 fn blocks() -> Vec<Block> {
+    let mut all = all_blocks();
+    all.retain(|block| !block.expects.is_empty());
+    all
+}
+
+fn all_blocks() -> Vec<Block> {
     let mut all: Vec<Block> = Vec::new();
-    for program in programs() {
+    for program in files() {
         let file = program.strip_prefix(root().join("examples")).unwrap().display().to_string();
         for line in fs::read_to_string(&program).unwrap().lines() {
             if let Some(rest) = line.strip_prefix("train ") {
@@ -99,29 +105,49 @@ fn blocks() -> Vec<Block> {
             }
         }
     }
-    all.retain(|block| !block.expects.is_empty());
     all
 }
 
-/// A table of what is expected, for `examples/README.md`.
+/// What each clause came to, by block and clause: a line for each seed.
+fn seen() -> Value {
+    serde_json::from_str(&fs::read_to_string(root().join("tests/zoo/seen.json")).unwrap()).unwrap()
+}
+
+/// A table of what is expected and of what it came to, for `examples/README.md`.
 pub fn table() -> String {
     let mut text = String::from(
         "\n## Demonstrations\n\n\
-         What each training is to reach; `nnc test examples --full` trains them all, with three seeds, and \
-         prints the figures. `nnc test examples` runs those that are no trainings: they are the test blocks of the programs.\n\n\
-         | program | training | expected |\n|---|---|---|\n",
+         What each training is to reach, and what it came to: figures by seed (with the bar, where that is measured, too). \
+         `nnc test examples --full` trains them all, with three seeds, and prints such a table; `--seeds 1 --seed 7` takes one, and programs \
+         and blocks can be named. `nnc test examples` runs those that are no trainings: they are the test blocks of the programs.\n\n\
+         | training | expected | came to |\n|---|---|---|\n",
     );
-    for block in blocks() {
-        let expects: Vec<String> = block.expects.iter().map(|expect| format!("`{expect}`")).collect();
-        let _ = writeln!(
-            text,
-            "| [{file}]({file}) | `{}` | {} |",
-            block.name,
-            expects.join(", "),
-            file = block.file
-        );
+    let seen = seen();
+    for Block { file, name, expects } in blocks() {
+        for expected in expects {
+            let figures = seen[format!("{file}:{name}")][&expected].as_object();
+            let figures = figures
+                .into_iter()
+                .flatten()
+                .map(|(seed, figure)| format!("{} ({seed})", figure.as_str().unwrap()));
+            let figures: Vec<String> = figures.collect();
+            let _ = writeln!(text, "| [{file}]({file}):`{name}` | `{expected}` | {} |", figures.join(", "));
+        }
     }
     text
+}
+
+/// What is kept was seen of the clauses that stand there now.
+#[test]
+fn what_was_seen_is_what_is_expected() {
+    let blocks = blocks();
+    for (name, clauses) in seen().as_object().unwrap() {
+        let block = blocks.iter().find(|block| format!("{}:{}", block.file, block.name) == *name);
+        let block = block.unwrap_or_else(|| panic!("{name} expects nothing any more"));
+        for clause in clauses.as_object().unwrap().keys() {
+            assert!(block.expects.contains(clause), "{name} does not expect {clause} any more");
+        }
+    }
 }
 
 #[test]
@@ -148,7 +174,7 @@ fn every_training_takes_its_first_steps() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().to_str().unwrap();
     let mut wrong = String::new();
-    for Block { file, name, expects } in blocks() {
+    for Block { file, name, expects } in all_blocks() {
         let target = format!("examples/{file}:{name}");
         let ran = nnc(root(), &["train", &target, "--steps", "2", "--out", out, "--json"]);
         let result: Value = serde_json::from_str(&ran.out).unwrap_or_default();

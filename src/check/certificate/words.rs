@@ -126,8 +126,11 @@ impl AxisTheorem {
             sentence = "nothing is promised".to_owned();
         }
         if !self.at_inference.is_empty() {
-            let all = self.holds.union(&self.at_inference).copied().collect();
-            sentence = format!("{sentence}; at inference {}", words(&all));
+            // What is said already is left out.
+            let all = words(&self.holds.union(&self.at_inference).copied().collect());
+            let said: Vec<&str> = sentence.split("; ").collect();
+            let more: Vec<&str> = all.split("; ").filter(|part| !said.contains(part)).collect();
+            sentence = format!("{sentence}; at inference {}", more.join("; "));
         }
         sentence
     }
