@@ -22,6 +22,7 @@ use thiserror::Error;
 use super::poly::{Atom, Poly};
 use super::range;
 use super::ratio::Ratio;
+use super::scale::Scale;
 
 /// The name of a dim variable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -233,23 +234,35 @@ impl Dim {
     /// How fast the dim grows with `var`, up to a bounded error from rounding: 1/2 for `(H + 3) / 2 + 1`.
     /// `None` where it is not linear in `var`, or other variables scale it.
     pub fn slope(&self, var: &DimVar) -> Option<Ratio> {
-        let mut slope = Ratio::ZERO;
+        self.scale(var)?.as_ratio()
+    }
+
+    /// The same where other variables may scale it: 1/k for `H / k`.
+    pub fn scale(&self, var: &DimVar) -> Option<Scale> {
+        let mut total = Scale::ZERO;
         for (monomial, coefficient) in self.0.terms() {
             let mentions = |atom: &Atom| match atom {
                 Atom::Var(own) => own == var,
                 Atom::Quotient(q) => q.over.mentions(var) || q.under.mentions(var),
             };
-            if !monomial.factors().iter().any(|(atom, _)| mentions(atom)) {
-                continue;
-            }
-            let [(atom, 1)] = monomial.factors() else { return None };
-            let own = match atom {
-                Atom::Var(_) => Ratio::ONE,
-                Atom::Quotient(q) => q.over.slope(var)?.div(Ratio::whole(q.under.as_const()?))?,
+            let (own, others): (Vec<_>, Vec<_>) =
+                monomial.factors().iter().partition(|(atom, _)| mentions(atom));
+            let own = match own[..] {
+                [] => continue,
+                [(Atom::Var(_), 1)] => Scale::ONE,
+                [(Atom::Quotient(q), 1)] if !q.under.mentions(var) => {
+                    q.over.scale(var)?.div(&Scale::of(&q.under)?)?
+                }
+                _ => return None,
             };
-            slope = slope.add(own.mul(Ratio::whole(*coefficient))?)?;
+            let mut times = Dim::constant(*coefficient);
+            for (atom, exponent) in others {
+                let Atom::Var(other) = atom else { return None };
+                times = times.mul(&Dim::var(other.clone()).pow(*exponent).ok()?).ok()?;
+            }
+            total = total.add(&own.mul(&Scale::of(&times)?)?)?;
         }
-        Some(slope)
+        Some(total)
     }
 
     /// A number after which what the dim's divisions round off comes again: the product of all divisors; `None` where one of them

@@ -8,6 +8,7 @@ mod fold;
 mod poly;
 mod range;
 mod ratio;
+mod scale;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -16,3 +17,4 @@ pub use dim::{Dim, DimError, DimVar, solve_one};
 pub use facts::Facts;
 pub use fold::Algebra;
 pub use ratio::Ratio;
+pub use scale::Scale;

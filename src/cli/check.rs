@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::axes::Ratio;
+use crate::axes::{Ratio, Scale};
 use crate::base::Sources;
 use crate::check::Kind;
 use crate::check::certificate::{AxisTheorem, Certificate, Property};
@@ -124,6 +124,8 @@ fn axis(sources: &Sources, axis: &AxisTheorem) -> Value {
         Some(whole) => json!(whole),
         None => json!(ratio.to_f64()),
     };
+    // A number, or the product of dims that it is.
+    let scale = |scale: &Scale| scale.as_ratio().map_or_else(|| json!(scale.to_string()), ratio);
     let assumed: Vec<&str> = axis.assumed.iter().map(|name| name.as_str()).collect();
     json!({
         "name": axis.name.as_str(),
@@ -132,8 +134,8 @@ fn axis(sources: &Sources, axis: &AxisTheorem) -> Value {
         "holds": words(&axis.holds),
         "holds_at_inference": words(&axis.at_inference),
         "assumed": assumed,
-        "stride": grid.and_then(|grid| grid.stride).map(ratio),
-        "period": grid.map(|grid| grid.period),
+        "stride": grid.and_then(|grid| grid.stride.as_ref()).map(scale),
+        "period": grid.map(|grid| scale(&grid.period)),
         "field": grid.and_then(|grid| grid.field).map(|(low, high)| json!([ratio(low), ratio(high)])),
         "broken": broken,
     })

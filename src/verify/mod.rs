@@ -5,6 +5,7 @@
 //! of how the checker proves; so each finds the other's mistakes. It must never know a terminal.
 
 mod draw;
+mod reads;
 mod run;
 mod theorem;
 mod transform;

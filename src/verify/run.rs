@@ -1,6 +1,7 @@
 //! A core as a function from arrays to arrays, with parameters that were drawn.
 
-use crate::check::core::{Core, Form};
+use crate::axes::DimVar;
+use crate::check::core::{AxisVar, Core, Form, Root};
 use crate::elaborate::Part;
 use crate::runtime::{Array, Pool};
 use crate::session::{self, Settings, Timings, sizing_dims};
@@ -92,12 +93,20 @@ fn slots(core: &Core) -> impl Iterator<Item = (&crate::check::core::Slot, bool)>
     core.params.iter().map(|slot| (slot, false)).chain(core.states.iter().map(|slot| (slot, true)))
 }
 
-/// Whether the values of a core depend on random draws, which no relabelling of the inputs moves.
-pub fn draws_numbers(core: &Core) -> bool {
+/// Whether a core draws a number for each position of a root: such numbers would have to move with the inputs, and draws of one seed stay
+/// where they are. Two runs of one seed are alike in all others.
+pub fn moves_draws(core: &Core, root: Root) -> bool {
+    let name = DimVar::new(core.roots[root].name.as_str());
+    let over = |axis: &AxisVar| {
+        core.axes[*axis].root == Some(root) || core.expand(&core.size(*axis)).mentions(&name)
+    };
     let Some(body) = core.body else { return false };
     let blocks = core.blocks.iter().filter(|(block, _)| *block == body || Some(*block) != core.init);
     let mut vals = blocks.flat_map(|(_, block)| &block.vals);
-    vals.any(|&val| matches!(core.vals[val].form, Form::Random { .. }))
+    vals.any(|&val| match &core.vals[val].form {
+        Form::Random { ambient, .. } => ambient.iter().chain(&core.vals[val].visible).any(over),
+        _ => false,
+    })
 }
 
 impl Runner {

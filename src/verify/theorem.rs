@@ -5,7 +5,7 @@ use crate::check::core::{Core, Root};
 use crate::session::{Settings, sizing_dims};
 
 use super::draw::{self, Draws, Sizes};
-use super::run::{Outputs, Pair, draws_numbers};
+use super::run::{Outputs, Pair, moves_draws};
 use super::transform::{self, Change, expected};
 use super::translate::translations;
 use super::values::{Values, distance, each_index};
@@ -26,7 +26,7 @@ pub fn evidence(subject: &Subject, settings: &Settings, draws: &mut Draws) -> Ve
         }
         let mut verdicts: Vec<Option<Verdict>> = claims.iter().map(|_| None).collect();
         for (claim, verdict) in claims.iter().zip(verdicts.iter_mut()) {
-            if claim.property == Property::TranslationEquivariant && !draws_numbers(&cores.0) {
+            if is_translation(claim.property) && !claim.is_drawn_along(&cores.0) {
                 let grid = claim.axis.grid.as_ref().ok_or("it does not move evenly".to_owned());
                 let tried =
                     grid.and_then(|grid| translations(cores, &claim.axis.name, grid, settings, draws));
@@ -48,6 +48,23 @@ pub fn evidence(subject: &Subject, settings: &Settings, draws: &mut Draws) -> Ve
 struct Claim<'a> {
     axis: &'a AxisTheorem,
     property: Property,
+}
+
+/// Why a theorem about a relabelling is not tried on draws for each position: two runs of one seed draw alike, and the theorem
+/// speaks of draws that move with the inputs.
+pub const DRAWN_ALONG: &str = "it draws a number for each position, which a trial cannot move";
+
+fn is_translation(property: Property) -> bool {
+    matches!(property, Property::TranslationInvariant | Property::TranslationEquivariant)
+}
+
+impl Claim<'_> {
+    /// Whether trials would have to move draws. Those of one seed are the same in two runs, which is all that `pointwise` and `causal` ask.
+    fn is_drawn_along(&self, core: &Core) -> bool {
+        let root = core.roots.iter().find(|(_, info)| info.name == self.axis.name);
+        let moves = !matches!(self.property, Property::Pointwise | Property::Causal);
+        moves && root.is_some_and(|(root, _)| moves_draws(core, root))
+    }
 }
 
 /// The axes with what is claimed of them in one of the two compilations.
@@ -77,9 +94,6 @@ fn try_claims(
     draws: &mut Draws,
 ) -> Result<(), String> {
     let core = &cores.0;
-    if draws_numbers(core) {
-        return Err("it draws random numbers, which do not move with its inputs".to_owned());
-    }
     for round in 0..SIZES {
         // Axes of one entry are the first to break, and the last to tell anything.
         let least = if round + 1 == SIZES { 1 } else { 2 };
@@ -88,8 +102,12 @@ fn try_claims(
         let Some(inputs) = draw::inputs(core, &sizes, draws) else { continue };
         let outputs = pair.run_with_tolerance(&inputs, &sizes)?;
         for (Claim { axis, property }, verdict) in claims.iter().zip(verdicts.iter_mut()) {
-            let translation = *property == Property::TranslationEquivariant;
-            if translation || matches!(verdict, Some(Verdict::Refuted(_) | Verdict::Untried(_))) {
+            let claim = Claim { axis, property: *property };
+            if claim.is_drawn_along(core) {
+                *verdict = Some(Verdict::Untried(DRAWN_ALONG.to_owned()));
+                continue;
+            }
+            if is_translation(*property) || matches!(verdict, Some(Verdict::Refuted(_) | Verdict::Untried(_))) {
                 continue;
             }
             let root = core.roots.iter().find(|(_, info)| info.name == axis.name).map(|(root, _)| root);
@@ -136,7 +154,7 @@ pub fn change(axis: &AxisTheorem, property: Property, count: usize, draws: &mut 
         | Property::PermutationEquivariant
         | Property::PermutationEquivariantExceptTies => Change::Order(draws.permutation(count)),
         Property::ShiftInvariant | Property::ShiftEquivariant => {
-            let period = axis.grid.as_ref().map_or(1, |grid| grid.period as usize);
+            let period = axis.grid.as_ref().map_or(Some(1), |grid| grid.steps())? as usize;
             Change::Shift { by: period * below(count / period, draws), count }
         }
         Property::Pointwise => Change::AllBut(below(count, draws)),

@@ -3,20 +3,32 @@
 //! The theorem speaks of inputs that are zero within the field of the border, before and after they are moved; of their outputs
 //! it speaks away from the border.
 
-use crate::axes::DimVar;
+use crate::axes::{DimVar, Ratio};
 use crate::check::certificate::GridTheorem;
-use crate::check::core::{Core, Elem};
+use crate::check::core::{Core, Elem, InputInfo, Root};
 use crate::session::Settings;
 
 use super::draw::{self, Draws};
+use super::reads::reads;
 use super::run::Pair;
-use super::transform::rate;
+use super::transform::{is_followed, rate};
 use super::values::{Values, distance, each_index};
 use super::{Verdict, Witness};
 
 const TRIALS: usize = 3;
 
-/// Tries that the outputs commute with translations of an axis.
+/// By how much entries are moved, and how far from both ends they lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub by: i64,
+    /// Inputs are zero, and outputs are not looked at, so near to the ends.
+    pub margin: i64,
+    /// Places between the margins where inputs are not zero.
+    pub inner: i64,
+}
+
+/// Tries that the outputs commute with the translations that a theorem speaks of. How far an entry sees is what the theorem says, or, where
+/// it sees all, what the reads at a distance add up to.
 ///
 /// # Errors
 /// Why it was not tried.
@@ -27,16 +39,45 @@ pub fn translations(
     settings: &Settings,
     draws: &mut Draws,
 ) -> Result<Verdict, String> {
-    let core = &cores.0;
+    let (core, root) = (&cores.0, root_of(&cores.0, axis)?);
+    let unknown = || "how far an output sees is not bounded".to_owned();
+    let margin = match grid.field {
+        Some((low, high)) => low.to_f64().abs().max(high.to_f64().abs()).ceil() as i64,
+        None => reads(core, root).ok_or_else(unknown)?.margin,
+    };
+    let stride = grid.stride.as_ref().map_or(Some(Ratio::ONE), |stride| stride.as_ratio());
+    let (stride, period) = stride.zip(grid.steps()).ok_or_else(unknown)?;
+    let by = period * stride.numerator() * stride.denominator();
+    translation(cores, axis, Plan { by, margin: margin + 1, inner: 4 }, settings, draws)
+}
+
+pub fn root_of(core: &Core, axis: &str) -> Result<Root, String> {
     let root = core.roots.iter().find(|(_, info)| info.name == axis).map(|(root, _)| root);
-    let root = root.ok_or("it has no such axis")?;
+    root.ok_or_else(|| "it has no such axis".to_owned())
+}
+
+/// Tries one translation.
+///
+/// # Errors
+/// Why it was not tried.
+pub fn translation(
+    cores: &(Core, Core),
+    axis: &str,
+    Plan { by, margin, inner }: Plan,
+    settings: &Settings,
+    draws: &mut Draws,
+) -> Result<Verdict, String> {
+    let core = &cores.0;
+    let root = root_of(core, axis)?;
     let name = DimVar::new(axis);
-    let ((low, high), stride) = grid.field.zip(grid.stride).ok_or("how far an output sees is not bounded")?;
-    let margin = low.to_f64().abs().max(high.to_f64().abs()).ceil() as i64 + 1;
-    let by = grid.period * stride.numerator() * stride.denominator();
+    let on_axis = |info: &InputInfo| info.axes.iter().any(|&axis| core.axes[axis].root == Some(root));
+    let holds = |info: &InputInfo| matches!(info.elem, Elem::Idx(_, Some(of)) if of == root);
+    if !is_followed(core, root) || core.inputs.iter().any(|info| on_axis(info) && holds(info)) {
+        return Err("positions on it, or sizes made of it, are among the inputs".to_owned());
+    }
     let mut known: Option<(f64, f64)> = None;
     for _ in 0..TRIALS {
-        let least = 2 * margin + by + 4;
+        let least = 2 * margin + by + inner;
         let sizes = (least..least + 32)
             .find_map(|length| {
                 let mut given = settings.dims.clone();
@@ -57,6 +98,13 @@ pub fn translations(
                 .collect();
             for (inputs, moved) in inputs.iter_mut().zip([0, by]) {
                 let mut from = vec![0; values.shape.len()];
+                if holds(info) {
+                    let room = (length - 2 * margin - by).max(1);
+                    inputs.push(Values::from_fn(&values.shape, |at| {
+                        (margin + moved + values.at(at) as i64 % room) as f64
+                    }));
+                    continue;
+                }
                 inputs.push(Values::from_fn(&values.shape, |at| {
                     from.copy_from_slice(at);
                     for &place in &places {

@@ -1,16 +1,16 @@
 //! For a rejected definition: the smallest inputs that break what it declares.
 
-use crate::axes::{DimVar, Ratio};
 use crate::check::Kind;
-use crate::check::certificate::{AxisTheorem, GridTheorem};
+use crate::check::certificate::AxisTheorem;
 use crate::check::core::Core;
 use crate::session::Settings;
 
 use super::draw::{self, Draws};
-use super::run::{Pair, draws_numbers};
-use super::theorem::Trial;
+use super::reads::{Reads, reads};
+use super::run::{Pair, moves_draws};
+use super::theorem::{DRAWN_ALONG, Trial};
 use super::transform::{self, Change};
-use super::translate::translations;
+use super::translate::{Plan, root_of, translation};
 use super::{Subject, Verdict, Witness};
 
 /// What a search came to.
@@ -30,13 +30,13 @@ pub fn search(subject: &Subject, axis: &AxisTheorem, settings: &Settings, draws:
     for (training, cores) in [(false, Some(&subject.inference)), (true, subject.training.as_ref())] {
         let Some(cores) = cores else { continue };
         let core = &cores.0;
-        // What is drawn is drawn alike in both runs of a trial that redraws inputs; it does not move with them.
-        if draws_numbers(core) && !matches!(axis.kind, Kind::Batch | Kind::Causal) {
-            reason = "it draws random numbers, which do not move with its inputs".to_owned();
-            continue;
-        }
         let root = core.roots.iter().find(|(_, info)| info.name == axis.name).map(|(root, _)| root);
         let Some(root) = root else { continue };
+        // What is drawn is drawn alike in both runs of a trial that redraws inputs; along the axis it does not move with them.
+        if moves_draws(core, root) && !matches!(axis.kind, Kind::Batch | Kind::Causal) {
+            reason = DRAWN_ALONG.to_owned();
+            continue;
+        }
         if axis.kind == Kind::Grid {
             match moved_far(cores, &axis.name, settings, draws) {
                 Ok(Verdict::Refuted(mut witness)) => {
@@ -89,7 +89,8 @@ pub fn search(subject: &Subject, axis: &AxisTheorem, settings: &Settings, draws:
     if trials > 0 { Search::NotFound(trials) } else { Search::Untried(reason) }
 }
 
-/// Translations by a dozen, which is a multiple of most periods, of entries that lie far from both ends: further than most outputs see.
+/// Short translations of few entries first; as far from the ends as the program's reads go, and by multiples of all that indices are divided
+/// by, so that what is found is no matter of the border or of a period.
 fn moved_far(
     cores: &(Core, Core),
     axis: &str,
@@ -97,19 +98,24 @@ fn moved_far(
     draws: &mut Draws,
 ) -> Result<Verdict, String> {
     let core = &cores.0;
-    let name = DimVar::new(axis);
-    // Outputs of a part of its entries move by whole ones.
-    let outputs = core.outputs.iter().flat_map(|output| &core.vals[output.val].visible);
-    let rates = outputs.filter_map(|&own| core.axes[own].size.as_ref()?.slope(&name)?.inverse());
-    let turns = rates
-        .fold(1, |turns, rate| if turns % rate.numerator() == 0 { turns } else { turns * rate.numerator() });
-    let far = Ratio::whole(24);
-    let grid = GridTheorem {
-        stride: Some(Ratio::ONE),
-        period: 12 * turns.max(1),
-        field: far.neg().map(|back| (back, far)),
-    };
-    translations(cores, axis, &grid, settings, draws)
+    let known = reads(core, root_of(core, axis)?);
+    let known = known.unwrap_or(Reads { margin: 24, turn: 12 });
+    let mut tried = 0;
+    let mut last = Err("no sizes fit it".to_owned());
+    for times in [1, 2, 3, 12] {
+        for inner in [1, 2, 4, 8] {
+            let plan = Plan { by: known.turn * times, margin: known.margin, inner };
+            match translation(cores, axis, plan, settings, draws) {
+                Ok(Verdict::Refuted(witness)) => return Ok(Verdict::Refuted(witness)),
+                Ok(Verdict::Holds { deviation, tolerance, trials }) => {
+                    tried += trials;
+                    last = Ok(Verdict::Holds { deviation, tolerance, trials: tried });
+                }
+                other => last = last.or(other),
+            }
+        }
+    }
+    last
 }
 
 /// What a kind is tried with: every swap of neighbours, then some orders; every entry.

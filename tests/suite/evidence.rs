@@ -70,6 +70,7 @@ fn strict(x: f32[set N]) -> f32 = sum i => x[i] * (0.0 * position(i) + 1.0)
 fn fine(x: f32[set N]) -> f32 = sum(x)
 fn pinned(x: f32[grid H]) -> f32[H] = for i => x[i] * exp(-0.1 * (position(i) as f32))
 fn drops(x: f32[grid H]) -> f32 = sum i => x[i] * (position(i) as f32)
+fn far(x: f32[grid H]) -> f32[H] = for i => (x[i - 2] + x[(i - 1) / 2 * 2]) * (position(i) as f32)
 fn longer(x: f32[set N]) -> f32[N + 1] = concat(x, [0.0], over: N)
 ";
     let ran = on(program, &["check", "a.nn", "--counterexample"]);
@@ -80,8 +81,9 @@ fn longer(x: f32[set N]) -> f32[N + 1] = concat(x, [0.0], over: N)
         "mix: B is declared batch; with B = 2, D = 2, changing all entries of B but 0 gives mix[0, ",
         "first: N is declared set; with D = 2, N = 2, swapping",
         "strict: none of ",
-        "pinned: H is declared grid; with H = 66, moving the entries of H by 12 gives pinned[",
-        "drops: H is declared grid; with H = 66, moving the entries of H by 12 gives drops = ",
+        "pinned: H is declared grid; with H = 2, moving the entries of H by 1 gives pinned[1] = ",
+        "drops: H is declared grid; with H = 2, moving the entries of H by 1 gives drops = ",
+        "far: H is declared grid; with H = 10, moving the entries of H by 2 gives far[",
         "longer: N is declared set; with N = 2, swapping the entries 0 and 1 of N gives longer[0] = ",
     ] {
         assert!(ran.out.contains(line), "no `{line}` in:\n{}", ran.out);
@@ -104,6 +106,43 @@ fn what_breaks_a_property_is_told_with_its_place() {
     }
     let ran = on(program, &["check", "a.nn", "--explain", "smoth"]);
     assert!(ran.code == 2 && ran.err.contains("did you mean `smooth`?"), "{}", ran.err);
+}
+
+/// Draws of one seed are alike in two runs: whatever does not ask them to move along the axis is tried.
+#[test]
+fn programs_that_draw_are_tried() {
+    let program = "layer each(x: f32[batch B, 8]) -> f32[B, 4] = x |> dropout(0.5) |> linear(4)
+layer pooled(x: f32[set N, 8]) -> f32[4] = mean(x, over: N) |> dropout(0.5) |> linear(4)
+layer leaks(x: f32[causal T]) -> f32[T] = assume causal(T) { for t => x[t] + mean s => x[s] * random.normal() }
+";
+    let ran = on(program, &["verify", "a.nn"]);
+    for line in [
+        "each  B  pointwise (training)                holds in 12 trials",
+        "each  B  permutation-equivariant (training)  not tried: it draws a number for each position",
+        "pooled  N  permutation-invariant (training)  holds in 12 trials",
+        "leaks  T  causal             REFUTED",
+    ] {
+        assert!(ran.out.contains(line), "no `{line}` in:\n{}{}", ran.out, ran.err);
+    }
+}
+
+/// Where an entry sees all, the reads at a distance say how far the border is felt.
+#[test]
+fn translations_of_unbounded_fields_are_tried() {
+    let program = "fn pairs(x: f32[grid H]) -> f32[H] = for i: H => sum j => x[i - 1] * x[j] * x[j - 2]
+model all(x: f32[grid H, grid W, 3]) -> f32[5] = x |> conv2d(4) |> relu |> global_average_pool |> linear(5)
+fn pool(k: dim)(x: f32[grid H, C]) -> f32[H / k, C] = max_pool1d(k)(x)
+fn false_one(x: f32[grid H]) -> f32 = assume invariant(H) { sum i => x[i] * (position(i) as f32) }
+";
+    let ran = on(program, &["verify", "a.nn"]);
+    for line in [
+        "pairs  H  translation-equivariant  holds in 3 trials",
+        "all  H  translation-invariant             holds in 3 trials",
+        "pool  H  translation-equivariant  holds in 3 trials",
+    ] {
+        assert!(ran.out.contains(line), "no `{line}` in:\n{}{}", ran.out, ran.err);
+    }
+    assert!(ran.out.contains("false_one  H  ") && ran.out.contains("REFUTED"), "{}", ran.out);
 }
 
 #[test]

@@ -110,7 +110,13 @@ fn makers(roots: &Roots, root: Root, val: Val) -> Vec<Val> {
                 inits.get(*index).copied().into_iter().chain(of_block(*body, *index)).collect()
             }
             Form::Checkpoint { body } => of_block(*body, *index).into_iter().collect(),
-            Form::Gradients { wrt, .. } => wrt.get(*index).copied().into_iter().collect(),
+            Form::Gradients { of, wrt } => {
+                let by = wrt.get(*index).copied();
+                let shown = by.map(|by| core.vals[by].visible.as_slice()).unwrap_or_default();
+                // By what has no entries along the root, it reads what its function does.
+                let own = shown.iter().all(|&axis| !roots.has(axis, root));
+                by.into_iter().chain(own.then_some(*of)).collect()
+            }
             _ => arguments(core, *of),
         },
         Form::Tangent { along, .. } => along.clone(),

@@ -8,7 +8,7 @@ mod words;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::axes::Ratio;
+use crate::axes::{Ratio, Scale};
 use crate::base::{Name, Span};
 use crate::diag::Diagnostic;
 
@@ -86,9 +86,9 @@ pub struct AxisTheorem {
 #[derive(Clone, Debug, PartialEq)]
 pub struct GridTheorem {
     /// Neighbouring entries of the output lie this far apart on the axis; `None`: no output has the axis.
-    pub stride: Option<Ratio>,
+    pub stride: Option<Scale>,
     /// The translations that the theorem speaks of: the multiples.
-    pub period: i64,
+    pub period: Scale,
     /// An entry of the output depends on the places from `at + low` to `at + high`, `at` its own; where it is bounded.
     pub field: Option<(Ratio, Ratio)>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::axes::Ratio;
+use crate::axes::{Ratio, Scale};
 
 use super::super::core::*;
 use super::super::kind::Kind;
@@ -138,10 +138,10 @@ fn grid_theorem(
     outputs: &[(Vec<AxisVar>, Option<&Reach>)],
 ) -> GridTheorem {
     let with_axis: Vec<_> = outputs.iter().filter(|(places, _)| !places.is_empty()).collect();
-    let rates = with_axis.iter().flat_map(|(places, _)| places).map(|&axis| roots.rate(axis, root));
-    let rates: BTreeSet<Option<Ratio>> = rates.collect();
-    let stride = match (rates.first(), rates.len()) {
-        (Some(rate), 1) => *rate,
+    let rates = with_axis.iter().flat_map(|(places, _)| places).map(|&axis| roots.scale(axis, root));
+    let rates: Vec<Option<&Scale>> = rates.collect();
+    let stride = match rates.split_first() {
+        Some((rate, others)) if others.iter().all(|other| other == rate) => rate.cloned(),
         _ => None,
     };
     let mut field: Option<(Ratio, Ratio)> = None;
@@ -164,6 +164,6 @@ fn grid_theorem(
             _ => bounded = false,
         }
     }
-    let period = facts.period.get(&root).copied().unwrap_or(1);
+    let period = facts.period.get(&root).cloned().unwrap_or(Scale::ONE);
     GridTheorem { stride, period, field: field.filter(|_| bounded) }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::axes::Ratio;
+use crate::axes::{Ratio, Scale};
 use crate::ops::ScalarFn;
 
 use super::super::core::*;
@@ -70,6 +70,11 @@ fn permutes(holds: &BTreeSet<Property>) -> bool {
 }
 
 impl GridTheorem {
+    /// The period as a number; `None` where dims are in it.
+    pub fn steps(&self) -> Option<i64> {
+        self.period.as_ratio()?.as_whole()
+    }
+
     /// `commutes with translations of H by multiples of 4, away from its border; field [-3, 3]`
     fn sentence(&self, name: &str, holds: &BTreeSet<Property>) -> String {
         let cyclic = holds.contains(&Property::ShiftEquivariant) || holds.contains(&Property::ShiftInvariant);
@@ -80,13 +85,13 @@ impl GridTheorem {
             true => format!("commutes with {moves} of {name}"),
             false => format!("invariant under {moves} of {name}"),
         };
-        if self.period != 1 {
+        if self.period != Scale::ONE {
             text.push_str(&format!(" by multiples of {}", self.period));
         }
         if !cyclic {
             text.push_str(", away from its border");
         }
-        if let Some(stride) = self.stride.filter(|stride| *stride != Ratio::ONE) {
+        if let Some(stride) = self.stride.as_ref().filter(|stride| **stride != Scale::ONE) {
             text.push_str(&format!(", at stride {stride}"));
         }
         if let Some((low, high)) = self.field.filter(|field| *field != (Ratio::ZERO, Ratio::ZERO)) {

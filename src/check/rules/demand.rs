@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::axes::{Dim, Ratio};
+use crate::axes::{Dim, Scale};
 use crate::base::Name;
 use crate::ops::ScalarFn;
 use crate::tensor::Sorted;
@@ -10,7 +10,7 @@ use crate::tensor::Sorted;
 use super::super::core::*;
 use super::assumed::is_inside;
 use super::distance::Distances;
-use super::points::{Roots, Weight, lcm};
+use super::points::{Roots, Weight};
 use super::weaken::{self, Weakening};
 use super::{arguments, guard};
 
@@ -52,7 +52,7 @@ pub struct Demanded {
 pub struct Demands {
     pub all: Vec<Demanded>,
     /// The translations of a root with which everything commutes: the multiples. Missing: all.
-    pub period: BTreeMap<Root, i64>,
+    pub period: BTreeMap<Root, Scale>,
     /// What `assume` claims.
     pub assumed: BTreeSet<(Root, Name)>,
 }
@@ -225,14 +225,14 @@ impl Walk<'_> {
                 if self.roots.is_whole(axis, root) {
                     continue;
                 }
-                match self.roots.rate(axis, root) {
+                match self.roots.scale(axis, root) {
                     Some(rate) if self.roots.whole_ring(axis, root) => {
                         self.demand([root], Demand::Cycle, val);
-                        self.period(root, rate.numerator(), val);
+                        self.period(root, &rate.numerator(), val);
                     }
                     Some(rate) => {
                         self.demand([root], Demand::Shift, val);
-                        self.period(root, rate.numerator(), val);
+                        self.period(root, &rate.numerator(), val);
                     }
                     None => self.demand([root], Demand::Position, val),
                 }
@@ -322,9 +322,9 @@ impl Walk<'_> {
     fn unmoved(&mut self, point: &Point, root: Root, val: Val) {
         let round = self.roots.goes_round(point, root);
         match self.roots.weight(point, root) {
-            Some(Weight { weight: Ratio::ZERO, period }) => {
+            Some(Weight { weight, period }) if weight.is_zero() => {
                 self.demand([root], if round { Demand::Cycle } else { Demand::Shift }, val);
-                self.period(root, period, val);
+                self.period(root, &period, val);
             }
             _ => self.demand([root], Demand::Position, val),
         }
@@ -346,14 +346,14 @@ impl Walk<'_> {
     fn moved(&mut self, point: &Point, axis: AxisVar, root: Root, demand: Demand, val: Val) {
         let follows = || {
             let Weight { weight, period } = self.roots.weight(point, root)?;
-            let places = weight.mul(self.roots.rate(axis, root)?)?;
-            let period = lcm(period, self.roots.rate(axis, root)?.numerator())?;
-            (places == Ratio::ONE || weaken::is(Weakening::AnyWeight)).then_some(period)
+            let rate = self.roots.scale(axis, root)?;
+            let period = period.multiple(&rate.numerator())?;
+            (weight.mul(&rate)? == Scale::ONE || weaken::is(Weakening::AnyWeight)).then_some(period)
         };
         match follows() {
             Some(period) if demand == Demand::Cycle || !self.roots.sizes_in(point).contains(&root) => {
                 self.demand([root], demand, val);
-                self.period(root, period, val);
+                self.period(root, &period, val);
             }
             _ => self.demand([root], Demand::Position, val),
         }
@@ -471,18 +471,20 @@ impl Walk<'_> {
         for root in self.roots.of_axes(&gap.axes()) {
             match (self.roots.weight(&gap, root), plain, equality) {
                 (_, Some(_), true) => {}
-                (Some(Weight { weight: Ratio::ZERO, period }), _, _) if self.roots.goes_round(&gap, root) => {
+                (Some(Weight { weight, period }), _, _)
+                    if weight.is_zero() && self.roots.goes_round(&gap, root) =>
+                {
                     self.demand([root], Demand::Cycle, val);
-                    self.period(root, period, val);
+                    self.period(root, &period, val);
                     self.near(&gap, root, val);
                 }
-                (Some(Weight { weight: Ratio::ZERO, period }), _, _) => {
+                (Some(Weight { weight, period }), _, _) if weight.is_zero() => {
                     let fixed = !self.roots.sizes_in(&gap).contains(&root);
                     let remainder = self.is_remainder(&gap);
                     let shifted = equality || remainder;
                     let demand = if shifted { Demand::Shift } else { ordered };
                     self.demand([root], if fixed { demand } else { Demand::Position }, val);
-                    self.period(root, period, val);
+                    self.period(root, &period, val);
                     // Of `i - j == c` the one position says the other.
                     if remainder || !guard::is_step(self.roots, a, b) {
                         self.near(&gap, root, val);
@@ -499,9 +501,9 @@ impl Walk<'_> {
         parts.iter().all(|(_, part)| matches!(part, Point::Rem(..)) || part.axes().is_empty())
     }
 
-    fn period(&mut self, root: Root, period: i64, val: Val) {
-        let present = self.found.period.entry(root).or_insert(1);
-        match lcm(*present, period) {
+    fn period(&mut self, root: Root, period: &Scale, val: Val) {
+        let present = self.found.period.entry(root).or_insert(Scale::ONE);
+        match present.multiple(period) {
             Some(common) => *present = common,
             // Too large to be of use.
             None => self.local.push((root, Demand::Position, val)),

@@ -27,7 +27,7 @@ pub struct Facts<'a> {
     pub flow: Flows,
     pub demands: Vec<Demanded>,
     /// The translations of a root with which everything commutes: the multiples. Missing: all.
-    pub period: BTreeMap<Root, i64>,
+    pub period: BTreeMap<Root, crate::axes::Scale>,
     /// What `assume` claims.
     pub assumed: BTreeSet<(Root, crate::base::Name)>,
 }

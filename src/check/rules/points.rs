@@ -6,7 +6,7 @@
 use cranelift_entity::SecondaryMap;
 use smallvec::SmallVec;
 
-use crate::axes::{Dim, DimVar, Ratio};
+use crate::axes::{Dim, DimVar, Ratio, Scale};
 
 use super::super::core::*;
 use super::flow::Center;
@@ -25,16 +25,20 @@ struct Running {
     over: SmallVec<[Root; 2]>,
     measured: SmallVec<[Root; 2]>,
     /// How far apart neighbouring entries are on the one root in `over`.
-    rate: Option<Ratio>,
+    scale: Option<Scale>,
 }
 
 /// How an index expression follows the translations of a root.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Weight {
     /// By how much it grows when the root is translated by one.
-    pub weight: Ratio,
+    pub weight: Scale,
     /// The translations of which this holds: the multiples.
-    pub period: i64,
+    pub period: Scale,
+}
+
+impl Weight {
+    const NONE: Weight = Weight { weight: Scale::ZERO, period: Scale::ONE };
 }
 
 /// `index variable + [low, high]`, in places of the root: where an index expression lies. Or so far from the first place.
@@ -76,15 +80,17 @@ impl<'a> Roots<'a> {
             measured.sort();
             measured.dedup();
         }
-        let rate = match over[..] {
-            [root] if info.size.as_ref() == Some(&self.core.roots[root].size) => Some(Ratio::ONE),
+        let scale = match over[..] {
+            [root] if info.size.as_ref() == Some(&self.core.roots[root].size) => Some(Scale::ONE),
             [root] => {
-                let slope = info.size.as_ref().and_then(|size| size.slope(self.var(root)));
-                slope.and_then(Ratio::inverse).filter(|rate| rate.is_positive())
+                // What else scales it must not be the root's size under another name.
+                let size = info.size.as_ref().map(|size| self.core.expand(size));
+                let slope = size.and_then(|size| size.scale(self.var(root)));
+                slope.and_then(|slope| slope.inverse()).filter(Scale::is_positive)
             }
             _ => None,
         };
-        Running { over, measured, rate }
+        Running { over, measured, scale }
     }
 
     /// The roots whose positions an axis runs over. An axis without a root whose size follows from one counts for it:
@@ -140,10 +146,16 @@ impl<'a> Roots<'a> {
         &self.vars[root.index()]
     }
 
-    /// The distance between neighbouring entries of an axis, in places of the root. `None` where the axis is no grid over it.
+    /// The distance between neighbouring entries of an axis, in places of the root. `None` where the axis is no grid over it, or no number
+    /// says how far.
     pub fn rate(&self, axis: AxisVar, root: Root) -> Option<Ratio> {
+        self.scale(axis, root)?.as_ratio()
+    }
+
+    /// The same where dims may say how far: k for an axis of size `H / k`.
+    pub fn scale(&self, axis: AxisVar, root: Root) -> Option<&Scale> {
         match self.of_axis(axis) {
-            [only] if *only == root => self.axes[axis].rate,
+            [only] if *only == root => self.axes[axis].scale.as_ref(),
             _ => None,
         }
     }
@@ -166,9 +178,11 @@ impl<'a> Roots<'a> {
 
     /// How a point follows the translations of a root; `None` where it does not follow them evenly.
     pub fn weight(&self, point: &Point, root: Root) -> Option<Weight> {
+        // A number that is the same under all translations: the root's own size must not scale it.
+        let scaling = |dim: &Dim| if self.made_of(dim).contains(&root) { None } else { Scale::of(dim) };
         match point {
             Point::Affine(affine) => {
-                let mut total = Weight { weight: Ratio::ZERO, period: 1 };
+                let mut total = Weight::NONE;
                 for (axis, factor) in &affine.terms {
                     if self.mentioned(factor).contains(&root) {
                         return None;
@@ -176,47 +190,41 @@ impl<'a> Roots<'a> {
                     if !self.has(*axis, root) {
                         continue;
                     }
-                    let rate = self.rate(*axis, root)?;
-                    let moved = Ratio::whole(factor.as_const()?).div(rate)?;
+                    let rate = self.scale(*axis, root)?;
+                    let moved = scaling(factor)?.div(rate)?;
                     // The axis moves by whole entries where the root moves by multiples of the rate's numerator.
-                    let period = lcm(total.period, rate.numerator())?;
-                    total = Weight { weight: total.weight.add(moved)?, period };
+                    let period = total.period.multiple(&rate.numerator())?;
+                    total = Weight { weight: total.weight.add(&moved)?, period };
                 }
                 Some(total)
             }
-            Point::Div(inner, by) => {
+            Point::Div(inner, by) | Point::Rem(inner, by) => {
                 let inner = self.weight(inner, root)?;
                 // What does not move is the same number again; the root's size, too, is the same.
-                if inner.weight == Ratio::ZERO {
+                if inner.weight.is_zero() {
                     return Some(inner);
                 }
-                let by = by.as_const()?;
-                let weight = inner.weight.div(Ratio::whole(by))?;
-                Some(Weight { weight, period: lcm(inner.period, whole_turns(inner.weight, by)?)? })
-            }
-            Point::Rem(inner, by) => {
-                let inner = self.weight(inner, root)?;
-                // What does not move is the same number again; the root's size, too, is the same.
-                if inner.weight == Ratio::ZERO {
-                    return Some(inner);
-                }
-                let period = lcm(inner.period, whole_turns(inner.weight, by.as_const()?)?)?;
-                Some(Weight { weight: Ratio::ZERO, period })
+                let by = scaling(by)?;
+                let period = inner.period.multiple(&whole_turns(&inner.weight, &by)?)?;
+                let weight = match point {
+                    Point::Div(..) => inner.weight.div(&by)?,
+                    _ => Scale::ZERO,
+                };
+                Some(Weight { weight, period })
             }
             Point::Sum(parts) => {
-                let mut total = Weight { weight: Ratio::ZERO, period: 1 };
+                let mut total = Weight::NONE;
                 for (factor, part) in parts {
-                    let part = self.weight(part, root)?;
-                    let scaled = if part.weight == Ratio::ZERO {
-                        Ratio::ZERO
-                    } else {
-                        part.weight.mul(Ratio::whole(factor.as_const()?))?
-                    };
                     if self.mentioned(factor).contains(&root) {
                         return None;
                     }
-                    let period = lcm(total.period, part.period)?;
-                    total = Weight { weight: total.weight.add(scaled)?, period };
+                    let part = self.weight(part, root)?;
+                    let scaled = match part.weight.is_zero() {
+                        true => Scale::ZERO,
+                        false => part.weight.mul(&scaling(factor)?)?,
+                    };
+                    let period = total.period.multiple(&part.period)?;
+                    total = Weight { weight: total.weight.add(&scaled)?, period };
                 }
                 Some(total)
             }
@@ -251,7 +259,7 @@ impl<'a> Roots<'a> {
     /// Whether a point stays as it is under cyclic shifts of a root by multiples of its period: `(i - j) % R`, or `i % 2` where
     /// `R % 2 == 0`. It must not move with its variables, nor change where one of them meets the first place again.
     pub fn goes_round(&self, point: &Point, root: Root) -> bool {
-        let still = self.weight(point, root).is_some_and(|weight| weight.weight == Ratio::ZERO);
+        let still = self.weight(point, root).is_some_and(|weight| weight.weight.is_zero());
         let zero = Dim::constant(0);
         let turns = self.turns(point, root).unwrap_or_default();
         still
@@ -307,9 +315,9 @@ impl<'a> Roots<'a> {
     /// Whether an axis meets the ring's first place again after its last entry.
     pub fn whole_ring(&self, axis: AxisVar, root: Root) -> bool {
         let round = || {
-            let rate = self.rate(axis, root)?;
-            let size = self.core.size(axis).mul(&Dim::constant(rate.numerator())).ok()?;
-            let ring = self.core.roots[root].size.mul(&Dim::constant(rate.denominator())).ok()?;
+            let rate = self.scale(axis, root)?;
+            let size = self.core.size(axis).mul(&rate.numerator().as_dim()?).ok()?;
+            let ring = self.core.roots[root].size.mul(&rate.denominator().as_dim()?).ok()?;
             self.core.facts.same(&size, &ring).ok()
         };
         round().unwrap_or(false)
@@ -416,28 +424,26 @@ fn sum(left: Option<Ratio>, right: Option<Ratio>) -> Option<Ratio> {
     left?.add(right?)
 }
 
-/// The least translation of the root that moves an index by whole multiples of `by`.
-fn whole_turns(weight: Ratio, by: i64) -> Option<i64> {
-    let turn = weight.denominator().checked_mul(by)?;
-    Ratio::new(turn, weight.numerator()).map(|turns| turns.numerator().abs())
-}
-
-pub fn lcm(a: i64, b: i64) -> Option<i64> {
-    let whole = Ratio::new(a, b)?;
-    whole.numerator().checked_mul(b).map(i64::abs)
+/// A translation of the root whose multiples move an index by whole multiples of `by`: the least one where no dims are in it.
+fn whole_turns(weight: &Scale, by: &Scale) -> Option<Scale> {
+    let turn = by.div(weight)?.numerator();
+    if turn.is_positive() { Some(turn) } else { turn.mul(&Scale::from(Ratio::whole(-1))) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Ratio, lcm, whole_turns};
+    use super::{Ratio, Scale, whole_turns};
 
     #[test]
     fn periods() {
-        assert_eq!(lcm(4, 6), Some(12));
-        assert_eq!(lcm(1, 5), Some(5));
+        let whole = |value| Scale::from(Ratio::whole(value));
+        let half = Scale::from(Ratio::new(1, 2).unwrap());
+        assert_eq!(whole(4).multiple(&whole(6)), Some(whole(12)));
+        assert_eq!(whole(1).multiple(&whole(5)), Some(whole(5)));
         // An index at rate 1/2 moves by 2 for each place of the root: 3 divides its moves after 3 places.
-        assert_eq!(whole_turns(Ratio::whole(2), 3), Some(3));
-        assert_eq!(whole_turns(Ratio::whole(2), 4), Some(2));
-        assert_eq!(whole_turns(Ratio::new(1, 2).unwrap(), 3), Some(6));
+        assert_eq!(whole_turns(&whole(2), &whole(3)), Some(whole(3)));
+        assert_eq!(whole_turns(&whole(2), &whole(4)), Some(whole(2)));
+        assert_eq!(whole_turns(&half, &whole(3)), Some(whole(6)));
+        assert_eq!(whole_turns(&whole(-1), &whole(3)), Some(whole(3)));
     }
 }

@@ -9,6 +9,25 @@ use super::run::{Output, Run, close, coordinates, flat, relabel};
 /// The sizes of the axis with which a property is tried.
 pub const SIZES: [i64; 3] = [5, 6, 44];
 
+/// Whether trials can contradict a property of a program: not where its outputs do not have the axis as the property wants it, or where
+/// inputs cannot be moved along it.
+pub fn can_refute(of: Run, property: Property, draws: &mut Draws) -> bool {
+    let run = Run { size: 6, ..of };
+    let given = run.inputs(false, draws);
+    let outputs = run.run(&given);
+    let whole_or_none = |output: &Output| output.over == output.whole;
+    match property {
+        Property::Pointwise | Property::Causal => {
+            let once = |output: &Output| output.whole.iter().filter(|whole| **whole).count() == 1;
+            outputs.iter().all(|output| once(output) && whole_or_none(output))
+        }
+        Property::TranslationInvariant | Property::TranslationEquivariant => {
+            (0..given.len()).all(|index| !(run.positions(index) && run.over(index).contains(&true)))
+        }
+        _ => outputs.iter().all(whole_or_none),
+    }
+}
+
 /// The first difference between what a property says of a program and what is computed.
 pub fn refute(
     of: Run,
@@ -18,7 +37,7 @@ pub fn refute(
     draws: &mut Draws,
 ) -> Option<String> {
     let run = |size| Run { size, ..of };
-    let period = theorem.grid.as_ref().map_or(1, |grid| grid.period) as usize;
+    let period = theorem.grid.as_ref().and_then(|grid| grid.steps()).unwrap_or(1) as usize;
     match property {
         Property::PermutationInvariant | Property::PermutationEquivariant => permuted(&run(5), ties, draws),
         // What is drawn has no two entries that are equal.
