@@ -70,7 +70,7 @@ fn strict(x: f32[set N]) -> f32 = sum i => x[i] * (0.0 * position(i) + 1.0)
 fn fine(x: f32[set N]) -> f32 = sum(x)
 fn pinned(x: f32[grid H]) -> f32[H] = for i => x[i] * exp(-0.1 * (position(i) as f32))
 fn drops(x: f32[grid H]) -> f32 = sum i => x[i] * (position(i) as f32)
-fn far(x: f32[grid H]) -> f32[H] = for i => (x[i - 2] + x[(i - 1) / 2 * 2]) * (position(i) as f32)
+fn far(x: f32[grid H]) -> f32[H] = for i: H => (x[i - 2] + x[(i - 1) / 2 * 2]) * (position(i) as f32)
 fn longer(x: f32[set N]) -> f32[N + 1] = concat(x, [0.0], over: N)
 ";
     let ran = on(program, &["check", "a.nn", "--counterexample"]);
@@ -83,7 +83,7 @@ fn longer(x: f32[set N]) -> f32[N + 1] = concat(x, [0.0], over: N)
         "strict: none of ",
         "pinned: H is declared grid; with H = 2, moving the entries of H by 1 gives pinned[1] = ",
         "drops: H is declared grid; with H = 2, moving the entries of H by 1 gives drops = ",
-        "far: H is declared grid; with H = 10, moving the entries of H by 2 gives far[",
+        "far: H is declared grid; with H = 12, moving the entries of H by 2 gives far[",
         "longer: N is declared set; with N = 2, swapping the entries 0 and 1 of N gives longer[0] = ",
     ] {
         assert!(ran.out.contains(line), "no `{line}` in:\n{}", ran.out);
@@ -120,7 +120,7 @@ layer leaks(x: f32[causal T]) -> f32[T] = assume causal(T) { for t => x[t] + mea
         "each  B  pointwise (training)                holds in 12 trials",
         "each  B  permutation-equivariant (training)  not tried: it draws a number for each position",
         "pooled  N  permutation-invariant (training)  holds in 12 trials",
-        "leaks  T  causal             REFUTED",
+        "leaks  T  causal                              REFUTED",
     ] {
         assert!(ran.out.contains(line), "no `{line}` in:\n{}{}", ran.out, ran.err);
     }

@@ -208,7 +208,9 @@ fn causal_instead(core: &Core, by: Val) -> &'static str {
         path = call.outer.as_deref();
     }
     known.unwrap_or(match &core.vals[by].form {
-        Form::Read { .. } => "read what came before, as in x[t - 1]: before the start there are zeros",
+        Form::Read { .. } | Form::Inside(..) => {
+            "read what came before, as in x[t - 1]: before the start there are zeros"
+        }
         Form::Scan { .. } | Form::Component { .. } => "let the scan run forward",
         _ => "guard the reduction: sum s where s <= t => …",
     })
