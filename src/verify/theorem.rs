@@ -107,7 +107,8 @@ fn try_claims(
                 *verdict = Some(Verdict::Untried(DRAWN_ALONG.to_owned()));
                 continue;
             }
-            if is_translation(*property) || matches!(verdict, Some(Verdict::Refuted(_) | Verdict::Untried(_))) {
+            if is_translation(*property) || matches!(verdict, Some(Verdict::Refuted(_) | Verdict::Untried(_)))
+            {
                 continue;
             }
             let root = core.roots.iter().find(|(_, info)| info.name == axis.name).map(|(root, _)| root);
