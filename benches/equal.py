@@ -71,7 +71,7 @@ def run(nnc, program, name, epochs, float_):
     with tempfile.TemporaryDirectory() as out, tempfile.NamedTemporaryFile("w", suffix=".nn", dir=HERE) as file:
         file.write(program)
         file.flush()
-        command = [nnc, "train", f"{file.name}:{name}", "--epochs", str(epochs), "--float", float_, "--out", out]
+        command = [nnc, "train", f"{file.name}:{name}", "--steps", str(epochs), "--float", float_, "--out", out]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
@@ -97,8 +97,9 @@ def compare(name, nnc, float_, dump):
     dtype = np.float64 if float_ == "f64" else np.float32
     before = {key: array.copy() for key, array in network.tensors().items()}
     os.makedirs(os.path.join(HERE, "data"), exist_ok=True)
-    x = arranged(network.inputs[0].numpy())
-    np.savez(os.path.join(HERE, "data", f"{name}.npz"), x=x.astype(dtype) if x.dtype.kind == "f" else x, y=network.target.numpy())
+    arrays = dict(zip(network.columns, (arranged(x.numpy()) for x in network.inputs))) | {"y": network.target.numpy()}
+    arrays = {key: x.astype(dtype) if x.dtype.kind == "f" else x for key, x in arrays.items()}
+    np.savez(os.path.join(HERE, "data", f"{name}.npz"), **arrays)
     save_file({key: array.astype(dtype) for key, array in before.items()}, os.path.join(HERE, "data", f"{name}.safetensors"))
     losses, gradients, after = reference(network)
     with open(os.path.join(HERE, f"{name}.nn")) as file:

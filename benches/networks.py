@@ -92,6 +92,58 @@ class Gpt(nn.Module):
         return self.norm(x) @ self.words.T
 
 
+class Sines(nn.Module):
+    """Layers of sin(30 (x W + b)), then a linear one."""
+
+    def __init__(self, widths):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+        for k, layer in enumerate(self.layers):
+            bound = 1 / layer.in_features if k == 0 else (6 / layer.in_features) ** 0.5 / 30
+            nn.init.uniform_(layer.weight, -bound, bound)
+
+    def forward(self, x):
+        for layer in self.layers[:-1]:
+            x = torch.sin(30 * layer(x))
+        return self.layers[-1](x)
+
+
+class Chain(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.w, self.b, self.norm = nn.Parameter(torch.randn(width)), nn.Parameter(torch.randn(width)), nn.LayerNorm(width)
+
+    def forward(self, x):
+        return self.norm(F.gelu(x * self.w + self.b))
+
+
+class Convolution(nn.Module):
+    """D^-1/2 (A + I) D^-1/2 x W + b of a graph."""
+
+    def __init__(self, before, width):
+        super().__init__()
+        self.linear, self.bias = nn.Linear(before, width, bias=False), nn.Parameter(torch.zeros(width))
+
+    def forward(self, x, source, target, weight):
+        h = self.linear(x)
+        return torch.zeros_like(h).index_add(0, target, weight * h[source]) + self.bias
+
+
+class Graphs(nn.Module):
+    def __init__(self, widths):
+        super().__init__()
+        self.layers = nn.ModuleList(Convolution(a, b) for a, b in zip(widths, widths[1:]))
+
+    def forward(self, x, source, target):
+        loops = torch.arange(len(x))
+        source, target = torch.cat([source, loops]), torch.cat([target, loops])
+        root = torch.bincount(target).to(x.dtype) ** -0.5
+        weight = (root[source] * root[target])[:, None]
+        for k, layer in enumerate(self.layers):
+            x = layer(x if k == 0 else F.relu(x), source, target, weight)
+        return x
+
+
 class Residual(nn.Module):
     def __init__(self, before, width, stride):
         super().__init__()
@@ -137,6 +189,8 @@ class Network:
     loss: Callable = lambda out, y: F.cross_entropy(out.flatten(0, -2) if out.dim() == 3 else out, y.flatten() if out.dim() == 3 else y)
     """Parameters that do not move: nn has one where PyTorch has two."""
     frozen: list = field(default_factory=list)
+    """What the inputs are called in the file of samples."""
+    columns: tuple = ("x",)
 
     def __post_init__(self):
         for name in self.frozen:
@@ -152,6 +206,9 @@ class Network:
         """Every tensor of the network by its name and in its layout in nn; `of` maps a tensor to what is asked of it."""
         found = {}
         for path, name in self.names.items():
+            if path.startswith(":"):
+                found[name] = of(self.module.get_parameter(path[1:])).detach().numpy()
+                continue
             layer = self.module.get_submodule(path) if not path.startswith("=") else self.module.get_parameter(path[1:])
             for own, array in of_layer(layer, of):
                 found[f"{name}.{own}" if name else own] = np.ascontiguousarray(array)
@@ -257,4 +314,27 @@ def resnet20(batch=32, image=32, widths=(16, 32, 64), blocks=3, classes=10):
     return Network(module, [torch.randn(batch, 3, image, image)], labels(classes, batch), residual(module))
 
 
-TRAINED = {make.__name__: make for make in [mlp, lenet, deepsets, lstm, gpt, resnet20]}
+def siren(points=4096, widths=(3,) + 8 * (256,) + (3,)):
+    last = len(widths) - 2
+    names = {"layers.0": "sine_0", f"layers.{last}": "linear_0"} | {f"layers.{k}": f"stack_0.{k - 1}" for k in range(1, last)}
+    return Network(Sines(widths), [torch.rand(points, widths[0]) * 2 - 1], torch.randn(points, widths[-1]), names, adam, F.mse_loss)
+
+
+def elementwise(rows=4096, width=1024):
+    names = {":w": "scaled_0.w", ":b": "scaled_0.b", "norm": "layer_norm_0"}
+    loss = lambda out, y: (out * y).mean()
+    return Network(Chain(width), [torch.randn(rows, width)], torch.randn(rows, width), names, loss=loss)
+
+
+def gcn(nodes=2708, links=5278, widths=(1433, 16, 7)):
+    ends = set()
+    while len(ends) < links:
+        i, j = torch.randint(nodes, (2,)).tolist()
+        ends |= {(min(i, j), max(i, j))} if i != j else set()
+    ends = torch.tensor(sorted([*ends, *((j, i) for i, j in ends)], key=lambda end: end[::-1]))
+    names = {f"layers.{k}.linear": f"gcn_{k}" for k in range(2)} | {f":layers.{k}.bias": f"gcn_{k}.b" for k in range(2)}
+    inputs = [torch.randn(nodes, widths[0]), ends[:, 0], ends[:, 1]]
+    return Network(Graphs(widths), inputs, labels(widths[-1], nodes), names, adam, columns=("x", "from", "to"))
+
+
+TRAINED = {make.__name__: make for make in [mlp, lenet, deepsets, lstm, gpt, resnet20, siren, elementwise, gcn]}

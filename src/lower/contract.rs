@@ -19,6 +19,9 @@ use crate::tiles::{Blocking, Extents, cut};
 
 /// Rows that fill a tile.
 const TALL: i64 = 7;
+/// Columns of one call's tiles, at most two vectors of them; entries of a page of memory.
+const FEW_COLUMNS: i64 = 32;
+const PAGE: i64 = 1024;
 /// Rows of a transposed copy that a grid point makes.
 const COPIED: i64 = 64;
 
@@ -29,6 +32,8 @@ pub struct Tail {
     pub target: Node,
     /// What is added.
     pub bias: Option<Node>,
+    /// A loop's carry that the sum is added to, and whose next value that is.
+    pub onto: Option<Node>,
     pub relu: bool,
 }
 
@@ -67,7 +72,7 @@ impl Lowering<'_> {
     /// The bias and the relu that follow a contraction in its group, as far as nothing else reads what is between.
     fn tail(&self, node: Node, region: Region) -> Tail {
         let graph = self.graph;
-        let mut tail = Tail { target: node, bias: None, relu: false };
+        let mut tail = Tail { target: node, bias: None, onto: None, relu: false };
         loop {
             let [user] = self.users[tail.target][..] else { return tail };
             if !graph.regions[region].nodes.contains(&user)
@@ -78,6 +83,9 @@ impl Lowering<'_> {
             let args = &graph.nodes[user].args;
             let Some(other) = args.iter().copied().find(|arg| *arg != tail.target) else { return tail };
             match graph.nodes[user].op {
+                Op::Map(ScalarFn::Add) if tail.target == node && self.is_carried(other, user) => {
+                    tail.onto = Some(other);
+                }
                 Op::Map(ScalarFn::Add) if tail.bias.is_none() && !tail.relu && self.is_bias(other, node) => {
                     tail.bias = Some(other);
                 }
@@ -86,6 +94,20 @@ impl Lowering<'_> {
             }
             tail.target = user;
         }
+    }
+
+    /// Whether `next` alone reads the carry of the innermost loop around and replaces it.
+    fn is_carried(&self, carry: Node, next: Node) -> bool {
+        let (Op::Carry(index), Some(turn)) = (&self.graph.nodes[carry].op, self.turns.last()) else {
+            return false;
+        };
+        let (body, at) = (&self.graph.regions[turn.body], *index as usize);
+        let replaces = |result: &Node| self.resolve(*result) == next;
+        body.params.get(at) == Some(&carry)
+            && self.users[carry] == [next]
+            && body.results.get(at).is_some_and(replaces)
+            && body.results.iter().filter(|result| replaces(result)).count() == 1
+            && self.homes[next].is_none()
     }
 
     fn is_zero(&self, node: Node) -> bool {
@@ -211,9 +233,9 @@ impl Lowering<'_> {
     /// Lowers a reduction as a contraction; false where it is none.
     pub(super) fn contraction(&mut self, node: Node, tail: Option<Tail>) -> Result<bool, LowerError> {
         let Some(mut roles) = self.roles(node) else { return Ok(false) };
-        let tail = tail.unwrap_or(Tail { target: node, bias: None, relu: false });
+        let tail = tail.unwrap_or(Tail { target: node, bias: None, onto: None, relu: false });
         // The result: a home that is given, or one that ends with an axis of one operand.
-        let given = self.homes[tail.target].clone();
+        let given = self.homes[tail.onto.unwrap_or(tail.target)].clone();
         let wish: Vec<Axis> = match &given {
             Some(home) => home.order.iter().copied().filter(|axis| !self.is_bound(*axis)).collect(),
             None => self.orders[tail.target].iter().copied().filter(|axis| !self.is_bound(*axis)).collect(),
@@ -221,6 +243,9 @@ impl Lowering<'_> {
         let inner = *wish.last().expect("a contraction has an m and an n");
         let suits = !roles.batch.contains(&inner)
             && given.as_ref().is_none_or(|home| home.stride(inner).and_then(Dim::as_const) == Some(1));
+        if tail.onto.is_some() && !suits {
+            return Ok(false);
+        }
         let order = match suits {
             true => wish,
             false => [&roles.batch[..], &roles.m, &roles.n].concat(),
@@ -261,6 +286,9 @@ impl Lowering<'_> {
         home: &Home,
         tail: &Tail,
     ) -> Result<bool, LowerError> {
+        if tail.onto.is_some() {
+            return Ok(false);
+        }
         let Some((a_home, a)) = self.linear(roles.a)? else { return Ok(false) };
         let c = self.read(home, &self.outer_place())?;
         let Some(plan) = self.winograd_plan(roles, &a, &c) else { return Ok(false) };
@@ -317,13 +345,16 @@ impl Lowering<'_> {
             n: self.merged(&n, &[&b, &c])?,
             k: self.merged(&k, &[&a, &b])?,
         };
-        let split = match nest.batch.is_empty() && bias.is_none() && !tail.relu {
-            true => self.split(home, &nest.m.iter().chain(&nest.n).collect::<Vec<_>>(), &nest.k)?,
+        let split = match nest.batch.is_empty() && bias.is_none() && tail.onto.is_none() && !tail.relu {
+            true => {
+                let far = nest.is_far(&a);
+                self.split(home, &nest.m.iter().chain(&nest.n).collect::<Vec<_>>(), &nest.k, far)?
+            }
             false => None,
         };
         let mut emitter = Emitter::new(self, name, span);
         let operands = Operands { a: (&a_home, &a), b: (&b_home, &b), c: (home, &c), bias: bias.as_ref() };
-        emitter.contract(nest, operands, tail.relu, split.as_ref(), place)?;
+        emitter.contract(nest, operands, (tail.onto.is_some(), tail.relu), split.as_ref(), place)?;
         let (kernel, args) = emitter.finish();
         self.run(kernel, args);
         if let Some(split) = &split {
@@ -347,6 +378,15 @@ struct Nest {
     m: Vec<Run>,
     n: Vec<Run>,
     k: Vec<Run>,
+}
+
+impl Nest {
+    /// Whether the steps of A lie in pages of their own, and columns are few.
+    fn is_far(&self, a: &Read) -> bool {
+        let columns = self.n.iter().try_fold(1i64, |all, run| all.checked_mul(run.extent.as_const()?));
+        let step = self.k.last().and_then(|run| factor_of(a, *run.axes.last()?).as_const());
+        columns.is_some_and(|columns| columns <= FEW_COLUMNS) && step.is_some_and(|step| step >= PAGE)
+    }
 }
 
 fn factor_of(read: &Read, axis: Axis) -> Dim {
@@ -386,7 +426,7 @@ impl Emitter<'_, '_> {
         &mut self,
         nest: Nest,
         operands: Operands<'_>,
-        relu: bool,
+        (accumulate, relu): (bool, bool),
         split: Option<&Split>,
         mut place: Place,
     ) -> Result<(), LowerError> {
@@ -515,7 +555,7 @@ impl Emitter<'_, '_> {
             c_m,
             groups,
             blocks,
-            accumulate: false,
+            accumulate,
             bias,
             relu,
         });

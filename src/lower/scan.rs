@@ -125,6 +125,10 @@ impl Lowering<'_> {
                     let home = self.homes[target].clone().expect("a next carry is materialised");
                     let whole = home.order == carries[i].order;
                     let from = buffer(&home);
+                    // It was added to where it stands.
+                    if from == to {
+                        continue;
+                    }
                     let own = !stacked.iter().flatten().any(|stack| buffer(stack) == from)
                         && !carries.iter().any(|carry| buffer(carry) == from);
                     match whole && own {

@@ -16,6 +16,8 @@ use crate::tensor::DType;
 
 /// Steps of a chunk, about: at least so many, and one for each so many entries, so that partial sums stay small beside the operands.
 const STEPS: i64 = 2048;
+/// The same where each step of A lies in another page of memory and a call has few columns: the rows of a tile come back to the same pages.
+const FAR_STEPS: i64 = 256;
 const ENTRIES_OF_STEP: i64 = 32;
 /// Entries of a result that has partial sums, at most.
 const ENTRIES: i64 = 1 << 18;
@@ -34,12 +36,12 @@ pub struct Split {
 }
 
 /// Chunk size and entries of a contraction that is to be split: `entries` are the runs of its result, `sums` those that it sums.
-fn wanted(entries: &[&Run], sums: &[Run]) -> Option<(i64, i64)> {
+fn wanted(entries: &[&Run], sums: &[Run], far: bool) -> Option<(i64, i64)> {
     let product =
         |runs: &[&Run]| runs.iter().try_fold(1i64, |all, run| all.checked_mul(run.extent.as_const()?));
     let len = product(entries).filter(|len| *len <= ENTRIES)?;
     let (outer, inner) = sums.split_first()?;
-    let steps = STEPS.max(len / ENTRIES_OF_STEP);
+    let steps = if far { FAR_STEPS } else { STEPS.max(len / ENTRIES_OF_STEP) };
     let by = (steps / product(&inner.iter().collect::<Vec<_>>())?.max(1)).max(1);
     let long = match outer.extent.as_const() {
         Some(extent) => extent > by,
@@ -50,14 +52,15 @@ fn wanted(entries: &[&Run], sums: &[Run]) -> Option<(i64, i64)> {
 }
 
 impl Lowering<'_> {
-    /// Decides on a split, and allocates the partial sums.
+    /// Decides on a split, and allocates the partial sums. `far`: see `FAR_STEPS`.
     pub(super) fn split(
         &mut self,
         home: &Home,
         entries: &[&Run],
         sums: &[Run],
+        far: bool,
     ) -> Result<Option<Split>, LowerError> {
-        let Some((by, len)) = wanted(entries, sums) else { return Ok(None) };
+        let Some((by, len)) = wanted(entries, sums, far) else { return Ok(None) };
         if home.order.iter().any(|axis| self.is_bound(*axis)) {
             return Ok(None);
         }

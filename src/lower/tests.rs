@@ -1,6 +1,7 @@
 //! Three executions of a graph must agree: the interpreter, its kernels one for each node, and its kernels after fusion.
 
 mod accumulators;
+mod blocks;
 mod factor;
 mod guards;
 pub mod images;

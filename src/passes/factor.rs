@@ -101,6 +101,10 @@ impl Factoring<'_> {
         let factors = &self.graph.nodes[product];
         let (Op::Map(ScalarFn::Mul), [x, y]) = (&factors.op, &factors.args[..]) else { return None };
         for (a, b) in [(*x, *y), (*y, *x)] {
+            // What is multiplied by a number for others, too, is there to be summed.
+            if self.uses[product] > 1 && self.axes(b).is_empty() {
+                continue;
+            }
             let own = without(&common(&all, self.axes(a)), self.axes(b));
             // A contraction's own summed axes belong to both factors; what only one has is summed first.
             if !own.is_empty() && is_subset(&all, &union(self.axes(a), self.axes(b))) {

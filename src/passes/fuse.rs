@@ -84,6 +84,16 @@ fn users(graph: &Graph) -> Users {
     users
 }
 
+/// Whether the node is the next value of a loop's carry that it adds something to, of which it is the only reader.
+fn is_sum_onto(graph: &Graph, node: Node, carry: Node) -> bool {
+    let Op::Carry(index) = graph.nodes[carry].op else { return false };
+    let at = index as usize;
+    let mut bodies = graph.regions.values().filter(|region| region.params.get(at) == Some(&carry));
+    bodies.any(|body| {
+        body.results.iter().filter(|result| **result == node).count() == 1 && body.results[at] == node
+    })
+}
+
 /// Evaluated where it is read.
 pub(super) fn is_free(op: &Op) -> bool {
     use Op::*;
@@ -252,7 +262,10 @@ impl<'a> Grouping<'a> {
             let axes = self.free_axes(other);
             let bias = |own: &[Axis]| axes.len() == 1 && own.len() == 1 && axes[0] == own[0];
             let fits = match data.op {
-                Op::Map(ScalarFn::Add) => nodes.len() == 1 && (bias(&roles.m) || bias(&roles.n)),
+                Op::Map(ScalarFn::Add) => {
+                    nodes.len() == 1
+                        && (bias(&roles.m) || bias(&roles.n) || is_sum_onto(self.graph, node, other))
+                }
                 Op::Map(ScalarFn::Max) => self.graph.nodes[other].op == Op::Constant(Literal::Float(0.0)),
                 _ => false,
             };

@@ -1,6 +1,7 @@
 //! Passes from graph to graph.
 
 mod accumulators;
+mod blocks;
 mod contraction;
 mod cse;
 mod dce;
@@ -23,6 +24,7 @@ mod windows;
 mod bench;
 
 pub use accumulators::accumulators;
+pub use blocks::{Limits, blocks, blocks_within};
 pub use contraction::{Roles, roles};
 pub use cse::cse;
 pub use dce::dce;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::{
-    accumulators, cse, dce, distribute, factor, fuse, guards, phases, residuals, simplify, unfold, unify,
-    windows,
+    accumulators, blocks, cse, dce, distribute, factor, fuse, guards, phases, residuals, simplify, unfold,
+    unify, windows,
 };
 use crate::graph::{Defect, Graph, verify};
 
@@ -50,6 +50,7 @@ pub static PIPELINE: &[Pass] = &[
     PHASES,
     RESIDUALS,
     dce::DCE,
+    BLOCKS,
     WINDOWS,
     FUSE,
 ];
@@ -81,6 +82,11 @@ const RESIDUALS: Pass = Pass {
     name: "residuals",
     summary: "loops store as little as can be for those of their derivatives",
     run: residuals,
+};
+const BLOCKS: Pass = Pass {
+    name: "blocks",
+    summary: "what is as large as the product of two long axes is made block by block",
+    run: blocks,
 };
 const WINDOWS: Pass =
     Pass { name: "windows", summary: "contractions read windows of padded copies", run: windows };
