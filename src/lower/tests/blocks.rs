@@ -17,7 +17,7 @@ use crate::tensor::Tolerance;
 fn attention(length: i64) -> Graph {
     let mut b = Builder::new();
     let batch = b.axis("B", crate::axes::Dim::var("B"));
-    let [t, e] = [("t", length), ("e", 1)].map(|(name, size)| b.axis(name, size.into()));
+    let [t, e] = [("t", length), ("e", 2)].map(|(name, size)| b.axis(name, size.into()));
     let (s, f) = (b.fresh(t), b.axis("f", 2.into()));
     let q = argument(&mut b, "q", &[batch, t, e], F32);
     let k = argument(&mut b, "k", &[batch, s, e], F32);
