@@ -14,7 +14,7 @@
 //! limits are errors, never a wrap and never a panic.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use smol_str::SmolStr;
 use thiserror::Error;
@@ -81,7 +81,11 @@ pub struct Dim(pub(super) Arc<Poly>);
 
 impl Dim {
     pub fn constant(value: i64) -> Dim {
-        Dim(Arc::new(Poly::constant(value)))
+        /// The smallest ones, of which a program is full.
+        static SMALL: LazyLock<Vec<Dim>> =
+            LazyLock::new(|| (0..=64).map(|value| Dim(Arc::new(Poly::constant(value)))).collect());
+        let small = usize::try_from(value).ok().and_then(|value| SMALL.get(value));
+        small.cloned().unwrap_or_else(|| Dim(Arc::new(Poly::constant(value))))
     }
 
     pub fn var(name: impl Into<DimVar>) -> Dim {
@@ -106,15 +110,30 @@ impl Dim {
     }
 
     pub fn add(&self, other: &Dim) -> Result<Dim, DimError> {
-        self.0.add(&other.0).map(Dim::from_poly)
+        match (self.as_const(), other.as_const()) {
+            (Some(left), Some(right)) => constant(left.checked_add(right)),
+            (_, Some(0)) => Ok(self.clone()),
+            (Some(0), _) => Ok(other.clone()),
+            _ => self.0.add(&other.0).map(Dim::from_poly),
+        }
     }
 
     pub fn sub(&self, other: &Dim) -> Result<Dim, DimError> {
-        self.0.sub(&other.0).map(Dim::from_poly)
+        match (self.as_const(), other.as_const()) {
+            (Some(left), Some(right)) => constant(left.checked_sub(right)),
+            (_, Some(0)) => Ok(self.clone()),
+            _ if Arc::ptr_eq(&self.0, &other.0) => Ok(Dim::constant(0)),
+            _ => self.0.sub(&other.0).map(Dim::from_poly),
+        }
     }
 
     pub fn mul(&self, other: &Dim) -> Result<Dim, DimError> {
-        self.0.mul(&other.0).map(Dim::from_poly)
+        match (self.as_const(), other.as_const()) {
+            (Some(left), Some(right)) => constant(left.checked_mul(right)),
+            (_, Some(1)) => Ok(self.clone()),
+            (Some(1), _) => Ok(other.clone()),
+            _ => self.0.mul(&other.0).map(Dim::from_poly),
+        }
     }
 
     pub fn neg(&self) -> Result<Dim, DimError> {
@@ -182,6 +201,11 @@ impl Dim {
 
     /// Replaces every variable for which `value` has one, all at once.
     pub fn substitute_with(&self, value: &dyn Fn(&DimVar) -> Option<Dim>) -> Result<Dim, DimError> {
+        let mut replaces = false;
+        self.0.visit_vars(&mut |var| replaces = replaces || value(var).is_some());
+        if !replaces {
+            return Ok(self.clone());
+        }
         let mut sum = Poly::constant(0);
         for (monomial, coefficient) in self.0.terms() {
             let mut product = Poly::constant(*coefficient);
@@ -318,6 +342,10 @@ impl std::fmt::Debug for Dim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self}")
     }
+}
+
+fn constant(value: Option<i64>) -> Result<Dim, DimError> {
+    value.map(Dim::constant).ok_or(DimError::Overflow)
 }
 
 /// Division rounded towards minus infinity.

@@ -112,6 +112,9 @@ impl Facts {
 
     /// The normal form under the facts: two dims with the same one are equal wherever the facts hold.
     pub fn normalise(&self, dim: &Dim) -> Result<Dim, DimError> {
+        if self.rules.is_empty() || dim.as_const().is_some() {
+            return Ok(dim.clone());
+        }
         let mut dim = self.rewrite(dim)?;
         for rule in self.rules.iter().rev() {
             if let Rule::Divide { quotient, over, under, .. } = rule {
@@ -123,25 +126,56 @@ impl Facts {
 
     /// Whether the facts prove `left == right`.
     pub fn same(&self, left: &Dim, right: &Dim) -> Result<bool, DimError> {
-        Ok(left == right || self.rewrite(left)? == self.rewrite(right)?)
+        Ok(left == right || !self.rules.is_empty() && self.rewrite(left)? == self.rewrite(right)?)
     }
 
     /// Whether the facts and every variable being at least zero prove `dim >= n`.
     pub fn at_least(&self, dim: &Dim, n: i64) -> bool {
+        if let Some(value) = dim.as_const() {
+            return value >= n;
+        }
+        if dim.at_least(n) {
+            return true;
+        }
+        if self.rules.is_empty() && self.bounds.is_empty() {
+            return false;
+        }
         let holds = |dim: &Dim, n: i64| {
             dim.at_least(n) || self.rewrite(dim).is_ok_and(|dim| self.quotients_hold(&dim) && dim.at_least(n))
         };
-        // Variables with a bound are shifted to start at zero; other bounds are used one at a time.
-        let shifted = dim.substitute_with(&|var| {
-            let own = self.bounds.iter().filter(|(dim, _)| dim.as_var() == Some(var));
-            let low = own.map(|(_, n)| *n).max().filter(|n| *n > 0)?;
-            Dim::var(var.clone()).add(&Dim::constant(low)).ok()
-        });
+        // What has a bound is shifted to start at zero; or bounds are used one at a time.
         let with_bound = |(known, low): &(Dim, i64)| {
             let rest = dim.sub(known).ok();
             rest.zip(n.checked_sub(*low)).is_some_and(|(rest, n)| holds(&rest, n))
         };
-        holds(dim, n) || shifted.is_ok_and(|dim| dim.at_least(n)) || self.bounds.iter().any(with_bound)
+        let shifted = || self.shifted(dim).is_ok_and(|dim| dim.at_least(n));
+        holds(dim, n) || shifted() || self.bounds.iter().any(with_bound)
+    }
+
+    /// The dim with every bound used up: `H - A >= 0` puts `H + A` for H, which is then what H is beyond A, at least zero as every variable
+    /// is.
+    fn shifted(&self, dim: &Dim) -> Result<Dim, DimError> {
+        let mut steps: Vec<(DimVar, Dim)> = Vec::new();
+        let apply = |dim: &Dim, steps: &[(DimVar, Dim)]| {
+            steps.iter().try_fold(dim.clone(), |dim, (var, by)| {
+                dim.substitute_with(&|other| (other == var).then(|| by.clone()))
+            })
+        };
+        for (known, low) in &self.bounds {
+            let known = apply(known, &steps)?;
+            if known.at_least(*low) {
+                continue;
+            }
+            let solved = known.vars().into_iter().find_map(|var| {
+                let (slope, rest) = known.linear_in(&var)?;
+                (slope.as_const() == Some(1)).then_some((var, rest))
+            });
+            if let Some((var, rest)) = solved {
+                let by = Dim::var(var.clone()).add(&Dim::constant(*low))?.sub(&rest)?;
+                steps.push((var, by));
+            }
+        }
+        apply(dim, &steps)
     }
 
     /// Whether every variable of `dim`, a rewritten dim, is at least zero.

@@ -209,7 +209,12 @@ impl Poly {
             }
         }
         merged.retain(|(_, coefficient)| *coefficient != 0);
-        let poly = Poly(merged);
+        Poly::bounded(merged)
+    }
+
+    /// The polynomial of terms that are in order, within the limits.
+    fn bounded(terms: Vec<Term>) -> Result<Poly, DimError> {
+        let poly = Poly(terms);
         match poly.0.len() > MAX_TERMS || poly.nodes() > MAX_NODES {
             true => Err(DimError::TooLarge),
             false => Ok(poly),
@@ -236,7 +241,23 @@ impl Poly {
     }
 
     pub fn add(&self, other: &Poly) -> Result<Poly, DimError> {
-        Poly::collect(self.0.iter().chain(&other.0).cloned().collect())
+        let mut terms = Vec::with_capacity(self.0.len() + other.0.len());
+        let (mut left, mut right) = (self.0.iter().peekable(), other.0.iter().peekable());
+        while let (Some((a, m)), Some((b, n))) = (left.peek(), right.peek()) {
+            match b.cmp(a) {
+                Ordering::Less => terms.extend(left.next().cloned()),
+                Ordering::Greater => terms.extend(right.next().cloned()),
+                Ordering::Equal => {
+                    let sum = m.checked_add(*n).ok_or(DimError::Overflow)?;
+                    terms.extend((sum != 0).then(|| (a.clone(), sum)));
+                    left.next();
+                    right.next();
+                }
+            }
+        }
+        terms.extend(left.cloned());
+        terms.extend(right.cloned());
+        Poly::bounded(terms)
     }
 
     pub fn sub(&self, other: &Poly) -> Result<Poly, DimError> {
@@ -248,6 +269,11 @@ impl Poly {
     }
 
     pub fn mul(&self, other: &Poly) -> Result<Poly, DimError> {
+        match (&self.0[..], &other.0[..]) {
+            (_, [one]) => return self.times(one),
+            ([one], _) => return other.times(one),
+            _ => {}
+        }
         let mut terms = Vec::with_capacity(self.0.len() * other.0.len());
         for (a, m) in &self.0 {
             for (b, n) in &other.0 {
@@ -255,6 +281,15 @@ impl Poly {
             }
         }
         Poly::collect(terms)
+    }
+
+    /// Multiplying all monomials by one keeps their order.
+    fn times(&self, (monomial, factor): &Term) -> Result<Poly, DimError> {
+        let terms = self.0.iter().map(|(own, coefficient)| {
+            let product = if monomial.0.is_empty() { own.clone() } else { own.mul(monomial)? };
+            Ok((product, coefficient.checked_mul(*factor).ok_or(DimError::Overflow)?))
+        });
+        Poly::bounded(terms.collect::<Result<_, DimError>>()?)
     }
 
     pub fn pow(&self, exponent: u32) -> Result<Poly, DimError> {

@@ -107,6 +107,9 @@ pub(super) fn at_least(dim: &Dim, n: i64) -> bool {
     if Interval::of(&dim.0).low.is_some_and(|low| low >= i128::from(n)) {
         return true;
     }
+    if beside_a_remainder(dim, n) {
+        return true;
+    }
     let terms = dim.0.terms();
     let quotients = terms.iter().filter_map(|(monomial, _)| match monomial.factors() {
         [(atom @ Atom::Quotient(_), 1)] => Some(atom),
@@ -116,6 +119,29 @@ pub(super) fn at_least(dim: &Dim, n: i64) -> bool {
     // One quotient after another: removing any of them is sound, and the first that can be
     // removed is as good as the others.
     relaxed.next().is_some_and(|(dim, n)| at_least(&dim, n))
+}
+
+/// Whether the dim is a remainder `p - q * (p / q)`, which is at least zero and less than q, and something that is at least `n`.
+fn beside_a_remainder(dim: &Dim, n: i64) -> bool {
+    let atoms = dim.0.terms().iter().flat_map(|(monomial, _)| monomial.factors());
+    let mut quotients = atoms.filter_map(|(atom, _)| match atom {
+        Atom::Quotient(quotient) => Some((atom, quotient)),
+        Atom::Var(_) => None,
+    });
+    quotients.any(|(atom, quotient)| {
+        let (over, under) = (&quotient.over, &quotient.under);
+        let rest_is_enough = || {
+            let whole = under.mul(&Dim::from_poly(Poly::atom(atom.clone()))).ok()?;
+            let remainder = over.sub(&whole).ok()?;
+            let beside = dim.sub(&remainder).ok()?;
+            let room = under.sub(&Dim::constant(1)).and_then(|most| most.sub(&remainder)).ok()?;
+            let beneath = dim.sub(&room).ok()?;
+            // Fewer terms than before, so this ends.
+            let enough = |rest: &Dim| rest.0.terms().len() < dim.0.terms().len() && at_least(rest, n);
+            Some(enough(&beside) || enough(&beneath))
+        };
+        under.as_const().is_none() && at_least(under, 0) && rest_is_enough().unwrap_or(false)
+    })
 }
 
 /// A dim and a bound that imply `dim >= n` and lack the quotient `atom`, which must stand alone

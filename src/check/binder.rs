@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nn_grammar::ast;
 
-use crate::axes::Ratio;
+use crate::axes::{Dim, Ratio};
 use crate::base::Span;
 use crate::tensor::DType;
 
@@ -13,7 +13,7 @@ use super::errors;
 use super::kind::Kind;
 use super::origin::Why;
 use super::state::{Checker, Checking, Compared};
-use super::value::{Num, Placed, Value};
+use super::value::{Field, Num, Placed, Value};
 
 impl Reducer {
     pub const ALL: [(Reducer, &'static str); 11] = [
@@ -151,12 +151,15 @@ impl Checker<'_> {
         }
     }
 
-    /// Index variables that were compared must run over one axis.
+    /// Index variables that were compared must run over one axis, or over axes whose sizes are made of one name: `t + p == i`, where i
+    /// counts `T + 2 * p` places.
     pub fn check_compared(&mut self) -> Checking<()> {
         let mut open = Vec::new();
         for compared in std::mem::take(&mut self.compared) {
             match (self.size_of(compared.left), self.size_of(compared.right)) {
-                (Some(left), Some(right)) if !self.same_dim(&left, &right) => {
+                (Some(left), Some(right))
+                    if left.vars().is_disjoint(&right.vars()) && !self.same_dim(&left, &right) =>
+                {
                     let axes = [compared.left, compared.right];
                     let [left, right] = axes.map(|axis| self.show_axis(axis));
                     let error = errors::compared_axes_differ(compared.span, &left, &right);
@@ -237,8 +240,11 @@ impl Checker<'_> {
             Value::Tuple(fields) => {
                 let fields = Arc::clone(fields);
                 let mut axes = Vec::new();
-                for field in fields.iter() {
-                    axes.extend(self.axes_named(&field.value, val, span)?);
+                for (index, field) in fields.iter().enumerate() {
+                    match self.named_together(&fields, index, val) {
+                        Some(axis) => axes.push(axis),
+                        None => axes.extend(self.axes_named(&field.value, val, span)?),
+                    }
                 }
                 Ok(axes)
             }
@@ -264,6 +270,23 @@ impl Checker<'_> {
                 self.fail(errors::not_an_axis(span, what))
             }
         }
+    }
+
+    /// Where all axes of one size are named, `over: (p, p)`, each name stands for the next of them.
+    fn named_together(&self, fields: &[Field], index: usize, val: Val) -> Option<AxisVar> {
+        let size_of = |field: &Field| match &field.value {
+            Value::Num(Num { dim: Some(dim), .. }) => Some(dim.clone()),
+            _ => None,
+        };
+        let size = size_of(&fields[index])?;
+        let same = |other: &Dim| self.same_dim(other, &size);
+        let named = |fields: &[Field]| {
+            fields.iter().filter(|field| size_of(field).is_some_and(|dim| same(&dim))).count()
+        };
+        let visible = self.visible(val).iter().copied();
+        let axes: Vec<AxisVar> =
+            visible.filter(|&axis| self.size_of(axis).is_some_and(|size| same(&size))).collect();
+        (axes.len() > 1 && axes.len() == named(fields)).then(|| axes[named(&fields[..index])])
     }
 
     /// The visible axis of `val` that is the named axis: the same id, or the only one of its size.

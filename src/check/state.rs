@@ -410,7 +410,16 @@ impl<'p> Checker<'p> {
         if self.facts.divides(&divisor, &over).is_err() {
             return false;
         }
-        let text = format!("{over} % {by} == 0");
+        let text = match over.as_var() {
+            Some(name) => format!("{name} % {by} == 0"),
+            None => format!("({over}) % {by} == 0"),
+        };
+        // What follows from it need not be asked for any more: `H % 2 == 0` where `H % 4 == 0`.
+        let mut alone = Facts::new();
+        if alone.divides(&divisor, &over).is_ok() {
+            let follows = |known: &Constraint| alone.same(&known.left, &known.right).unwrap_or(false);
+            self.core.constraints.retain(|known| known.op != ConstraintOp::Eq || !follows(known));
+        }
         let right = Dim::constant(0);
         self.core.constraints.push(Constraint { text, left, op: ConstraintOp::Eq, right, span });
         self.divided.push((divisor, over));

@@ -61,7 +61,10 @@ pub fn check(global: &Global, arguments: &CheckArguments, console: &mut Console)
         }
     }
     console.timings(global.timings, &session.timings);
-    Ok(check.exit_code())
+    let code = check.exit_code();
+    // The process ends: its memory need not be given back piece by piece.
+    std::mem::forget((check, session));
+    Ok(code)
 }
 
 /// `--dim` of names that no definition of the file has.

@@ -163,16 +163,11 @@ fn broken(core: &Core, constraint: &Constraint, dims: &BTreeMap<DimVar, i64>) ->
     if holds {
         return None;
     }
-    let shown = |dim: &Dim, value: i64| match dim.as_const() {
-        Some(_) => value.to_string(),
-        None => format!("{dim} is {value}"),
-    };
-    let text = format!(
-        "`{}` does not hold: {}, {}",
-        constraint.text,
-        shown(&constraint.left, left),
-        shown(&constraint.right, right)
-    );
+    let sides = [&constraint.left, &constraint.right].map(|side| core.expand(side));
+    let names: BTreeSet<DimVar> = sides.iter().flat_map(Dim::vars).collect();
+    let known = names.iter().filter_map(|name| Some(format!("{name} is {}", dims.get(name)?)));
+    let known: Vec<String> = known.collect();
+    let text = format!("`{}` does not hold: {}", constraint.text, known.join(", "));
     Some(constraint_fails(&text, constraint.span))
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cranelift_entity::EntitySet;
+
 use crate::axes::{Dim, Scale};
 use crate::base::Name;
 use crate::ops::ScalarFn;
@@ -61,12 +63,13 @@ pub struct Demands {
 pub fn collect(roots: &Roots, outputs: &[Val]) -> Demands {
     let distances = Distances::of(roots);
     let mut walk = Walk { roots, core: roots.core, found: Demands::default(), distances, local: Vec::new() };
-    let mut seen: BTreeSet<(Val, BTreeSet<(Root, Val)>)> = BTreeSet::new();
+    let (mut plain, mut seen) = (EntitySet::new(), BTreeSet::new());
     let mut all = BTreeSet::new();
     let mut rest: Vec<(Val, BTreeSet<(Root, Val)>)> =
         outputs.iter().map(|&val| (val, BTreeSet::new())).collect();
     while let Some((val, mut masked)) = rest.pop() {
-        if !seen.insert((val, masked.clone())) {
+        let new = if masked.is_empty() { plain.insert(val) } else { seen.insert((val, masked.clone())) };
+        if !new {
             continue;
         }
         let next = walk.visit(val);

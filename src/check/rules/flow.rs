@@ -1,9 +1,6 @@
 //! The column "flow": the positions of each root that an entry of a value depends on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
-
-use cranelift_entity::SecondaryMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::axes::Ratio;
 
@@ -11,162 +8,11 @@ use super::super::core::*;
 use super::arguments;
 use super::assumed::entering;
 use super::demand::changed;
+use super::few::Few;
 use super::guard;
 use super::points::{Anchor, Roots};
+use super::reach::{Center, Flow, Flows, Reach, Window, add, join, join_reach, reversed, widened};
 use super::weaken::{self, Weakening};
-
-/// The places of a root that an entry depends on, relative to its own index: from `low` (without end: `None`) to `high`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    pub low: Option<Ratio>,
-    pub high: Ratio,
-    /// Behind the last place comes the first one.
-    pub wraps: bool,
-}
-
-impl Window {
-    /// The entry's own place.
-    pub const OWN: Window = Window { low: Some(Ratio::ZERO), high: Ratio::ZERO, wraps: false };
-
-    fn join(self, other: Window) -> Window {
-        Window {
-            low: self.low.zip(other.low).map(|(a, b)| a.min(b)),
-            high: self.high.max(other.high),
-            wraps: self.wraps || other.wraps,
-        }
-    }
-
-    /// The places around the places.
-    fn around(self, outer: Window) -> Option<Window> {
-        let low = match (self.low, outer.low) {
-            (Some(low), Some(more)) => Some(low.add(more)?),
-            _ => None,
-        };
-        Some(Window { low, high: self.high.add(outer.high)?, wraps: self.wraps || outer.wraps })
-    }
-}
-
-/// What a window lies around.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Center {
-    /// The place of an index variable.
-    Index(AxisVar),
-    /// The first place of the root: for every entry it lies in the past.
-    First,
-}
-
-/// The positions of one root that an entry depends on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// All of them, or their number.
-    All,
-    /// A window around each of these places of the root.
-    Near(BTreeMap<Center, Window>),
-}
-
-impl Reach {
-    fn near(center: Center, window: Window) -> Reach {
-        Reach::Near(BTreeMap::from([(center, window)]))
-    }
-
-    /// Whether it is nothing but places that index variables name.
-    fn is_own(&self) -> bool {
-        match self {
-            Reach::All => false,
-            Reach::Near(near) => near
-                .iter()
-                .all(|(center, window)| matches!(center, Center::Index(_)) && *window == Window::OWN),
-        }
-    }
-}
-
-/// What an entry of a value depends on: roots that are missing do not matter to it. Cheap to clone: most values depend on what one of
-/// their arguments does.
-#[derive(Clone, Debug, Default)]
-pub struct Flow(Option<Arc<BTreeMap<Root, Reach>>>);
-
-impl Flow {
-    pub fn new() -> Flow {
-        Flow::default()
-    }
-
-    fn one(root: Root, reach: Reach) -> Flow {
-        Flow(Some(Arc::new(BTreeMap::from([(root, reach)]))))
-    }
-
-    pub fn get(&self, root: &Root) -> Option<&Reach> {
-        self.0.as_ref()?.get(root)
-    }
-
-    pub fn contains_key(&self, root: &Root) -> bool {
-        self.get(root).is_some()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (Root, &Reach)> {
-        self.0.iter().flat_map(|map| map.iter()).map(|(root, reach)| (*root, reach))
-    }
-
-    fn entries(&mut self) -> &mut BTreeMap<Root, Reach> {
-        Arc::make_mut(self.0.get_or_insert_default())
-    }
-
-    fn insert(&mut self, root: Root, reach: Reach) {
-        if self.get(&root) != Some(&reach) {
-            self.entries().insert(root, reach);
-        }
-    }
-
-    fn remove(&mut self, root: &Root) -> Option<Reach> {
-        if self.contains_key(root) { self.entries().remove(root) } else { None }
-    }
-
-    /// Whether it is the same map, so that nothing need be compared.
-    fn shares(&self, other: &Flow) -> bool {
-        match (&self.0, &other.0) {
-            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
-            (own, other) => own.is_none() && other.is_none(),
-        }
-    }
-
-    /// Whether joining `other` would change nothing.
-    fn covers(&self, other: &Flow) -> bool {
-        other.iter().all(|(root, reach)| match (self.get(&root), reach) {
-            (None, _) => false,
-            (Some(Reach::All), _) => true,
-            (Some(Reach::Near(_)), Reach::All) => false,
-            (Some(Reach::Near(near)), Reach::Near(more)) => more
-                .iter()
-                .all(|(center, window)| near.get(center).is_some_and(|own| own.join(*window) == *own)),
-        })
-    }
-}
-
-impl PartialEq for Flow {
-    fn eq(&self, other: &Flow) -> bool {
-        self.shares(other) || self.iter().eq(other.iter())
-    }
-}
-
-impl Eq for Flow {}
-
-impl FromIterator<(Root, Reach)> for Flow {
-    fn from_iter<I: IntoIterator<Item = (Root, Reach)>>(entries: I) -> Flow {
-        let map: BTreeMap<Root, Reach> = entries.into_iter().collect();
-        Flow((!map.is_empty()).then(|| Arc::new(map)))
-    }
-}
-
-impl IntoIterator for Flow {
-    type Item = (Root, Reach);
-    type IntoIter = std::collections::btree_map::IntoIter<Root, Reach>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.map(Arc::unwrap_or_clone).unwrap_or_default().into_iter()
-    }
-}
-
-/// The flow of each value.
-pub type Flows = SecondaryMap<Val, Flow>;
 
 /// The flow of every value. Rules of derivatives count for derivatives alone: so where there are rules, a first walk counts
 /// what they read as read by their values, and derivatives are taken of what it finds.
@@ -383,7 +229,7 @@ impl Walk<'_> {
             return None;
         }
         let own = |window| places.iter().map(move |&axis| (Center::Index(axis), window)).collect();
-        let mut reach = Reach::Near(BTreeMap::new());
+        let mut reach = Reach::Near(Few::new());
         for val in entering(core, assume) {
             let given = match self.of(val).remove(&root) {
                 None => continue,
@@ -483,20 +329,16 @@ impl Walk<'_> {
 
     fn read(&self, of: Val, at: &[At], outside: Outside) -> Flow {
         let visible = &self.roots.core.vals[of].visible;
-        let mut flow = Flow::new();
-        for (root, reach) in self.of(of) {
-            let moved = self.replace(Flow::one(root, reach), &|axis| {
-                let Some(index) = visible.iter().position(|&shown| shown == axis) else {
-                    return Some(Shifted::to(axis));
-                };
-                match &at[index] {
-                    At::Keep => Some(Shifted::to(axis)),
-                    At::Point(point) => self.roots.anchor(point, axis, root).map(Shifted::from),
-                    At::Entry(_) => None,
-                }
-            });
-            flow = join(flow, moved);
-        }
+        let mut flow = self.replace_of(self.of(of), &|root, axis| {
+            let Some(index) = visible.iter().position(|&shown| shown == axis) else {
+                return Some(Shifted::to(axis));
+            };
+            match &at[index] {
+                At::Keep => Some(Shifted::to(axis)),
+                At::Point(point) => self.roots.anchor(point, axis, root).map(Shifted::from),
+                At::Entry(_) => None,
+            }
+        });
         for (&axis, at) in visible.iter().zip(at) {
             match at {
                 At::Keep => {}
@@ -642,17 +484,23 @@ impl Walk<'_> {
         }
         flows
     }
+
     /// Puts other index variables in place; `None`: any position, so all of the root.
     fn replace(&self, flow: Flow, to: &dyn Fn(AxisVar) -> Option<Shifted>) -> Flow {
-        let stays = |center: &Center| match center {
+        self.replace_of(flow, &|_, axis| to(axis))
+    }
+
+    /// The same, where what is put in place differs from root to root.
+    fn replace_of(&self, flow: Flow, to: &dyn Fn(Root, AxisVar) -> Option<Shifted>) -> Flow {
+        let stays = |root: Root, center: &Center| match center {
             Center::Index(axis) => {
-                to(*axis).is_some_and(|shifted| shifted.to == *center && shifted.window == Window::OWN)
+                to(root, *axis).is_some_and(|shifted| shifted.to == *center && shifted.window == Window::OWN)
             }
             Center::First => true,
         };
-        let kept = flow.iter().all(|(_, reach)| match reach {
+        let kept = flow.iter().all(|(root, reach)| match reach {
             Reach::All => true,
-            Reach::Near(near) => near.keys().all(stays),
+            Reach::Near(near) => near.keys().all(|center| stays(root, center)),
         });
         if kept {
             return flow;
@@ -662,10 +510,10 @@ impl Walk<'_> {
             let reach = match reach {
                 Reach::All => Reach::All,
                 Reach::Near(near) => {
-                    let mut result = Reach::Near(BTreeMap::new());
+                    let mut result = Reach::Near(Few::new());
                     for (center, window) in near {
                         let shifted = match center {
-                            Center::Index(axis) => to(axis),
+                            Center::Index(axis) => to(root, axis),
                             Center::First => Some(Shifted { to: center, window: Window::OWN }),
                         };
                         let moved =
@@ -703,58 +551,4 @@ impl From<Anchor> for Shifted {
         let Anchor { to, low, high, wraps } = anchor;
         Shifted { to, window: Window { low, high, wraps } }
     }
-}
-
-fn add(flow: &mut Flow, root: Root, reach: Reach) {
-    let present = flow.remove(&root);
-    flow.insert(root, join_reach(present, reach));
-}
-
-fn join(left: Flow, right: Flow) -> Flow {
-    if left.shares(&right) || left.covers(&right) {
-        return left;
-    }
-    if right.covers(&left) {
-        return right;
-    }
-    let mut joined = left;
-    for (root, reach) in right {
-        add(&mut joined, root, reach);
-    }
-    joined
-}
-
-fn join_reach(left: Option<Reach>, right: Reach) -> Reach {
-    match (left, right) {
-        (None, reach) => reach,
-        (Some(Reach::All), _) | (_, Reach::All) => Reach::All,
-        (Some(Reach::Near(mut near)), Reach::Near(more)) => {
-            for (center, window) in more {
-                let present = near.entry(center).or_insert(window);
-                *present = present.join(window);
-            }
-            Reach::Near(near)
-        }
-    }
-}
-
-/// What still grows from turn to turn: into the past it goes to its start; into the future it is all.
-fn widened(before: &Flow, after: Flow) -> Flow {
-    let widen = |root: Root, reach: Reach| match (before.get(&root), reach) {
-        (Some(Reach::Near(old)), Reach::Near(near)) => {
-            let grown = |(center, window): (Center, Window)| {
-                let known = old.get(&center)?;
-                let low = if known.low == window.low { window.low } else { None };
-                (known.high == window.high).then_some((center, Window { low, ..window }))
-            };
-            near.into_iter().map(grown).collect::<Option<_>>().map_or(Reach::All, Reach::Near)
-        }
-        _ => Reach::All,
-    };
-    after.into_iter().map(|(root, reach)| (root, widen(root, reach))).collect()
-}
-
-/// The flow of a derivative: only what keeps to its own position stays there.
-fn reversed(reach: Reach) -> Reach {
-    if reach.is_own() { reach } else { Reach::All }
 }

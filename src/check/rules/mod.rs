@@ -7,9 +7,11 @@
 mod assumed;
 mod demand;
 mod distance;
+mod few;
 mod flow;
 mod guard;
 mod points;
+mod reach;
 pub mod weaken;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::core::*;
 
 pub use demand::{Demand, Demanded};
-pub use flow::{Center, Flow, Flows, Reach, Window};
 pub use guard::conjuncts;
 pub use points::Roots;
+pub use reach::{Center, Flow, Flows, Reach, Window};
 
 /// The facts of one core.
 pub struct Facts<'a> {

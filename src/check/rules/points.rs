@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::axes::{Dim, DimVar, Ratio, Scale};
 
 use super::super::core::*;
-use super::flow::Center;
+use super::reach::Center;
 use super::weaken::{self, Weakening};
 
 /// The roots of a core, as the rules look at them.
