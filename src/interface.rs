@@ -112,9 +112,7 @@ impl Program {
             let known: Vec<_> = items().map(|item| item.name.clone()).collect();
             return Err(self.error(vec![session::errors::no_such_block("model", name, &known)]));
         };
-        if item.core.is_none() || item.open || item.when_used {
-            return Err(self.error(vec![session::errors::not_compiled_alone(item.span, &item.name)]));
-        }
+        item.alone().map_err(|found| self.error(found))?;
         Ok(Model { program: self, item, weights: Weights::None, threads: 1, ready: Mutex::default() })
     }
 

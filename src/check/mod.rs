@@ -42,6 +42,7 @@ mod result;
 pub mod rules;
 mod scan;
 mod show;
+mod sizes;
 mod slot;
 mod sort;
 mod stack;

@@ -165,12 +165,10 @@ pub enum Cpu {
     Aarch64,
 }
 
+// Where the weights of a model come from. Without a doc comment, which would be told as that of the command.
 #[derive(Args)]
-pub struct RunArguments {
-    /// The program; `FILE:NAME` picks a definition
-    #[arg(value_name = "FILE[:NAME]")]
-    pub target: Target,
-    /// The file of weights that training wrote
+pub struct WeightsFrom {
+    /// A file of weights, as training writes it: safetensors, or npz
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Take what the file of weights calls OLD, and what is below it, for NEW; with .permute(1,0) behind it, its axes in that order
@@ -179,6 +177,15 @@ pub struct RunArguments {
     /// Draw the weights anew, with this seed
     #[arg(long, value_name = "N", conflicts_with = "weights")]
     pub seed: Option<u64>,
+}
+
+#[derive(Args)]
+pub struct RunArguments {
+    /// The program; `FILE:NAME` picks a definition
+    #[arg(value_name = "FILE[:NAME]")]
+    pub target: Target,
+    #[command(flatten)]
+    pub from: WeightsFrom,
     /// An array for an input; axes before the model's own are mapped over
     #[arg(long = "input", value_name = "NAME=FILE.npy", value_parser = assignment)]
     pub inputs: Vec<(Option<String>, PathBuf)>,
@@ -192,15 +199,8 @@ pub struct WeightsArguments {
     /// The program; `FILE:NAME` picks a definition or a train block
     #[arg(value_name = "FILE[:NAME]")]
     pub target: Target,
-    /// A file of weights, safetensors or npz
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
-    /// Take what the file of weights calls OLD, and what is below it, for NEW; with .permute(1,0) behind it, its axes in that order
-    #[arg(long = "map", value_name = "OLD=NEW", requires = "weights")]
-    pub renames: Vec<Rename>,
-    /// Draw the weights anew, with this seed
-    #[arg(long, value_name = "N", conflicts_with = "weights")]
-    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub from: WeightsFrom,
     /// Write them to this file, *.safetensors or *.npz
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

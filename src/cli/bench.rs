@@ -132,8 +132,7 @@ impl Compiler<'_> {
     ) -> Result<Subject, Stop> {
         let (session, item) = (&prepared.session, &prepared.item);
         let fail = failed(session);
-        let not_alone = || stop(session, vec![session::errors::not_compiled_alone(item.span, &item.name)]);
-        let plain = item.core.as_ref().filter(|_| !item.open && !item.when_used).ok_or_else(not_alone)?;
+        let plain = item.alone().map_err(|found| stop(session, found))?;
         let mut dims = self.settings.dims.clone();
         let mapped;
         let core = match batch {

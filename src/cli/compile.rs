@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::check::core::Core;
 use crate::elaborate::Part;
-use crate::session::{self, Stage, What, emit_core, errors};
+use crate::session::{self, Stage, What, emit_core};
 
 use super::arguments::{CompileArguments, Global};
 use super::console::{Console, Stop};
@@ -32,10 +32,9 @@ pub fn compile(global: &Global, arguments: &CompileArguments, console: &mut Cons
     let mut prepared = prepare(&arguments.source, called, allowed, &settings, console)?;
     let mut timings = prepared.session.timings;
     let item = &prepared.item;
-    let core: &Core = match (&item.plan, &item.core) {
-        (Some(plan), _) => &plan.steps[0].core,
-        (None, Some(core)) if !item.open && !item.when_used => core,
-        _ => return Err(stop(&prepared.session, vec![errors::not_compiled_alone(item.span, &item.name)])),
+    let core: &Core = match &item.plan {
+        Some(plan) => &plan.steps[0].core,
+        None => item.alone().map_err(|found| stop(&prepared.session, found))?,
     };
     let fail = failed(&prepared.session);
     if let Some(stage) = &arguments.emit {

@@ -13,7 +13,7 @@ use layout::std_shapes::shapes::{Arrow, Element, ShapeKind};
 use layout::topo::layout::VisualGraph;
 
 use crate::formats::write_atomic;
-use crate::session::{BoxKind, Diagram, DiagramBox, What, diagram, errors};
+use crate::session::{BoxKind, Diagram, DiagramBox, What, diagram};
 
 use super::arguments::{Global, GraphArguments};
 use super::console::{Console, Stop};
@@ -29,10 +29,7 @@ pub fn graph(global: &Global, arguments: &GraphArguments, console: &mut Console)
     let prepared =
         prepare(&arguments.target, "model", &[What::Model, What::Layer, What::Fn], &settings, console)?;
     let item = &prepared.item;
-    let core = match &item.core {
-        Some(core) if !item.open && !item.when_used => core,
-        _ => return Err(stop(&prepared.session, vec![errors::not_compiled_alone(item.span, &item.name)])),
-    };
+    let core = item.alone().map_err(|found| stop(&prepared.session, found))?;
     let drawn = diagram(core, &prepared.session.sources, &settings.dims);
     let path = arguments.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.svg", item.name)));
     let text = match path.extension().and_then(OsStr::to_str) {

@@ -40,8 +40,9 @@ pub fn run(global: &Global, arguments: &RunArguments, console: &mut Console) -> 
     let memory = |error: crate::runtime::OutOfMemory| fail(Box::new(errors::not_run(&error.into())));
     let mut store = Store::of(core, &fixed).map_err(memory)?;
     let pool = pool(global)?;
-    match (&arguments.weights, arguments.seed) {
-        (Some(file), _) => load_renamed(file, &arguments.renames, &mut store).map_err(&fail)?,
+    let from = &arguments.from;
+    match (&from.weights, from.seed) {
+        (Some(file), _) => load_renamed(file, &from.renames, &mut store).map_err(&fail)?,
         (None, Some(seed)) if !store.tensors.is_empty() => {
             let init = session::compile(core, Part::Init, &fixed, &settings, &mut timings).map_err(&fail)?;
             fill(&mut store, &init, &BTreeMap::new(), seed, &pool).map_err(&fail)?;
@@ -56,7 +57,7 @@ pub fn run(global: &Global, arguments: &RunArguments, console: &mut Console) -> 
     }
     console.timings(global.timings, &timings);
     let arrays: Result<Vec<Array>, _> = fitted.arrays.iter().map(Array::from_tensor).collect();
-    let clock = Clock { seed: arguments.seed.unwrap_or(0), ..Clock::default() };
+    let clock = Clock { seed: from.seed.unwrap_or(0), ..Clock::default() };
     let shapes: Vec<(Vec<usize>, _)> = unit.output_shapes(&fitted.dims).collect();
     let values = unit.run(&fitted.dims, &arrays.map_err(memory)?, &mut store, clock, &pool).map_err(&fail)?;
     let names = unit

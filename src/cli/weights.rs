@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::check::core::Core;
 use crate::elaborate::Part;
 use crate::formats::weights::{Kind, save};
-use crate::session::{self, What, errors as session_errors};
+use crate::session::{self, What};
 use crate::tensor::Tensor;
 use crate::train::{Store, errors, fill, load_renamed};
 
@@ -22,10 +22,9 @@ pub fn weights(global: &Global, arguments: &WeightsArguments, console: &mut Cons
     let prepared = prepare(&arguments.target, "model", &allowed, &settings, console)?;
     let (session, item) = (&prepared.session, &prepared.item);
     let fail = failed(session);
-    let core: &Core = match (&item.plan, &item.core) {
-        (Some(plan), _) => &plan.evaluate,
-        (None, Some(core)) if !item.open && !item.when_used => core,
-        _ => return Err(stop(session, vec![session_errors::not_compiled_alone(item.span, &item.name)])),
+    let core: &Core = match &item.plan {
+        Some(plan) => &plan.evaluate,
+        None => item.alone().map_err(|found| stop(session, found))?,
     };
     let kind = match &arguments.output {
         None => None,
@@ -43,8 +42,9 @@ pub fn weights(global: &Global, arguments: &WeightsArguments, console: &mut Cons
     session::parameters_are_sized(core, &settings.dims).map_err(&fail)?;
     let memory = |error: crate::runtime::OutOfMemory| fail(Box::new(errors::not_run(&error.into())));
     let mut store = Store::of(core, &settings.dims).map_err(memory)?;
-    match (&arguments.weights, arguments.seed) {
-        (Some(file), _) => load_renamed(file, &arguments.renames, &mut store).map_err(&fail)?,
+    let from = &arguments.from;
+    match (&from.weights, from.seed) {
+        (Some(file), _) => load_renamed(file, &from.renames, &mut store).map_err(&fail)?,
         (None, Some(seed)) => {
             let init =
                 session::compile(core, Part::Init, &settings.dims, &settings, &mut timings).map_err(&fail)?;

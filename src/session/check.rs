@@ -65,6 +65,14 @@ pub struct Checked {
     pub open: bool,
 }
 
+impl Checked {
+    /// The inference core of what can be compiled by itself.
+    pub fn alone(&self) -> Result<&Core, Vec<Diagnostic>> {
+        let core = self.core.as_ref().filter(|_| !self.open && !self.when_used);
+        core.ok_or_else(|| vec![errors::not_compiled_alone(self.span, &self.name)])
+    }
+}
+
 /// All items, and everything that was found, sorted by place.
 #[derive(Debug, Default)]
 pub struct Check {

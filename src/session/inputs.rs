@@ -43,12 +43,7 @@ impl Session {
         given: Vec<Given>,
         settings: &Settings,
     ) -> Result<Fitted, Vec<Diagnostic>> {
-        let Some(plain) = &item.core else {
-            return Err(vec![errors::not_compiled_alone(item.span, &item.name)]);
-        };
-        if item.open || item.when_used {
-            return Err(vec![errors::not_compiled_alone(item.span, &item.name)]);
-        }
+        let plain = item.alone()?;
         let given = assign(plain, given)?;
         let mut extra: Option<(usize, &Given)> = None;
         let mut mapped = BTreeSet::new();
