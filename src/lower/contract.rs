@@ -278,7 +278,7 @@ impl Lowering<'_> {
         Ok(true)
     }
 
-    /// Lowers a contraction that is a convolution by Winograd's algorithm, where that is faster; else false.
+    /// Lowers a contraction that is a convolution, or the gradient of one's weights, by Winograd's algorithm where that is faster; else false.
     fn convolution(
         &mut self,
         roles: &Roles,
@@ -291,6 +291,14 @@ impl Lowering<'_> {
         }
         let Some((a_home, a)) = self.linear(roles.a)? else { return Ok(false) };
         let c = self.read(home, &self.outer_place())?;
+        if let Some((b_home, b)) = self.linear(roles.b)?
+            && let Some(plan) = self.winograd_gradient_plan(roles, (&a, &b, &c))
+            && tail.target == node
+            && !home.order.iter().any(|axis| self.is_bound(*axis))
+        {
+            self.winograd_gradient(&plan, node, ((&a_home, &a), (&b_home, &b), (home, &c)))?;
+            return Ok(true);
+        }
         let Some(plan) = self.winograd_plan(roles, &a, &c) else { return Ok(false) };
         let (b_home, b) = self.operand(roles.b, &plan.weights(), |read| plan.reads(read))?;
         let bias = match tail.bias {

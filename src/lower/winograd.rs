@@ -7,7 +7,9 @@
 //!
 //! **Invariant:** a tile's arithmetic does not depend on its block, so the bits depend neither on the batch nor on threads.
 //!
-//! The transpose of a convolution is one as well, with its taps the other way round.
+//! The transpose of a convolution is one as well, with its taps the other way round; `gradient` has the weights' gradient.
+
+mod gradient;
 
 use super::contract::Tail;
 use super::emit::Emitter;
@@ -33,8 +35,9 @@ const WINDOW: usize = 4;
 const POINTS: i64 = (WINDOW * WINDOW) as i64;
 /// Columns of the transformed weights that lie together: two vectors of 512 bits.
 const PANEL: i64 = 32;
-/// Fewer channels or features than this are not worth the transforms.
+/// Fewer channels or features than this, or products of a point, are not worth the transforms.
 const CHANNELS: i64 = 16;
+const PRODUCTS: i64 = 512;
 /// Features of a block at most: each block transforms its inputs anew.
 const COLUMNS: i64 = 128;
 /// Entries of a block's scratch, three quarters of a cache of 1 MB, and its tiles at least and at most.
@@ -142,6 +145,11 @@ impl Winograd {
         (self.width + self.panel() - 1) / self.panel()
     }
 
+    /// Entries of the transformed weights from point to point.
+    fn point(&self) -> i64 {
+        pitch(self.depth * self.panels() * self.panel())
+    }
+
     fn tiles(&self) -> i64 {
         self.rows.tiles() * self.columns.tiles()
     }
@@ -161,14 +169,16 @@ impl Winograd {
         let places = self.rows.size * self.columns.size;
         self.depth >= CHANNELS
             && self.width >= CHANNELS
+            && self.depth * self.width >= PRODUCTS
             && 2 * places >= covered
             && images.unwrap_or(IMAGES) * self.tiles() >= ENOUGH_TILES
     }
 }
 
-/// Entries of a row of scratch: rows a multiple of 64 entries apart would share a few sets of a cache.
+/// Entries from row to row of scratch, from point to point: an odd number of lines of a cache, so that neither share a few of its sets.
 fn pitch(row: i64) -> i64 {
-    if row % 64 == 0 { row + 16 } else { row }
+    const LINE: i64 = 16;
+    ((row + LINE - 1) / LINE | 1) * LINE
 }
 
 fn constant(read: &Read, axis: Axis) -> Option<i64> {
@@ -190,6 +200,22 @@ fn moved(at: &Address, by: i64, terms: &[(Coord, i64)]) -> Address {
         at = at.with(*coord, Size::Const(*factor));
     }
     at
+}
+
+/// All of an axis, or a part of `by`.
+fn chunk(of: i64, part: Option<Var>, by: i64) -> Range {
+    match part {
+        Some(index) => Range::Chunk { of: Size::Const(of), by, index },
+        None => Range::Full(Size::Const(of)),
+    }
+}
+
+/// A place in scratch, which holds a part of `by` alone.
+fn within(at: Address, part: Option<Var>, by: i64) -> Address {
+    match part {
+        Some(index) => moved(&at, 0, &[(index.into(), -by)]),
+        None => at,
+    }
 }
 
 /// `Bᵀ d`
@@ -214,17 +240,26 @@ fn outputs(b: &mut BodyBuilder, m: [Val; WINDOW]) -> [Val; TILE as usize] {
 impl Lowering<'_> {
     /// The convolution that a contraction is, if Winograd's algorithm is faster. `a` is how A is read.
     pub(super) fn winograd_plan(&self, roles: &Roles, a: &Read, c: &Read) -> Option<Winograd> {
-        let (&[features], [_, _, _]) = (&roles.n[..], &roles.k[..]) else { return None };
-        if !roles.batch.is_empty()
-            || a.address.base.as_const().is_none()
-            || c.address.base.as_const().is_none()
-        {
+        self.winograd_axes(roles, &roles.m, &roles.k, a, c)
+    }
+
+    /// The convolution whose A has these axes of images and places, and those of taps and channels.
+    fn winograd_axes(
+        &self,
+        roles: &Roles,
+        places: &[Axis],
+        taps: &[Axis],
+        a: &Read,
+        c: &Read,
+    ) -> Option<Winograd> {
+        let (&[features], [_, _, _]) = (&roles.n[..], taps) else { return None };
+        if !roles.batch.is_empty() || a.address.base.as_const().is_none() || c.address.base.as_const().is_none() {
             return None;
         }
         let size = |axis: Axis| self.size(axis).as_const();
-        let mut images = roles.m.clone();
+        let mut images = places.to_vec();
         let mut sides = Vec::new();
-        for &taps in roles.k.iter().filter(|axis| size(**axis) == Some(TAPS)) {
+        for &taps in taps.iter().filter(|axis| size(**axis) == Some(TAPS)) {
             let along = constant(a, taps).filter(|step| *step != 0);
             let places = images.iter().position(|axis| {
                 let step = constant(a, *axis);
@@ -237,7 +272,7 @@ impl Lowering<'_> {
             constant(c, places)?;
         }
         let Ok([p, q]) = <[Side; 2]>::try_from(sides) else { return None };
-        let channels = roles.k.iter().copied().find(|axis| ![p.taps, q.taps].contains(axis))?;
+        let channels = taps.iter().copied().find(|axis| ![p.taps, q.taps].contains(axis))?;
         let (rows, columns) = if p.step.abs() >= q.step.abs() { (p, q) } else { (q, p) };
         let (depth, width) = (size(channels)?, size(features)?);
         let plan = Winograd { images, rows, columns, channels, depth, features, width };
@@ -258,7 +293,7 @@ impl Lowering<'_> {
         let transformed = self.program.buffers.push(BufferDecl {
             name: name.clone(),
             dtype: DType::F32,
-            len: Dim::constant(POINTS * plan.depth * plan.panels() * plan.panel()),
+            len: Dim::constant(POINTS * plan.point()),
             kind: BufferKind::Temp,
         });
         let span = self.graph.nodes[node].span;
@@ -313,7 +348,7 @@ impl Emitter<'_, '_> {
                 for p in 0..WINDOW {
                     let row = weights(b, [half[0][p], half[1][p], half[2][p]]);
                     for (q, value) in row.into_iter().enumerate() {
-                        let point = (p * WINDOW + q) as i64 * plan.depth * panels * wide;
+                        let point = (p * WINDOW + q) as i64 * plan.point();
                         let terms = [
                             (channel.into(), wide),
                             (panel.into(), (plan.depth - 1) * wide),
@@ -370,12 +405,8 @@ impl Emitter<'_, '_> {
             frame.rows = Range::Chunk { of: Size::Const(down), by: block.rows, index };
         }
         let tiles = block.images * block.rows * across;
-        let mut scratch = |row: i64| {
-            let len = Size::Const(POINTS * tiles * pitch(row));
-            Scratch { arg: self.b.scratch(DType::F32, len), pitch: pitch(row), point: tiles * pitch(row) }
-        };
-        let (from, to) = (scratch(plan.depth), scratch(block.columns));
-        self.winograd_rows(plan, &frame, &place, (a, false), &|b, row| row.inputs(b, plan, &from))?;
+        let (from, to) = (self.winograd_scratch(tiles, plan.depth), self.winograd_scratch(tiles, block.columns));
+        self.winograd_rows(plan, &frame, &place, (a, false), &|b, row| row.inputs(b, plan, &from, (None, 0)))?;
         self.winograd_products(plan, &block, &frame, (&from, weight, &to))?;
         let bias = match bias {
             Some((home, read)) => Some(self.operand_at((home, read), &place, false)?),
@@ -384,6 +415,13 @@ impl Emitter<'_, '_> {
         self.winograd_rows(plan, &frame, &place, (c, true), &|b, row| {
             row.outputs(b, plan, &to, (frame.columns, block.columns), bias.as_ref(), relu);
         })
+    }
+
+    /// Scratch for a block of tiles.
+    fn winograd_scratch(&mut self, tiles: i64, row: i64) -> Scratch {
+        let pitch_of_row = pitch(row);
+        let point = pitch(tiles * pitch_of_row);
+        Scratch { arg: self.b.scratch(DType::F32, Size::Const(POINTS * point)), pitch: pitch_of_row, point }
     }
 
     /// Emits what is done to each row of tiles of a block.
@@ -460,7 +498,7 @@ impl Emitter<'_, '_> {
                 let n = Range::Chunk { of: Size::Const(plan.width), by: wide, index: panel };
                 let rows = [(Coord::Var(point), from.point)].into_iter().chain(first(from.pitch));
                 let columns = [
-                    (Coord::Var(point), panels * plan.depth * wide),
+                    (Coord::Var(point), plan.point()),
                     (Coord::Var(panel), (plan.depth - 1) * wide),
                 ];
                 let results = [(Coord::Var(point), to.point)].into_iter().chain(first(to.pitch));
@@ -526,10 +564,10 @@ impl Row {
         moved(&Address::default(), point as i64 * s.point + from * s.pitch, &terms)
     }
 
-    /// `Bᵀ d B`
-    fn inputs(&self, b: &mut BodyBuilder, plan: &Winograd, to: &Scratch) {
+    /// `Bᵀ d B`. Of the channels a block has `by`, counted by the variable, or all.
+    fn inputs(&self, b: &mut BodyBuilder, plan: &Winograd, to: &Scratch, (part, by): (Option<Var>, i64)) {
         let sides = [&plan.rows, &plan.columns].map(|side| if side.flipped { TAPS - 1 } else { 0 });
-        b.for_lanes(Range::Full(Size::Const(plan.depth)), |b, lane| {
+        b.for_lanes(chunk(plan.depth, part, by), |b, lane| {
             self.tiles(b, plan, |b, tile, from, whole| {
                 let half: [[Val; WINDOW]; WINDOW] = std::array::from_fn(|j| {
                     let column = std::array::from_fn(|i| {
@@ -545,7 +583,8 @@ impl Row {
                 for p in 0..WINDOW {
                     let row = inputs(b, half.map(|column| column[p]));
                     for (q, value) in row.into_iter().enumerate() {
-                        b.store(to.arg, self.point(to, lane, tile, from, p * WINDOW + q), value);
+                        let at = self.point(to, lane, tile, from, p * WINDOW + q);
+                        b.store(to.arg, within(at, part, by), value);
                     }
                 }
             });
@@ -562,18 +601,13 @@ impl Row {
         bias: Option<&(Arg, Address)>,
         relu: bool,
     ) {
-        let features = match part {
-            Some(index) => Range::Chunk { of: Size::Const(plan.width), by, index },
-            None => Range::Full(Size::Const(plan.width)),
-        };
-        b.for_lanes(features, |b, lane| {
+        b.for_lanes(chunk(plan.width, part, by), |b, lane| {
             let bias = bias.map(|(arg, at)| b.load(*arg, moved(at, 0, &[(lane.into(), 1)])));
             self.tiles(b, plan, |b, tile, first, whole| {
                 let half: [[Val; TILE as usize]; WINDOW] = std::array::from_fn(|q| {
                     let column = std::array::from_fn(|p| {
-                        let mut at = self.point(from, lane, tile, first, p * WINDOW + q);
-                        at = part.map_or(at.clone(), |index| moved(&at, 0, &[(index.into(), -by)]));
-                        b.load(from.arg, at)
+                        let at = self.point(from, lane, tile, first, p * WINDOW + q);
+                        b.load(from.arg, within(at, part, by))
                     });
                     outputs(b, column)
                 });

@@ -366,6 +366,9 @@ impl<'a> Grouping<'a> {
         if reductions.is_empty() && axes.iter().all(|other| *other == axes[0]) {
             return true;
         }
+        if reductions.iter().any(|outer| reductions.iter().any(|inner| self.repeats(*outer, *inner, &members))) {
+            return false;
+        }
         let outermost = |order: &[Axis]| {
             let order: Vec<Axis> = order.iter().copied().filter(|axis| !self.bound.contains(axis)).collect();
             order.iter().take(shared.len()).all(|axis| shared.contains(axis))
@@ -380,6 +383,32 @@ impl<'a> Grouping<'a> {
         rows || (!reductions.is_empty()
             && reductions.iter().all(same)
             && nodes.iter().all(|node| same(node) || self.is_private(*node, &members)))
+    }
+
+    /// Whether a reduction would compute another one once for each of its own entries: a mean of places, say, of which a layer takes
+    /// products with weights.
+    fn repeats(&self, outer: Node, inner: Node, members: &EntitySet<Node>) -> bool {
+        let (kept, of) = (&self.graph.nodes[outer].axes, &self.graph.nodes[inner].axes);
+        let Op::Reduce { over, .. } = &self.graph.nodes[outer].op else { return false };
+        let summed = over.iter().any(|axis| of.contains(axis));
+        summed && kept.iter().any(|axis| !of.contains(axis)) && self.reads(outer, inner, members)
+    }
+
+    /// Whether a node reads another one, directly or through members.
+    fn reads(&self, node: Node, other: Node, members: &EntitySet<Node>) -> bool {
+        let (mut todo, mut seen) = (vec![node], EntitySet::new());
+        while let Some(node) = todo.pop() {
+            let deps = self.deps[node].iter().map(|dep| dep.node);
+            for dep in deps.filter(|dep| members.contains(*dep)).collect::<Vec<Node>>() {
+                if dep == other {
+                    return true;
+                }
+                if seen.insert(dep) {
+                    todo.push(dep);
+                }
+            }
+        }
+        false
     }
 
     /// Whether only members read a node.

@@ -31,8 +31,9 @@ pub const PANEL: i64 = 32;
 /// Rows of one strip, and of the fewest strips that are worth reading a panel of B.
 const STRIP: i64 = 14;
 const LEAST_ROWS: i64 = 4 * STRIP;
-/// Rows and columns of a call where both operands are large.
-const ROWS: i64 = 112;
+/// Rows and columns of a call where both operands are large, and rows of a batch.
+const ROWS: i64 = 224;
+const BATCH_ROWS: i64 = 112;
 const COLUMNS: i64 = 256;
 /// The guess of how many rows there are, where it is not known.
 const BATCH: i64 = 64;
@@ -71,8 +72,8 @@ impl Blocking {
             // Two panels at least, so that a single sample has sums enough for the multiply-adds not to wait for each other.
             None if extents.alone => {
                 let columns = whole((LEAST_WORK / (BATCH * depth)).max(2 * PANEL));
-                let most = (NEAR / (4 * depth)).clamp(ROWS, 8 * ROWS);
-                let rows = (LEAST_WORK / (columns * depth)).clamp(ROWS, most);
+                let most = (NEAR / (4 * depth)).clamp(BATCH_ROWS, 8 * BATCH_ROWS);
+                let rows = (LEAST_WORK / (columns * depth)).clamp(BATCH_ROWS, most);
                 Blocking { rows, columns, rows_within: false }
             }
             // Two large operands.
@@ -135,7 +136,7 @@ mod tests {
         let Blocking { columns, rows_within, .. } = Blocking::choose(image);
         assert!(columns == 32 && rows_within);
         assert_eq!(known(49, 512, 4608).columns, 32);
-        assert_eq!(known(1024, 1024, 1024), Blocking { rows: 112, columns: 256, rows_within: false });
+        assert_eq!(known(1024, 1024, 1024), Blocking { rows: 210, columns: 256, rows_within: false });
     }
 
     #[test]
