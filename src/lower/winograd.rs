@@ -253,7 +253,10 @@ impl Lowering<'_> {
         c: &Read,
     ) -> Option<Winograd> {
         let (&[features], [_, _, _]) = (&roles.n[..], taps) else { return None };
-        if !roles.batch.is_empty() || a.address.base.as_const().is_none() || c.address.base.as_const().is_none() {
+        if !roles.batch.is_empty()
+            || a.address.base.as_const().is_none()
+            || c.address.base.as_const().is_none()
+        {
             return None;
         }
         let size = |axis: Axis| self.size(axis).as_const();
@@ -405,8 +408,11 @@ impl Emitter<'_, '_> {
             frame.rows = Range::Chunk { of: Size::Const(down), by: block.rows, index };
         }
         let tiles = block.images * block.rows * across;
-        let (from, to) = (self.winograd_scratch(tiles, plan.depth), self.winograd_scratch(tiles, block.columns));
-        self.winograd_rows(plan, &frame, &place, (a, false), &|b, row| row.inputs(b, plan, &from, (None, 0)))?;
+        let (from, to) =
+            (self.winograd_scratch(tiles, plan.depth), self.winograd_scratch(tiles, block.columns));
+        self.winograd_rows(plan, &frame, &place, (a, false), &|b, row| {
+            row.inputs(b, plan, &from, (None, 0))
+        })?;
         self.winograd_products(plan, &block, &frame, (&from, weight, &to))?;
         let bias = match bias {
             Some((home, read)) => Some(self.operand_at((home, read), &place, false)?),
@@ -497,10 +503,8 @@ impl Emitter<'_, '_> {
             b.for_each(within, |b, panel| {
                 let n = Range::Chunk { of: Size::Const(plan.width), by: wide, index: panel };
                 let rows = [(Coord::Var(point), from.point)].into_iter().chain(first(from.pitch));
-                let columns = [
-                    (Coord::Var(point), plan.point()),
-                    (Coord::Var(panel), (plan.depth - 1) * wide),
-                ];
+                let columns =
+                    [(Coord::Var(point), plan.point()), (Coord::Var(panel), (plan.depth - 1) * wide)];
                 let results = [(Coord::Var(point), to.point)].into_iter().chain(first(to.pitch));
                 let results = results.chain(frame.columns.map(|index| (index.into(), -block.columns)));
                 b.contract(Contract {

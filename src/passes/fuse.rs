@@ -366,7 +366,10 @@ impl<'a> Grouping<'a> {
         if reductions.is_empty() && axes.iter().all(|other| *other == axes[0]) {
             return true;
         }
-        if reductions.iter().any(|outer| reductions.iter().any(|inner| self.repeats(*outer, *inner, &members))) {
+        if reductions
+            .iter()
+            .any(|outer| reductions.iter().any(|inner| self.repeats(*outer, *inner, &members)))
+        {
             return false;
         }
         let outermost = |order: &[Axis]| {

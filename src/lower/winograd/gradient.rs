@@ -174,7 +174,8 @@ impl Emitter<'_, '_> {
             place.set(axis, Ix::zero());
         }
         // The blocks of a chunk.
-        let mut frame = Frame { columns: None, images: None, rows: Range::Full(Size::Const(down)), part: None };
+        let mut frame =
+            Frame { columns: None, images: None, rows: Range::Full(Size::Const(down)), part: None };
         let of = self.b.size(images);
         if cuts.splits_images(plan) {
             let image = self.open_range(Range::Chunk { of, by: cuts.per, index: of_chunk }, images, false);
@@ -264,11 +265,8 @@ impl Emitter<'_, '_> {
             let zero = b.f32(0.0);
             let s = b.fold(chunks, false, [(AccOp::Sum, zero); POINTS as usize], |b, chunk| {
                 std::array::from_fn(|k| {
-                    let terms = [
-                        (chunk.into(), POINTS * point),
-                        (channel.into(), plan.width),
-                        (lane.into(), 1),
-                    ];
+                    let terms =
+                        [(chunk.into(), POINTS * point), (channel.into(), plan.width), (lane.into(), 1)];
                     b.load(from, moved(&Address::default(), k as i64 * point, &terms))
                 })
             });
