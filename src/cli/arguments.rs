@@ -186,7 +186,7 @@ pub struct RunArguments {
     pub target: Target,
     #[command(flatten)]
     pub from: WeightsFrom,
-    /// An array for an input; axes before the model's own are mapped over
+    /// An array for an input, from FILE.npy or, of an archive, FILE.npz:ARRAY; axes before the model's own are mapped over
     #[arg(long = "input", value_name = "NAME=FILE.npy", value_parser = assignment)]
     pub inputs: Vec<(Option<String>, PathBuf)>,
     /// Where an output goes; without it outputs are printed

@@ -1,11 +1,12 @@
 //! `nnc run`: a model on arrays from files.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::elaborate::Part;
-use crate::formats::npy;
+use crate::formats::{FormatError, npy, npz};
 use crate::runtime::Array;
 use crate::session::{self, Given, What, sizing_dims};
 use crate::tensor::{Number, Tensor};
@@ -24,7 +25,7 @@ pub fn run(global: &Global, arguments: &RunArguments, console: &mut Console) -> 
     let fail = failed(session);
     let mut given = Vec::new();
     for (name, file) in &arguments.inputs {
-        let array = npy::load(file).map_err(|error| fail(Box::new(errors::bad_file(&error))))?;
+        let array = array(file).map_err(|error| fail(Box::new(errors::bad_file(&error))))?;
         given.push(Given { name: name.clone(), file: file.clone(), array });
     }
     let fitted = session.fit(item, given, &settings).map_err(|found| stop(session, found))?;
@@ -72,6 +73,15 @@ pub fn run(global: &Global, arguments: &RunArguments, console: &mut Console) -> 
         results.push((name, tensor));
     }
     deliver(arguments, results, console)
+}
+
+/// `a.npy`, or `a.npz:x`, which is the array `x` of an archive.
+fn array(file: &Path) -> Result<Tensor, FormatError> {
+    let text = file.to_string_lossy();
+    match text.rsplit_once(".npz:") {
+        Some((stem, name)) if !file.exists() => npz::load(Path::new(&format!("{stem}.npz")), name),
+        _ => npy::load(file),
+    }
 }
 
 /// Writes the outputs that have a file, prints the others.

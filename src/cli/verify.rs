@@ -31,7 +31,7 @@ pub fn verify(global: &Global, arguments: &VerifyArguments, console: &mut Consol
         return Err(stop(&session, check.diagnostics));
     }
     let entries: Vec<Entry> = session.items().into_iter().map(|(_, entry)| entry).filter(wanted).collect();
-    let (mut refuted, mut held, mut shown) = (0, 0, Vec::new());
+    let (mut refuted, mut held, mut untried, mut shown) = (0, 0, 0, Vec::new());
     for entry in entries {
         let mut draws = Draws::new(arguments.seed);
         let name = name_of(&entry).0;
@@ -50,6 +50,7 @@ pub fn verify(global: &Global, arguments: &VerifyArguments, console: &mut Consol
         for one in found {
             refuted += usize::from(matches!(one.verdict, Verdict::Refuted(_)));
             held += usize::from(matches!(one.verdict, Verdict::Holds { .. }));
+            untried += usize::from(matches!(one.verdict, Verdict::Untried(_)));
             if !console.json {
                 console.say(format!("{:width$}  {}", claim(&one), verdict(&one.verdict)));
             }
@@ -59,7 +60,8 @@ pub fn verify(global: &Global, arguments: &VerifyArguments, console: &mut Consol
     if console.json {
         console.json(&json!({"ok": refuted == 0, "theorems": shown, "diagnostics": []}));
     } else {
-        console.say(format!("{held} theorems hold in every trial, {refuted} refuted"));
+        let untried = if untried > 0 { format!(", {untried} not tried") } else { String::new() };
+        console.say(format!("{held} theorems hold in every trial, {refuted} refuted{untried}"));
     }
     console.timings(global.timings, &session.timings);
     Ok(u8::from(refuted > 0))

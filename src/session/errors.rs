@@ -198,7 +198,7 @@ pub fn input_twice(name: &str) -> Diagnostic {
 pub fn missing_input(span: Span, name: &str, wanted: &str) -> Diagnostic {
     usage(519, format!("nothing is given for the input `{name}`: {wanted}"))
         .label(span, "this input")
-        .help(format!("give it an array: --input {name}=FILE.npy"))
+        .help(format!("give it an array: --input {name}=FILE.npy, or --input {name}=FILE.npz:ARRAY"))
 }
 
 pub fn input_not_finite(span: Span, given: &Given, at: &[usize]) -> Diagnostic {

@@ -192,6 +192,9 @@ fn runs_on_arrays() {
     fails(&nnc(here, &["run", "a.nn", "--seed", "1"]), 2, &["input `x`", "--input x=FILE.npy"]);
     fails(&nnc(here, &["run", "a.nn", "--seed", "1", "--input", "z=one.npy"]), 2, &["no input `z`"]);
     fails(&nnc(here, &["run", "a.nn", "--seed", "1", "--input", "x=gone.npy"]), 3, &["gone.npy"]);
+    fails(&nnc(here, &["run", "a.nn", "--seed", "1", "--input", "x=data.npz:z"]), 3, &["data.npz", "z"]);
+    let ran = nnc(here, &["run", "a.nn", "--seed", "1", "--input", "x=data.npz:x"]);
+    assert!(ran.code == 0 && ran.out.contains("[40, 3]"), "{}{}", ran.out, ran.err);
     fails(&nnc(here, &["run", "a.nn", "--seed", "1", "--input", "x=bad.npy"]), 3, &["[2, 5]", "f32[4]"]);
     fails(&nnc(here, &["run", "a.nn", "--seed", "1", "--input", "x=nan.npy"]), 3, &["nan.npy", "[1]"]);
     let ran = nnc(here, &["run", "a.nn", "--seed", "1", "--input", "one.npy", "--json"]);
