@@ -53,11 +53,12 @@ impl BodyBuilder {
         BodyBuilder { kernel, open: vec![Open::default()], consts: HashMap::new() }
     }
 
-    /// The kernel, without the instructions that nothing uses.
+    /// The kernel, without the instructions that nothing uses, its long sums in blocks.
     pub fn finish(mut self) -> Kernel {
         assert_eq!(self.open.len(), 1, "a loop is still open");
         self.kernel.body = std::mem::take(&mut self.open[0].body);
         super::prune::prune(&mut self.kernel.body);
+        super::cascade::cascade(&mut self.kernel);
         self.kernel
     }
 

@@ -1,6 +1,7 @@
 //! The kernel IR: loops over buffers. It does not know what an operator is, so that a second code generator can start here.
 
 mod build;
+mod cascade;
 pub mod cost;
 pub mod eval;
 pub mod facts;
@@ -18,6 +19,7 @@ mod verify;
 mod work;
 
 pub use build::BodyBuilder;
+pub use cascade::BLOCK;
 pub use ir::*;
 pub use shape::Shape;
 pub use types::{computes, loaded};

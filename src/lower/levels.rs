@@ -14,7 +14,7 @@ use super::scalar::{accumulation, combination};
 use super::{LowerError, Lowering};
 use crate::axes::Dim;
 use crate::graph::{Axis, Node, Op, Reducer};
-use crate::kernel::{Address, BufferDecl, BufferKind, Coord, Range, Val};
+use crate::kernel::{Address, BLOCK, BufferDecl, BufferKind, Coord, Range, Val};
 
 /// Entries of a result that has sums of chunks, at most.
 const ENTRIES: i64 = 1 << 14;
@@ -125,7 +125,9 @@ impl Lowering<'_> {
             let each = runs.iter().map(|run| run.extent.as_const().unwrap_or(64).max(1));
             each.fold(1i64, i64::saturating_mul)
         };
-        let by = (CHUNK / len.max(1).saturating_mul(product(inner)).max(1)).clamp(1, CHUNK);
+        // A chunk that is one run has one sum in each lane.
+        let most = if columns.is_empty() && inner.is_empty() { BLOCK } else { CHUNK };
+        let by = (CHUNK / len.max(1).saturating_mul(product(inner)).max(1)).clamp(1, most);
         let chunks = outer.extent.add(&Dim::constant(by - 1))?.div(&Dim::constant(by))?;
         e.cx.program.buffers[buffer].len = chunks.mul(&Dim::constant(len))?;
         let index = e.grid(&chunks);
