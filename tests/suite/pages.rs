@@ -189,7 +189,21 @@ fn commands(text: &str, file: Option<&str>, code: Option<Code>) -> Result<String
 /// A message as it reads in every folder.
 fn without_folder(message: &str, folder: &Path) -> String {
     let folder = folder.display().to_string();
-    message.replace(&format!("{folder}/"), "").replace(&folder, "FOLDER")
+    let message = message.replace(&format!("{folder}/"), "").replace(&folder, "FOLDER");
+    let lines: Vec<String> = message.split('\n').map(without_amounts).collect();
+    lines.join("\n")
+}
+
+/// A line without amounts of memory, `105.00 KiB`: every pass may change them.
+fn without_amounts(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    let is_unit = |word: &&str| ["KiB", "MiB", "GiB"].iter().any(|unit| word.starts_with(unit));
+    let shown = words.iter().enumerate().map(|(at, word)| {
+        let amount =
+            word.contains('.') && word.parse::<f64>().is_ok() && words.get(at + 1).is_some_and(is_unit);
+        if amount { "…" } else { *word }
+    });
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 #[test]
