@@ -19,13 +19,13 @@ fn words(text: &str) -> String {
 #[test]
 fn true_theorems_hold_in_every_trial() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for file in ["examples/attention.nn", "examples/deep_sets.nn"] {
+    for (file, theorems) in [("examples/attention.nn", 7), ("examples/deep_sets.nn", 2)] {
         let ran = nnc(root, &["verify", file, "--json"]);
         let value: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
         assert_eq!((ran.code, &value["ok"]), (0, &true.into()), "{}", ran.out);
-        let theorems = value["theorems"].as_array().unwrap();
-        assert!(theorems.iter().filter(|one| one["verdict"] == "holds").count() >= 3, "{}", ran.out);
-        for one in theorems.iter().filter(|one| one["verdict"] == "holds") {
+        let tried = value["theorems"].as_array().unwrap();
+        assert!(tried.iter().filter(|one| one["verdict"] == "holds").count() >= theorems, "{}", ran.out);
+        for one in tried.iter().filter(|one| one["verdict"] == "holds") {
             assert!(one["tolerance"].as_f64().unwrap() < 1e-9, "{one}");
         }
     }
