@@ -97,7 +97,7 @@ def compare(name, nnc, float_, dump):
     dtype = np.float64 if float_ == "f64" else np.float32
     before = {key: array.copy() for key, array in network.tensors().items()}
     os.makedirs(os.path.join(HERE, "data"), exist_ok=True)
-    arrays = dict(zip(network.columns, (arranged(x.numpy()) for x in network.inputs))) | {"y": network.target.numpy()}
+    arrays = dict(zip(network.columns, (arranged(x.numpy()) for x in network.inputs))) | {"y": arranged(network.target.numpy())}
     arrays = {key: x.astype(dtype) if x.dtype.kind == "f" else x for key, x in arrays.items()}
     np.savez(os.path.join(HERE, "data", f"{name}.npz"), **arrays)
     save_file({key: array.astype(dtype) for key, array in before.items()}, os.path.join(HERE, "data", f"{name}.safetensors"))

@@ -177,6 +177,15 @@ class ResNet(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
+class ConvBlock(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+
+    def forward(self, x):
+        return F.relu(self.norm(self.conv(x)))
+
+
 @dataclass
 class Network:
     """A network, what it is trained on, and the names of its layers in nn, in the order of `module.named_modules()`."""
@@ -337,4 +346,11 @@ def gcn(nodes=2708, links=5278, widths=(1433, 16, 7)):
     return Network(Graphs(widths), inputs, labels(widths[-1], nodes), names, adam, columns=("x", "from", "to"))
 
 
-TRAINED = {make.__name__: make for make in [mlp, lenet, deepsets, lstm, gpt, resnet20, siren, elementwise, gcn]}
+def vgg(batch=8, image=56, width=64):
+    images = (batch, width, image, image)
+    sgd = lambda parameters: torch.optim.SGD(parameters, 1e-4)
+    names = {"conv": "conv2d_0", "norm": "batch_norm_0"}
+    return Network(ConvBlock(width), [torch.randn(images)], torch.randn(images), names, sgd, lambda out, y: (out * y).mean())
+
+
+TRAINED = {make.__name__: make for make in [mlp, lenet, deepsets, lstm, gpt, resnet20, vgg, siren, elementwise, gcn]}
