@@ -6,6 +6,8 @@ mod agreement;
 mod checking;
 #[path = "suite/command.rs"]
 mod command;
+#[path = "suite/data.rs"]
+mod data;
 #[path = "suite/demonstrations.rs"]
 mod demonstrations;
 #[path = "suite/derivatives.rs"]

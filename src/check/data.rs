@@ -22,6 +22,8 @@ pub struct Header {
     pub arrays: Vec<(Name, DType, Vec<usize>)>,
     /// How many different characters a text has.
     pub symbols: Option<usize>,
+    /// How many classes a folder of folders has.
+    pub classes: Option<usize>,
 }
 
 /// Reads the headers of data files.
@@ -33,7 +35,7 @@ pub trait Headers {
 #[derive(Clone, Debug)]
 pub struct DataSource {
     pub binding: Name,
-    /// `npz` or `text`
+    /// `npz`, `npy`, `csv`, `idx`, `folder` or `text`
     pub format: Name,
     pub path: Name,
     /// The characters of a text's sample.
@@ -77,7 +79,7 @@ impl Checker<'_> {
             Ok(header) => header,
             Err(diagnostic) => return self.fail(*diagnostic),
         };
-        let mut fields = self.symbols(&header);
+        let mut fields = self.counts(&header);
         self.files.sources.push(source);
         for (field, dtype, shape) in header.arrays {
             let value = self.array(&field, dtype, Vec::new(), &shape);
@@ -86,12 +88,13 @@ impl Checker<'_> {
         Ok(Value::Tuple(fields.into()))
     }
 
-    fn symbols(&self, header: &Header) -> Vec<Field> {
-        let field = |symbols: usize| {
-            let value = Value::Num(Num::constant(symbols as i64));
-            Field { label: Some(Name::new("symbols")), value }
+    /// The numbers that are known of a file beside its arrays.
+    fn counts(&self, header: &Header) -> Vec<Field> {
+        let field = |(name, count): (&str, Option<usize>)| {
+            let value = Value::Num(Num::constant(count? as i64));
+            Some(Field { label: Some(Name::new(name)), value })
         };
-        header.symbols.map(field).into_iter().collect()
+        [("symbols", header.symbols), ("classes", header.classes)].into_iter().filter_map(field).collect()
     }
 
     /// An input for an array of the file that was named last, with axes of these sizes behind those in front.
@@ -115,7 +118,8 @@ impl Checker<'_> {
 
 impl TrainWalk<'_> {
     /// `data d = npz("digits.npz")`: a record of arrays whose first axis is the samples. `text("plays.txt", window: 64)` has `x`, the
-    /// characters of each window, `y`, those that follow each of them, and the number of `symbols`.
+    /// characters of each window, `y`, those that follow each of them, and the number of `symbols`; a folder with a folder for each class
+    /// has the samples `x`, the numbers `y` of their classes, and the number of `classes`.
     pub(super) fn data(&mut self, name: Option<&ast::Ident>, value: &ast::Expr) -> Checking<()> {
         let (Some(name), ExprKind::Call { callee, args }) = (name, &value.kind) else {
             return self.cx.fail(errors::data_form(value.span));
@@ -171,7 +175,7 @@ impl TrainWalk<'_> {
                 *self.samples.insert(axis)
             }
         };
-        let mut fields = self.cx.symbols(&header);
+        let mut fields = self.cx.counts(&header);
         self.cx.files.sources.push(source);
         for (field, dtype, shape) in header.arrays {
             if shape.first() != Some(&count) {

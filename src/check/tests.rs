@@ -26,7 +26,7 @@ struct Digits;
 impl Headers for Digits {
     fn header(&self, _: &DataSource) -> Result<Header, Box<Diagnostic>> {
         let x = (Name::new("x"), DType::F32, vec![1797, 8, 8, 1]);
-        Ok(Header { arrays: vec![x, (Name::new("y"), DType::I64, vec![1797])], symbols: None })
+        Ok(Header { arrays: vec![x, (Name::new("y"), DType::I64, vec![1797])], symbols: None, classes: None })
     }
 }
 

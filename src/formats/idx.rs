@@ -1,16 +1,21 @@
 //! idx, the array files of MNIST (LeCun, Cortes and Burges): big-endian throughout.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use super::{ArrayInfo, FormatError, Problem};
 use crate::tensor::{DType, Element, Tensor, TensorError};
 
-/// Dtype and shape, read from the header alone.
+/// Dtype and shape, read from the header alone, of a file that is long enough for them.
 pub fn header(path: &Path) -> Result<ArrayInfo, FormatError> {
     let read = || {
-        let (stored, shape) = read_header(&mut BufReader::new(File::open(path)?))?;
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let mut reader = BufReader::new(file);
+        let (stored, shape) = read_header(&mut reader)?;
+        let behind = length.saturating_sub(reader.stream_position()?);
+        super::npy::enough(stored.size(), &shape, stored.dtype(), behind)?;
         Ok::<_, Problem>(ArrayInfo { name: String::new(), dtype: stored.dtype(), shape })
     };
     read().map_err(|problem| problem.in_file(path))

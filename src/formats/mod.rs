@@ -9,6 +9,7 @@ pub mod idx;
 pub mod npy;
 pub mod npz;
 pub mod safetensors;
+pub mod source;
 pub mod text;
 pub mod weights;
 mod error;

@@ -7,21 +7,40 @@
 //! enough to overflow the stack of a general parser of Python literals.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use super::{ArrayInfo, FormatError, Problem, write_atomic};
-use crate::tensor::{DType, Element, Tensor};
+use crate::tensor::{DType, Element, Tensor, TensorError};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// NumPy's own limit is lower, 10,000.
 const MAX_HEADER: usize = 1 << 16;
 const MAX_RANK: usize = 64;
 
-/// Dtype and shape, read from the header alone.
+/// Dtype and shape, read from the header alone, of a file that is long enough for them.
 pub fn header(path: &Path) -> Result<ArrayInfo, FormatError> {
-    let read = || Header::read(&mut BufReader::new(File::open(path)?));
-    read().map(|header| header.info("")).map_err(|problem| problem.in_file(path))
+    let read = || {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let mut reader = BufReader::new(file);
+        let header = Header::read(&mut reader)?;
+        let behind = length.saturating_sub(reader.stream_position()?);
+        enough(header.stored.size(), &header.shape, header.stored.dtype(), behind)?;
+        Ok::<_, Problem>(header.info(""))
+    };
+    read().map_err(|problem| problem.in_file(path))
+}
+
+/// Refuses a header that promises more elements, of `size` bytes each, than the `found` bytes behind it hold.
+pub(super) fn enough(size: usize, shape: &[usize], dtype: DType, found: u64) -> Result<(), Problem> {
+    let too_large = || TensorError::TooLarge { dtype, shape: shape.to_vec() };
+    let bytes = dtype.bytes(shape).ok_or_else(too_large)?;
+    let needed = (bytes / dtype.size()).checked_mul(size).ok_or_else(too_large)? as u64;
+    match found < needed {
+        true => Err(Problem::Truncated { what: "the array".into(), needed, found }),
+        false => Ok(()),
+    }
 }
 
 pub fn load(path: &Path) -> Result<Tensor, FormatError> {
@@ -151,7 +170,7 @@ pub(super) fn read_array(reader: &mut dyn Read, what: &str) -> Result<Tensor, Pr
     let count = stored.dtype().bytes(&shape).map(|bytes| bytes / stored.dtype().size());
     let needed = count.and_then(|count| count.checked_mul(size)).ok_or_else(|| {
         let shape = shape.clone();
-        crate::tensor::TensorError::TooLarge { dtype: stored.dtype(), shape }
+        TensorError::TooLarge { dtype: stored.dtype(), shape }
     })? as u64;
     // The buffer grows with what is really there.
     let mut bytes = Vec::new();

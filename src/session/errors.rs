@@ -64,7 +64,7 @@ pub fn used_twice(span: Span, alias: &str) -> Diagnostic {
         .help("give it another name: use \"…\" as other")
 }
 
-pub const DATA_FORMATS: [&str; 2] = ["npz", "text"];
+pub const DATA_FORMATS: [&str; 6] = ["npz", "npy", "csv", "idx", "folder", "text"];
 
 pub fn unknown_data_format(span: Span, format: &str) -> Diagnostic {
     let diagnostic = Diagnostic::error(Code(507), format!("`{format}` is no format of data"))

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::base::{FileId, Name, Span};
 use crate::check::train::{DataSource, Header, Headers};
 use crate::diag::Diagnostic;
-use crate::formats::{npz, text};
+use crate::formats::source::{Contents, Format};
+use crate::formats::text;
 
 use super::errors;
 
@@ -30,25 +31,28 @@ impl Headers for OnDisk<'_> {
         let (path, span) = (self.path(&source.path, source.span), source.span);
         let unreadable = |error| Box::new(errors::unreadable_data(span, &error));
         match (&*source.format, source.window) {
-            ("npz", _) => {
-                let arrays = npz::header(&path).map_err(unreadable)?.into_iter();
-                let arrays = arrays.map(|array| (Name::new(array.name), array.dtype, array.shape)).collect();
-                Ok(Header { arrays, symbols: None })
-            }
             ("text", Some(window)) => {
                 let text = text::load_windows(&path, window).map_err(unreadable)?;
                 let arrays = [("x", &text.characters), ("y", &text.following)];
                 let arrays = arrays
                     .map(|(name, array)| (Name::new(name), array.dtype(), array.shape().to_vec()))
                     .to_vec();
-                Ok(Header { arrays, symbols: Some(text.vocabulary.len()) })
+                Ok(Header { arrays, symbols: Some(text.vocabulary.len()), classes: None })
             }
             ("text", None) => {
                 let (vocabulary, ids) = text::load_characters(&path).map_err(unreadable)?;
                 let array = (Name::new("x"), ids.dtype(), ids.shape().to_vec());
-                Ok(Header { arrays: vec![array], symbols: Some(vocabulary.len()) })
+                Ok(Header { arrays: vec![array], symbols: Some(vocabulary.len()), classes: None })
             }
-            _ => Err(Box::new(errors::unknown_data_format(span, &source.format))),
+            (format, _) => {
+                let Some(format) = Format::parse(format) else {
+                    return Err(Box::new(errors::unknown_data_format(span, format)));
+                };
+                let Contents { arrays, classes } = format.contents(&path).map_err(unreadable)?;
+                let arrays = arrays.into_iter();
+                let arrays = arrays.map(|array| (Name::new(array.name), array.dtype, array.shape)).collect();
+                Ok(Header { arrays, symbols: None, classes })
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ use crate::base::Span;
 use crate::check::core::{Core, InputInfo};
 use crate::check::train::{self as plan, DataInput, DataSource, TrainPlan};
 use crate::diag::Diagnostic;
-use crate::formats::{npz, text};
+use crate::formats::source::{Format, Tables};
+use crate::formats::text;
 use crate::runtime::{Array, OutOfMemory};
 use crate::tensor::random::{Key, site};
 use crate::tensor::{DType, Number, Tensor};
@@ -46,12 +47,13 @@ impl Dataset {
         locate: &dyn Fn(&str, Span) -> PathBuf,
     ) -> Result<Dataset, Box<Diagnostic>> {
         let mut fields = Vec::new();
+        let mut tables = Tables::new();
         for (index, input) in plan.inputs.iter().enumerate() {
             let source = &plan.sources[input.source];
             let (step, evaluate) = (&plan.steps[0].core, &plan.evaluate);
             let infos = [&step.inputs[index], &evaluate.inputs[index]];
             let count = (!source.whole).then_some(plan.count);
-            let array = array(source, &input.field, step, infos, count, locate)?;
+            let array = array(source, &input.field, step, infos, count, locate, &mut tables)?;
             let row = if source.whole { array.shape() } else { &array.shape()[1..] };
             fields.push(Field {
                 dtype: array.dtype(),
@@ -104,8 +106,9 @@ pub fn whole_arrays(
     core: &Core,
     locate: &dyn Fn(&str, Span) -> PathBuf,
 ) -> Result<Vec<Tensor>, Box<Diagnostic>> {
+    let mut tables = Tables::new();
     let read = |(input, info): (&DataInput, &InputInfo)| {
-        array(&sources[input.source], &input.field, core, [info, info], None, locate)
+        array(&sources[input.source], &input.field, core, [info, info], None, locate, &mut tables)
     };
     inputs.iter().zip(&core.inputs).map(read).collect()
 }
@@ -119,6 +122,7 @@ fn array(
     infos: [&InputInfo; 2],
     count: Option<usize>,
     locate: &dyn Fn(&str, Span) -> PathBuf,
+    tables: &mut Tables,
 ) -> Result<Tensor, Box<Diagnostic>> {
     let (file, span) = (locate(&source.path, source.span), source.span);
     let array = match (&*source.format, source.window) {
@@ -127,7 +131,7 @@ fn array(
             "y" => text.following,
             _ => text.characters,
         }),
-        _ => npz::load(&file, field),
+        (format, _) => Format::parse(format).unwrap_or(Format::Npz).load(&file, field, tables),
     };
     let array = array.map_err(|error| Box::new(errors::unreadable(span, &error)))?;
     let known = infos[0].axes.iter().skip(usize::from(count.is_some()));

@@ -1,0 +1,115 @@
+//! Data of all formats, as train blocks read them, and files that are broken.
+
+use std::fs;
+use std::path::Path;
+
+use nnc::formats::npy;
+use nnc::tensor::Tensor;
+
+use super::command::{folder, nnc};
+
+/// A block that learns three classes of two numbers.
+fn program(data: &str, x: &str, y: &str) -> String {
+    format!(
+        "model net(x: f32[2]) -> f32[3] {{ x |> linear(8) |> relu |> linear(3) }}
+train t {{
+  {data}
+  let    net = net()
+  loss   cross_entropy(net({x}), {y})
+  optim  sgd(0.1)
+  batch  4
+  epochs 2
+}}
+"
+    )
+}
+
+/// Ten samples: two numbers and a class.
+fn samples() -> Vec<([f32; 2], u8)> {
+    (0..10).map(|i| ([i as f32 / 4.0, 1.0 - i as f32 / 8.0], (i % 3) as u8)).collect()
+}
+
+fn idx(code: u8, shape: &[u32], bytes: impl IntoIterator<Item = u8>) -> Vec<u8> {
+    let sizes = shape.iter().flat_map(|size| size.to_be_bytes());
+    [0, 0, code, shape.len() as u8].into_iter().chain(sizes).chain(bytes).collect()
+}
+
+/// The same samples in every format.
+fn write_all(here: &Path) {
+    let rows: Vec<f32> = samples().into_iter().flat_map(|(x, _)| x).collect();
+    let big = rows.iter().flat_map(|value| value.to_be_bytes());
+    fs::write(here.join("x-idx2-ubyte"), idx(0x0d, &[10, 2], big)).unwrap();
+    fs::write(here.join("y-idx1-ubyte"), idx(0x08, &[10], samples().into_iter().map(|(_, y)| y))).unwrap();
+    let array = |rows: &[f32]| Tensor::from_vec(&[rows.len() / 2, 2], rows.to_vec()).unwrap();
+    npy::save(&here.join("x.npy"), &array(&rows)).unwrap();
+    let lines: String = samples().iter().map(|(x, y)| format!("{},{},{y}\n", x[0], x[1])).collect();
+    fs::write(here.join("t.csv"), format!("a,b,class\n{lines}")).unwrap();
+    fs::create_dir(here.join("parts")).unwrap();
+    npy::save(&here.join("parts/0.npy"), &array(&rows[..6])).unwrap();
+    npy::save(&here.join("parts/1.npy"), &array(&rows[6..])).unwrap();
+}
+
+const LABELS: &str = "data l = idx(\"y-idx1-ubyte\")";
+
+#[test]
+fn one_training_from_every_format() {
+    let mut weights: Vec<(String, Vec<u8>)> = Vec::new();
+    for (data, x, y) in [
+        (format!("data d = idx(\"x-idx2-ubyte\")\n  {LABELS}"), "d.x", "l.x"),
+        (format!("data d = npy(\"x.npy\")\n  {LABELS}"), "d.x", "l.x"),
+        (format!("data d = folder(\"parts\")\n  {LABELS}"), "d.x", "l.x"),
+        ("data d = csv(\"t.csv\")".into(), "for b, i: 2 => d.x[b, i]", "d.class"),
+    ] {
+        let folder = folder(&program(&data, x, y));
+        let here = folder.path();
+        write_all(here);
+        let ran = nnc(here, &["train", "a.nn:t", "--out", "run", "--seed", "1"]);
+        assert_eq!(ran.code, 0, "{data}: {}", ran.err);
+        weights.push((data, fs::read(here.join("run/weights.safetensors")).unwrap()));
+    }
+    for (data, bytes) in &weights[1..] {
+        assert_eq!(bytes, &weights[0].1, "{data}");
+    }
+}
+
+#[test]
+fn folders_of_classes_have_labels() {
+    let folder = folder(&program("data d = folder(\"kinds\")", "d.x", "d.y"));
+    let here = folder.path();
+    for (index, (x, y)) in samples().into_iter().enumerate() {
+        let class = here.join(format!("kinds/kind {y}"));
+        fs::create_dir_all(&class).unwrap();
+        npy::save(&class.join(format!("{index}.npy")), &Tensor::from_vec(&[2], x.to_vec()).unwrap()).unwrap();
+    }
+    let ran = nnc(here, &["train", "a.nn:t", "--out", "run"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    fs::write(here.join("kinds/kind 1/z.txt"), "").unwrap();
+    let ran = nnc(here, &["train", "a.nn:t", "--out", "run"]);
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert!(ran.err.contains("z.txt") && ran.err.contains("one for each sample"), "{}", ran.err);
+}
+
+#[test]
+fn broken_files_are_told_with_their_place() {
+    for (data, file, bytes, words) in [
+        ("csv(\"f\")", "f", b"a,b\n1,2\n3,x\n".to_vec(), "line 3, field 2"),
+        ("csv(\"f\")", "f", b"1,2\n3\n".to_vec(), "line 2, field 2"),
+        ("csv(\"f\")", "f", b"\xff\xfe".to_vec(), "not UTF-8"),
+        ("idx(\"f\")", "f", idx(0x0e, &[u32::MAX; 4], []), "f: "),
+        ("idx(\"f\")", "f", idx(0x08, &[10, 2], [1; 7]), "needs 20 bytes, 7 are there"),
+        ("idx(\"f\")", "f", vec![0x1f, 0x8b, 8, 0], "gunzip"),
+        ("idx(\"f\")", "f", idx(0x08, &[u32::MAX], [1; 7]), "needs 4294967295 bytes, 7 are there"),
+        ("npy(\"f\")", "f", b"\x93NUMPY\x01\x00".to_vec(), "f: "),
+        ("folder(\"f\")", "f", Vec::new(), "f: "),
+        ("folder(\"nowhere\")", "f", Vec::new(), "there is no such file"),
+        ("cvs(\"f\")", "f", Vec::new(), "did you mean `csv`?"),
+    ] {
+        let folder = folder(&program(&format!("data d = {data}"), "d.x", "d.x"));
+        let here = folder.path();
+        fs::write(here.join(file), bytes).unwrap();
+        let ran = nnc(here, &["train", "a.nn:t", "--out", "run"]);
+        assert!(ran.code == 1 || ran.code == 3, "{data}: {} {}", ran.code, ran.err);
+        assert!(!ran.err.contains("defect"), "{}", ran.err);
+        assert!(ran.err.contains(words), "no `{words}` in:\n{}", ran.err);
+    }
+}
