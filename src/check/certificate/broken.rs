@@ -33,7 +33,14 @@ pub(super) fn flow_break(
         property,
         by: operation(core, guilty),
         span: core.vals[guilty].span,
-        message: format!("{} reads more of `{name}` than one entry's share", operation(core, guilty)),
+        message: match property {
+            Property::Causal => format!(
+                "an entry of the result depends on later entries of `{name}`, or on how many there are"
+            ),
+            _ => format!(
+                "an entry of the result depends on other entries of `{name}`, or on how many there are"
+            ),
+        },
     })
 }
 
