@@ -29,3 +29,7 @@ pub mod cli;
 pub use interface::{Error, Model, Program, compile, compile_file, compile_with};
 pub use ndarray;
 pub use tensor::{DType, Tensor};
+
+/// Tests that stand in `tests/` and are run inside, too, name the crate as they do outside.
+#[cfg(test)]
+extern crate self as nnc;

@@ -14,6 +14,8 @@ mod inputs;
 mod interactive;
 mod library;
 mod load;
+#[cfg(test)]
+mod mutations;
 mod placement;
 mod timings;
 

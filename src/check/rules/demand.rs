@@ -351,7 +351,7 @@ impl Walk<'_> {
             let Weight { weight, period } = self.roots.weight(point, root)?;
             let rate = self.roots.scale(axis, root)?;
             let period = period.multiple(&rate.numerator())?;
-            (weight.mul(&rate)? == Scale::ONE || weaken::is(Weakening::AnyWeight)).then_some(period)
+            (weight.mul(rate)? == Scale::ONE || weaken::is(Weakening::AnyWeight)).then_some(period)
         };
         match follows() {
             Some(period) if demand == Demand::Cycle || !self.roots.sizes_in(point).contains(&root) => {

@@ -377,7 +377,7 @@ impl<'a> Roots<'a> {
                     }
                 }
                 linear.low = low.and_then(|low| self.above(&low));
-                linear.high = high.and_then(|high| Some(self.above(&high.neg().ok()?)?.neg()?));
+                linear.high = high.and_then(|high| self.above(&high.neg().ok()?)?.neg());
                 Some(linear)
             }
             Point::Div(inner, by) => {

@@ -48,6 +48,39 @@ pub enum Weakening {
     AnyAssumed,
 }
 
+/// Every weakening of the rules.
+#[cfg(test)]
+pub fn all() -> Vec<Weakening> {
+    let demands = [
+        "input", "param", "number", "inside", "cast", "scalar", "read", "rename", "as index", "reshape",
+        "concat", "reduce", "sort", "scan",
+    ];
+    let flows = ["read", "reduce", "size", "sort", "inside"];
+    let others = [
+        Weakening::AnyWeight,
+        Weakening::AnyRound,
+        Weakening::NoWrap,
+        Weakening::OpenBand,
+        Weakening::Reverse,
+        Weakening::AnyRate,
+        Weakening::Derivative,
+        Weakening::NoEnd,
+        Weakening::AnyDistance,
+        Weakening::AnyPosition,
+        Weakening::Unwritten,
+        Weakening::Unruled,
+        Weakening::AnyTerm,
+        Weakening::OtherLength,
+        Weakening::AnyCount,
+        Weakening::FewRounds,
+        Weakening::NoLead,
+        Weakening::AnyAssumed,
+        Weakening::AnySized,
+    ];
+    let table = demands.into_iter().map(Weakening::Demands).chain(flows.into_iter().map(Weakening::Flow));
+    table.chain(others).collect()
+}
+
 #[cfg(test)]
 pub use chosen::{drops_demands, drops_flow, is, with};
 
