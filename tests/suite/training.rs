@@ -494,8 +494,8 @@ fn parameters_of_16_bits_are_stored_as_such() {
     let bytes = |run: &str| fs::read(here.join(run).join("weights.safetensors")).unwrap();
     assert_eq!(bytes("b"), bytes("c"));
     // The same numbers in other files: f32 in safetensors, and npz, which has no bf16.
-    let mut wide = safetensors::Archive::default();
-    wide.tensors = weights.iter().map(|(name, tensor)| (name.clone(), tensor.cast(DType::F64))).collect();
+    let tensors = weights.iter().map(|(name, tensor)| (name.clone(), tensor.cast(DType::F64))).collect();
+    let wide = safetensors::Archive { tensors, ..Default::default() };
     safetensors::save(&here.join("wide.safetensors"), &wide).unwrap();
     let evaluated = |file: &str| {
         let done = nnc(here, &["eval", "a.nn", "--weights", file, "--json"]);
