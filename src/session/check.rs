@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use nn_grammar::ast::{Def, Head, Type, TypeKind};
+use nn_grammar::ast::{Def, Head};
 
 use crate::axes::DimVar;
 use crate::base::{Name, Span};
@@ -14,7 +14,7 @@ use crate::check::{
     Alone, Checker, Entry, Mode, Num, Scope, Value, can_be_checked_alone, choices, errors as check_errors,
     stand_ins,
 };
-use crate::diag::{Code, Diagnostic, Fault};
+use crate::diag::{Diagnostic, Fault};
 
 use super::compile::Settings;
 use super::{Session, errors, name_of};
@@ -222,15 +222,6 @@ impl Session {
         if def.head != Head::Optimizer {
             let training = item.training.as_ref().or(other.as_ref()).unwrap_or(core);
             let (mut certificate, broken) = certify(&item.name, training, core);
-            if item.open
-                && broken.iter().any(Diagnostic::is_error)
-                && broken.iter().all(|one| one.code == Code(214) || !one.is_error())
-                && self.keeps_promises(def, item.scope, &given, settings)
-            {
-                item.when_used = true;
-                (item.core, item.training) = (None, None);
-                return;
-            }
             found.all(broken);
             for given in choices(def, &given).iter().skip(1) {
                 let (other, broken) = self.certified(def, item.scope, given, settings);
@@ -241,31 +232,6 @@ impl Session {
             }
             item.certificate = Some(certificate);
         }
-    }
-
-    /// Whether a definition that breaks a promise while its static dims are names keeps it for numbers: a rate by a name, `x[k * i]`, is
-    /// none that the rules follow, and by a number it is. Such a definition is checked where it is used.
-    fn keeps_promises(
-        &self,
-        def: &Arc<Def>,
-        scope: Scope,
-        given: &[(Name, Value)],
-        settings: &Settings,
-    ) -> bool {
-        let open: Vec<&Name> = open_dims(def, given).collect();
-        let mut kept = false;
-        for (first, step) in [(0, 0), (1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (3, 1), (5, 2)] {
-            let numbers = (0i64..).map(|index| Value::Num(Num::constant(first + step * index)));
-            let numbers = open.iter().map(|name| (*name).clone()).zip(numbers);
-            let given: Vec<(Name, Value)> = given.iter().cloned().chain(numbers).collect();
-            for given in choices(def, &given) {
-                match self.certified(def, scope, &given, settings) {
-                    (Some(_), broken) if broken.iter().any(Diagnostic::is_error) => return false,
-                    (certificate, _) => kept |= certificate.is_some(),
-                }
-            }
-        }
-        kept
     }
 
     /// The theorems of a definition that is given these static arguments, and the kinds that it does not keep.
@@ -329,13 +295,6 @@ pub fn given_dims(def: &Def, settings: &Settings) -> Vec<(Name, Value)> {
         Some((param.name.name.clone(), Value::Num(Num::constant(*value))))
     };
     def.statics.iter().filter_map(given).collect()
-}
-
-/// The static dims that nothing gives a value.
-fn open_dims<'a>(def: &'a Def, given: &'a [(Name, Value)]) -> impl Iterator<Item = &'a Name> {
-    let is_dim = |ty: &Type| matches!(&ty.kind, TypeKind::Named { name, axes } if axes.is_empty() && name.name == "dim");
-    let open = def.statics.iter().filter(move |param| param.default.is_none() && is_dim(&param.ty));
-    open.map(|param| &param.name.name).filter(|name| !given.iter().any(|(other, _)| other == *name))
 }
 
 /// Both compilations of one source must own the same parameters and states; an optimizer's states are the step's alone.
