@@ -41,6 +41,7 @@ pub fn fuse(mut graph: Graph) -> Graph {
         for node in &graph.regions[*region].nodes {
             grouping.add(*node);
         }
+        grouping.settle();
         groups.push((*region, grouping.of, grouping.groups));
     }
     for ((region, of, groups), copies) in groups.into_iter().zip(&copies) {
@@ -213,16 +214,34 @@ impl<'a> Grouping<'a> {
         for dep in &deps {
             self.readers[dep.node].push(node);
         }
-        self.deps[node] = deps.clone();
+        self.deps[node] = deps;
         if let Some(contraction) = self.is_tail_of(node) {
             self.merge(contraction, own);
             self.groups[contraction].open = false;
             return;
         }
-        if !open || self.copies.contains(node) {
-            return;
+        if open && !self.copies.contains(node) {
+            self.join(node);
         }
-        let mut candidates: BTreeSet<usize> = self.producers(&deps);
+    }
+
+    /// Copies that could not join their reader join each other and their producers as any node does.
+    fn settle(&mut self) {
+        let mut left: Vec<Node> = self.copies.iter().filter(|copy| self.is_here(*copy)).collect();
+        left.sort_unstable_by_key(|copy| self.place[*copy]);
+        for copy in left {
+            if let Some(group) = self.of[copy]
+                && self.groups[group].open
+                && self.groups[group].nodes.iter().all(|node| self.copies.contains(*node))
+            {
+                self.join(copy);
+            }
+        }
+    }
+
+    /// Merges the node's group with those of its producers, as far as that may be.
+    fn join(&mut self, node: Node) {
+        let mut candidates: BTreeSet<usize> = self.producers(&self.deps[node]);
         // The latest first: it is the one that most of the others come before.
         while let Some(other) = candidates.pop_last() {
             let own = self.of[node].expect("the node is in a group");

@@ -249,3 +249,27 @@ fn a_training_step_agrees() {
     assert!(runs(&program) <= 16, "{program}");
     assert!(!program.steps.iter().any(|step| matches!(step, Step::Copy { .. })), "{program}");
 }
+
+/// A chain that a frame of zeros reads elsewhere is too dear to be made again at each place: it is one kernel, the frame another.
+#[test]
+fn a_chain_before_a_frame_is_one_kernel() {
+    let mut b = Builder::new();
+    let [n, c, m] = [("n", 40), ("c", 3), ("m", 42)].map(|(name, size)| b.axis(name, Dim::constant(size)));
+    let x = argument(&mut b, "x", &[n, c], F32);
+    let [mean, deviation, scale, shift] =
+        ["mean", "deviation", "scale", "shift"].map(|name| argument(&mut b, name, &[c], F32));
+    let y = b.map2(ScalarFn::Sub, x, mean);
+    let y = b.div(y, deviation);
+    let y = b.mul(y, scale);
+    let y = b.add(y, shift);
+    let zero = b.constant(0.0, F32);
+    let y = b.map2(ScalarFn::Max, y, zero);
+    let before = Index::axis(m).plus(&Index::constant(-1)).unwrap();
+    let framed = b.view(y, IndexMap::new([(n, before)], Outside::Zero));
+    let weight = argument(&mut b, "weight", &[m], F32);
+    let z = b.mul(framed, weight);
+    let graph = b.finish(vec![(Output { name: "z".into(), order: vec![m, c], updates: None }, z)]);
+    agree(&graph, &[], 3);
+    let program = program(&fused(&graph));
+    assert_eq!(program.kernels.len(), 2, "{program}");
+}
