@@ -83,7 +83,11 @@ impl Lowering<'_> {
             let args = &graph.nodes[user].args;
             let Some(other) = args.iter().copied().find(|arg| *arg != tail.target) else { return tail };
             match graph.nodes[user].op {
-                Op::Map(ScalarFn::Add) if tail.target == node && self.is_carried(other, user) => {
+                Op::Map(ScalarFn::Add)
+                    if tail.target == node
+                        && self.free_axes(node) == self.free_axes(user)
+                        && self.is_carried(other, user) =>
+                {
                     tail.onto = Some(other);
                 }
                 Op::Map(ScalarFn::Add) if tail.bias.is_none() && !tail.relu && self.is_bias(other, node) => {
