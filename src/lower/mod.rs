@@ -189,9 +189,9 @@ impl<'g> Lowering<'g> {
             let (target, home) = self.computed_as(node, home);
             if here.contains(&target) && self.homes[target].is_none() && self.has_kernel(target) {
                 self.homes[target] = Some(home);
-            } else if false && matches!(graph.nodes[target].op, Op::Carry(_)) && self.homes[target].is_some() {
+            } else if matches!(graph.nodes[target].op, Op::Carry(_)) && self.homes[target].is_some() {
                 // Copied first, what a loop carries may be replaced where it stands.
-                self.kernel(&[(node, home)], &[])?;
+                self.kernel(&[(target, home)], &[])?;
             } else {
                 copies.push((target, home));
             }
