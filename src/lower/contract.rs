@@ -300,7 +300,7 @@ impl Lowering<'_> {
             && tail.target == node
             && !home.order.iter().any(|axis| self.is_bound(*axis))
         {
-            self.winograd_gradient(&plan, node, ((&a_home, &a), (&b_home, &b), (home, &c)))?;
+            self.winograd_gradient(&plan, node, [(&a_home, &a), (&b_home, &b), (home, &c)])?;
             return Ok(true);
         }
         let Some(plan) = self.winograd_plan(roles, &a, &c) else { return Ok(false) };
@@ -309,7 +309,7 @@ impl Lowering<'_> {
             Some(bias) => self.linear(bias)?,
             None => None,
         };
-        let operands = ((&a_home, &a), (&b_home, &b), (home, &c));
+        let operands = [(&a_home, &a), (&b_home, &b), (home, &c)];
         self.winograd(&plan, node, operands, (bias.as_ref(), tail))?;
         Ok(true)
     }

@@ -82,6 +82,9 @@ pub(super) struct Winograd {
     width: i64,
 }
 
+/// Where A, B and C live, and how each is read.
+pub(super) type Operands<'a> = [(&'a Home, &'a Read); 3];
+
 /// What of an image a grid point computes.
 struct Block {
     images: i64,
@@ -178,7 +181,7 @@ impl Winograd {
 /// Entries from row to row of scratch, from point to point: an odd number of lines of a cache, so that neither share a few of its sets.
 fn pitch(row: i64) -> i64 {
     const LINE: i64 = 16;
-    ((row + LINE - 1) / LINE | 1) * LINE
+    (((row + LINE - 1) / LINE) | 1) * LINE
 }
 
 fn constant(read: &Read, axis: Axis) -> Option<i64> {
@@ -289,7 +292,7 @@ impl Lowering<'_> {
         &mut self,
         plan: &Winograd,
         node: Node,
-        (a, b, c): ((&Home, &Read), (&Home, &Read), (&Home, &Read)),
+        [a, b, c]: Operands<'_>,
         (bias, tail): (Option<&(Home, Read)>, &Tail),
     ) -> Result<(), LowerError> {
         let name = self.unique("winograd_weights");
@@ -338,18 +341,18 @@ impl Emitter<'_, '_> {
         };
         b.for_lanes(features, |b, lane| {
             b.for_each(Range::Full(Size::Const(plan.depth)), |b, channel| {
-                let mut half = Vec::new();
-                for q in 0..TAPS {
+                let half = [0, 1, 2].map(|q| {
                     let taps = [0, 1, 2].map(|p| {
                         let of = |tap: i64, side: &Side| if side.flipped { TAPS - 1 - tap } else { tap };
                         let by = of(p, &plan.rows) * row + of(q, &plan.columns) * column;
                         let terms = [(channel.into(), step(plan.channels)), (lane.into(), 1)];
                         b.load(from, moved(&at, by, &terms))
                     });
-                    half.push(weights(b, taps));
-                }
+                    weights(b, taps)
+                });
+                let [left, middle, right] = half;
                 for p in 0..WINDOW {
-                    let row = weights(b, [half[0][p], half[1][p], half[2][p]]);
+                    let row = weights(b, [left[p], middle[p], right[p]]);
                     for (q, value) in row.into_iter().enumerate() {
                         let point = (p * WINDOW + q) as i64 * plan.point();
                         let terms = [

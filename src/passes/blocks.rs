@@ -192,10 +192,11 @@ impl Blocked {
                     carried.push(node);
                     continue;
                 }
-                Op::View(map) if set.contains(&data.args[0]) => {
-                    if map.names(rows) || map.mentioned().contains(&rows) {
-                        return None;
-                    }
+                Op::View(map)
+                    if set.contains(&data.args[0])
+                        && (map.names(rows) || map.mentioned().contains(&rows)) =>
+                {
+                    return None;
                 }
                 _ => {}
             }

@@ -100,7 +100,7 @@ impl Lowering<'_> {
         &mut self,
         plan: &Winograd,
         node: Node,
-        (a, b, c): ((&Home, &Read), (&Home, &Read), (&Home, &Read)),
+        [a, b, c]: super::Operands<'_>,
     ) -> Result<(), LowerError> {
         let cuts = Cuts::of(plan);
         let (images, chunks) = self.winograd_chunks(plan, &cuts)?;
