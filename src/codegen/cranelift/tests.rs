@@ -223,7 +223,7 @@ fn reductions_follow_the_tree() {
                 continue;
             }
             for (lanes, known) in [(true, false), (true, true), (false, false)] {
-                for n in [0usize, 1, 2, 5, 15, 16, 17, 31, 32, 33, 39, 100] {
+                for n in [0usize, 1, 2, 5, 15, 16, 17, 31, 32, 33, 39, 100, 4096, 4097, 8230] {
                     let mut b = builder();
                     let (x, init, out) = (b.read(dtype), b.read(dtype), b.write(dtype));
                     let size = if known { Size::Const(n as i64) } else { b.size(&Dim::var("N")) };
@@ -238,7 +238,10 @@ fn reductions_follow_the_tree() {
                             values =
                                 (0..n).flat_map(|i| ((i as f32 * 0.37).sin() * 1.1).to_le_bytes()).collect();
                         }
-                        check(&kernel, &[values, data(dtype, 1, 9), vec![0; dtype.size()]], &[n as i64]);
+                        // The second size is the number of blocks, where there are any.
+                        let sizes = [n as i64, (n as i64 + crate::kernel::BLOCK - 1) / crate::kernel::BLOCK];
+                        let sizes = &sizes[..kernel.sizes.len()];
+                        check(&kernel, &[values, data(dtype, 1, 9), vec![0; dtype.size()]], sizes);
                     }
                 }
             }
@@ -536,6 +539,8 @@ fn lane_loops_of_floats_are_wide() {
         let mut b = builder();
         let (x, y) = (b.read(dtype), b.write(dtype));
         let n = b.size(&Dim::var("N"));
+        // The sum of a row, not of all: that would be cut into blocks.
+        b.grid(Size::Const(2));
         let zero = b.number(dtype, 0.0);
         let i = b.begin_loop(Range::Full(n), true);
         let value = b.load(x, row(i));
