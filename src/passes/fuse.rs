@@ -221,11 +221,12 @@ impl<'a> Grouping<'a> {
             return;
         }
         if open && !self.copies.contains(node) {
-            self.join(node);
+            self.join(node, false);
         }
     }
 
-    /// Copies that could not join their reader join each other and their producers as any node does.
+    /// Copies that could not join their reader join each other. Not what they are copied from, whose loops may be others: an image that reads
+    /// what was pooled from it would spoil the pooling's.
     fn settle(&mut self) {
         let mut left: Vec<Node> = self.copies.iter().filter(|copy| self.is_here(*copy)).collect();
         left.sort_unstable_by_key(|copy| self.place[*copy]);
@@ -234,13 +235,13 @@ impl<'a> Grouping<'a> {
                 && self.groups[group].open
                 && self.groups[group].nodes.iter().all(|node| self.copies.contains(*node))
             {
-                self.join(copy);
+                self.join(copy, true);
             }
         }
     }
 
-    /// Merges the node's group with those of its producers, as far as that may be.
-    fn join(&mut self, node: Node) {
+    /// Merges the node's group with those of its producers, perhaps with those of copies alone, as far as that may be.
+    fn join(&mut self, node: Node, copies_alone: bool) {
         let mut candidates: BTreeSet<usize> = self.producers(&self.deps[node]);
         // The latest first: it is the one that most of the others come before.
         while let Some(other) = candidates.pop_last() {
@@ -249,7 +250,7 @@ impl<'a> Grouping<'a> {
                 continue;
             }
             let copies = self.groups[other].nodes.iter().all(|node| self.copies.contains(*node));
-            if self.may_merge(other, own) {
+            if (copies || !copies_alone) && self.may_merge(other, own) {
                 if copies {
                     // Whatever the copies are made of may join as well.
                     for copy in self.groups[other].nodes.clone() {
