@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::check::core::Core;
 use crate::diag;
 use crate::elaborate::Part;
 use crate::graph::{Role, interpret};
@@ -62,7 +63,8 @@ pub fn run(
     timings: &mut Timings,
 ) -> Result<Vec<Failure>, Stop> {
     let Some(core) = &item.core else { return Ok(Vec::new()) };
-    let values = values(session, item, settings, interpreted, pool, timings).map_err(failed(session))?;
+    let values =
+        values(session, (core, item), settings, interpreted, pool, timings).map_err(failed(session))?;
     let mut values = values.into_iter();
     let mut failures = Vec::new();
     for assertion in &core.assertions {
@@ -82,13 +84,12 @@ pub fn run(
 /// The outputs of a test's graph: for each assertion whether it holds, then its sides.
 fn values(
     session: &Session,
-    item: &Checked,
+    (core, item): (&Core, &Checked),
     settings: &Settings,
     interpreted: bool,
     pool: &Pool,
     timings: &mut Timings,
 ) -> Result<Vec<Tensor>, Box<diag::Diagnostic>> {
-    let Some(core) = &item.core else { return Ok(Vec::new()) };
     let on_disk = session.on_disk();
     let files = whole_arrays(&item.files, core, &|path, span| on_disk.path(path, span))?;
     let none = Dims::new();

@@ -7,6 +7,7 @@
 //!   one npy file for each sample: `x`, the samples, and `y`, the numbers of their classes in the order of names.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -61,23 +62,23 @@ impl Format {
         }
     }
 
-    /// What a source of this format holds. Of files of arrays the headers alone are read.
-    pub fn contents(self, path: &Path) -> Result<Contents, FormatError> {
+    /// What a source of this format holds. Of files of arrays the headers alone are read; tables are kept.
+    pub fn contents(self, path: &Path, tables: &mut Tables) -> Result<Contents, FormatError> {
         let one = |info: ArrayInfo| vec![ArrayInfo { name: "x".into(), ..info }];
         let arrays = match self {
             Format::Npz => npz::header(path)?,
             Format::Npy => one(npy::header(path)?),
             Format::Idx => one(idx::header(path)?),
             Format::Csv => {
-                let table = csv::load(path)?;
+                let table = parsed(path, tables)?;
                 let info = |(name, tensor): (String, Tensor)| ArrayInfo {
                     name,
                     dtype: tensor.dtype(),
                     shape: tensor.shape().to_vec(),
                 };
-                columns(&table).map_err(|problem| problem.in_file(path))?.into_iter().map(info).collect()
+                columns(table).map_err(|problem| problem.in_file(path))?.into_iter().map(info).collect()
             }
-            Format::Folder => return Folder::read(path)?.contents(),
+            Format::Folder => return Folder::read(path)?.contents(tables),
         };
         Ok(Contents { arrays, classes: None })
     }
@@ -89,10 +90,7 @@ impl Format {
             Format::Npy => npy::load(path),
             Format::Idx => idx::load(path),
             Format::Csv => {
-                if !tables.contains_key(path) {
-                    tables.insert(path.to_path_buf(), csv::load(path)?);
-                }
-                let arrays = columns(&tables[path]).map_err(|problem| problem.in_file(path))?;
+                let arrays = columns(parsed(path, tables)?).map_err(|problem| problem.in_file(path))?;
                 let available = arrays.iter().map(|(name, _)| name.clone()).collect();
                 let found = arrays.into_iter().find(|(name, _)| name == array);
                 let missing = || Problem::NoEntry { name: array.to_owned(), available };
@@ -101,6 +99,14 @@ impl Format {
             Format::Folder => Folder::read(path)?.load(array, tables),
         }
     }
+}
+
+/// A table, which is read unless it was before.
+fn parsed<'t>(path: &Path, tables: &'t mut Tables) -> Result<&'t csv::Table, FormatError> {
+    Ok(match tables.entry(path.to_path_buf()) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(place) => place.insert(csv::load(path)?),
+    })
 }
 
 /// The arrays of a table: all of it, then each named column. A column that is called `x` is that one.
@@ -192,12 +198,12 @@ impl Folder {
         }
     }
 
-    fn contents(&self) -> Result<Contents, FormatError> {
+    fn contents(&self, tables: &mut Tables) -> Result<Contents, FormatError> {
         match self {
             Folder::Parts { folder, format, files } => {
                 let mut all: Option<Vec<ArrayInfo>> = None;
                 for file in files {
-                    let part = format.contents(file)?.arrays;
+                    let part = format.contents(file, tables)?.arrays;
                     match &mut all {
                         None => all = Some(part),
                         Some(all) => joined(all, &part).map_err(|problem| problem.in_file(file))?,
@@ -239,7 +245,7 @@ impl Folder {
     }
 
     fn load(&self, array: &str, tables: &mut Tables) -> Result<Tensor, FormatError> {
-        let contents = self.contents()?;
+        let contents = self.contents(tables)?;
         let folder = match self {
             Folder::Parts { folder, .. } | Folder::Classes { folder, .. } => folder,
         };
@@ -333,17 +339,19 @@ mod tests {
         saved(place.path(), "parts/a.npy", &[2, 2], vec![1.0, 2.0, 3.0, 4.0]);
         fs::write(place.path().join("parts/.hidden"), "no array").unwrap();
         let parts = place.path().join("parts");
-        let contents = Format::Folder.contents(&parts).unwrap();
+        let contents = Format::Folder.contents(&parts, &mut Tables::new()).unwrap();
         assert_eq!(contents.arrays, [ArrayInfo { name: "x".into(), dtype: DType::F32, shape: vec![3, 2] }]);
         let x = Format::Folder.load(&parts, "x", &mut Tables::new()).unwrap();
         assert_eq!(x, Tensor::from_vec(&[3, 2], vec![1f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap());
         saved(place.path(), "parts/c.npy", &[1, 3], vec![0.0; 3]);
-        let refused = Format::Folder.contents(&parts).unwrap_err().to_string();
+        let refused = Format::Folder.contents(&parts, &mut Tables::new()).unwrap_err().to_string();
         assert!(refused.contains("c.npy") && refused.contains("[1, 3]"), "{refused}");
         fs::write(parts.join("c.npy"), [0x93, b'N']).unwrap();
-        assert!(Format::Folder.contents(&parts).unwrap_err().to_string().contains("c.npy"));
+        assert!(
+            Format::Folder.contents(&parts, &mut Tables::new()).unwrap_err().to_string().contains("c.npy")
+        );
         fs::rename(parts.join("c.npy"), parts.join("c.txt")).unwrap();
-        let refused = Format::Folder.contents(&parts).unwrap_err().to_string();
+        let refused = Format::Folder.contents(&parts, &mut Tables::new()).unwrap_err().to_string();
         assert!(refused.contains("c.txt") && refused.contains("of one format"), "{refused}");
     }
 
@@ -354,15 +362,23 @@ mod tests {
         saved(place.path(), "pets/cat/2.npy", &[2], vec![1.0, 2.0]);
         saved(place.path(), "pets/cat/1.npy", &[2], vec![0.0, 1.0]);
         let pets = place.path().join("pets");
-        let contents = Format::Folder.contents(&pets).unwrap();
+        let contents = Format::Folder.contents(&pets, &mut Tables::new()).unwrap();
         assert_eq!((contents.classes, contents.arrays.len()), (Some(2), 2));
         let load = |array| Format::Folder.load(&pets, array, &mut Tables::new()).unwrap();
         assert_eq!(load("x"), Tensor::from_vec(&[3, 2], vec![0f32, 1.0, 1.0, 2.0, 3.0, 4.0]).unwrap());
         assert_eq!(load("y"), Tensor::from_vec(&[3], vec![0i64, 0, 1]).unwrap());
         saved(place.path(), "pets/dog/0.npy", &[3], vec![0.0; 3]);
-        assert!(Format::Folder.contents(&pets).unwrap_err().to_string().contains("0.npy"));
+        assert!(
+            Format::Folder.contents(&pets, &mut Tables::new()).unwrap_err().to_string().contains("0.npy")
+        );
         fs::write(pets.join("notes.txt"), "").unwrap();
-        assert!(Format::Folder.contents(&pets).unwrap_err().to_string().contains("beside folders"));
+        assert!(
+            Format::Folder
+                .contents(&pets, &mut Tables::new())
+                .unwrap_err()
+                .to_string()
+                .contains("beside folders")
+        );
     }
 
     #[test]
@@ -370,7 +386,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("t.csv");
         fs::write(&path, "width,kind\n1.5,0\n2.5,1\n").unwrap();
-        let contents = Format::Csv.contents(&path).unwrap().arrays;
+        let contents = Format::Csv.contents(&path, &mut Tables::new()).unwrap().arrays;
         let shown: Vec<_> =
             contents.iter().map(|array| (array.name.as_str(), array.dtype, array.shape.clone())).collect();
         assert_eq!(
@@ -380,6 +396,8 @@ mod tests {
         let kinds = Format::Csv.load(&path, "kind", &mut Tables::new()).unwrap();
         assert_eq!(kinds, Tensor::from_vec(&[2], vec![0i64, 1]).unwrap());
         fs::write(&path, "a,a\n1,2\n").unwrap();
-        assert!(Format::Csv.contents(&path).unwrap_err().to_string().contains("two columns"));
+        assert!(
+            Format::Csv.contents(&path, &mut Tables::new()).unwrap_err().to_string().contains("two columns")
+        );
     }
 }

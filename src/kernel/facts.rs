@@ -15,6 +15,17 @@ impl Kernel {
         !f64_arg && !self.vals.values().any(|&dtype| dtype == DType::F64)
     }
 
+    /// The arguments that are given buffers, in the order in which a step names these.
+    pub fn pointers(&self) -> impl Iterator<Item = (Arg, &ArgDecl)> {
+        self.args.iter().filter(|(_, decl)| !matches!(decl.kind, ArgKind::Scratch { .. }))
+    }
+
+    /// Whether a step that runs the kernel with these arguments writes the buffer.
+    pub fn writes(&self, args: &[BufferRef], buffer: Buffer) -> bool {
+        let mut given = self.pointers().zip(args);
+        given.any(|((_, decl), reference)| reference.buffer == buffer && decl.kind == ArgKind::Write)
+    }
+
     /// Points of the parallel grid; `None` where they exceed an i64 or an extent is negative.
     pub fn grid_points(&self, sizes: &[i64]) -> Option<i64> {
         self.grid.iter().try_fold(1i64, |points, &(_, extent)| {

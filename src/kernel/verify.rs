@@ -43,8 +43,7 @@ fn verify_step(program: &Program, step: &Step, turns: &mut EntitySet<StepVar>) -
     match step {
         Step::Run { kernel, args } => {
             let kernel = &program.kernels[*kernel];
-            let wanted: Vec<&ArgDecl> =
-                kernel.args.values().filter(|a| !matches!(a.kind, ArgKind::Scratch { .. })).collect();
+            let wanted: Vec<&ArgDecl> = kernel.pointers().map(|(_, decl)| decl).collect();
             if wanted.len() != args.len() {
                 return defect(
                     &kernel.name,

@@ -1,7 +1,7 @@
 //! Writing a value over the one that it replaces.
 
 use crate::axes::Dim;
-use crate::kernel::{Address, Arg, ArgKind, Buffer, BufferRef, Inst, Kernel, Program, Step, Stmt};
+use crate::kernel::{Address, Arg, Buffer, BufferRef, Inst, Program, Step, Stmt};
 
 /// Lets the kernel that computes `from` write into `to` instead, if that is safe; then nothing needs to be copied from one to the other
 /// behind `steps`. Safe is: one step computes `from`, later steps do not touch `to`, and that step reads `to` only at the address that it
@@ -18,7 +18,7 @@ pub fn merge(program: &mut Program, steps: &mut [Step], from: Buffer, to: Buffer
     if steps[at + 1..].iter().any(|step| touches(step, to) || writes(program, step, from)) {
         return false;
     }
-    let pointers: Vec<Arg> = pointers(&program.kernels[kernel]);
+    let pointers: Vec<Arg> = program.kernels[kernel].pointers().map(|(arg, _)| arg).collect();
     let args_of = |buffer: Buffer| -> Vec<Arg> {
         pointers.iter().zip(args).filter(|(_, r)| r.buffer == buffer).map(|(arg, _)| *arg).collect()
     };
@@ -47,12 +47,6 @@ pub fn merge(program: &mut Program, steps: &mut [Step], from: Buffer, to: Buffer
     true
 }
 
-/// The arguments that are given buffers.
-fn pointers(kernel: &Kernel) -> Vec<Arg> {
-    let buffers = kernel.args.iter().filter(|(_, decl)| !matches!(decl.kind, ArgKind::Scratch { .. }));
-    buffers.map(|(arg, _)| arg).collect()
-}
-
 fn visit_refs(step: &Step, f: &mut dyn FnMut(&BufferRef)) {
     match step {
         Step::Run { args, .. } => args.iter().for_each(f),
@@ -71,12 +65,7 @@ fn visit_refs_mut(step: &mut Step, f: &mut dyn FnMut(&mut BufferRef)) {
 
 fn writes(program: &Program, step: &Step, buffer: Buffer) -> bool {
     match step {
-        Step::Run { kernel, args } => {
-            let kernel = &program.kernels[*kernel];
-            let written =
-                |(arg, r): (Arg, &BufferRef)| r.buffer == buffer && kernel.args[arg].kind == ArgKind::Write;
-            pointers(kernel).into_iter().zip(args).any(written)
-        }
+        Step::Run { kernel, args } => program.kernels[*kernel].writes(args, buffer),
         Step::Loop { body, .. } => body.iter().any(|step| writes(program, step, buffer)),
         Step::Copy { to, .. } | Step::Sort { to, .. } => to.buffer == buffer,
     }

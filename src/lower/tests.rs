@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::axes::{Dim, DimVar};
 use crate::graph::interpret;
-use crate::graph::{Graph, verify};
+use crate::graph::{Axis, Builder, Graph, Node, Output, verify};
 use crate::kernel::interpret::run_program;
 use crate::kernel::{Buffer, Program, verify_program};
 use crate::passes::PIPELINE;
@@ -38,6 +38,29 @@ impl Numbers {
     pub fn chance(&mut self, percent: u64) -> bool {
         self.next() % 100 < percent
     }
+}
+
+/// The graph of the derivatives of Σ y² by `given`, whose axes have these orders; where it is asked for, y is an output before them.
+pub fn with_gradients<const N: usize>(
+    mut b: Builder,
+    (y, order): (Node, &[Axis]),
+    keep: bool,
+    given: &[Node; N],
+    orders: [Vec<Axis>; N],
+) -> Graph {
+    let square = b.mul(y, y);
+    let loss = b.sum(square, order);
+    let one = b.constant(1.0, DType::F32);
+    let gradients = crate::autodiff::vjp(&mut b, loss, given, one);
+    let output = |name: String, order: Vec<Axis>| Output { name: name.into(), order, updates: None };
+    let mut outputs: Vec<(Output, Node)> = Vec::new();
+    if keep {
+        outputs.push((output("y".into(), order.to_vec()), y));
+    }
+    for (k, (gradient, order)) in gradients.into_iter().zip(orders).enumerate() {
+        outputs.push((output(format!("g{k}"), order), gradient));
+    }
+    b.finish(outputs)
 }
 
 /// The graph after all passes.

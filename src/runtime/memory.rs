@@ -47,9 +47,8 @@ impl Uses<'_> {
         for step in steps {
             match step {
                 Step::Run { kernel, args } => {
-                    let kinds = self.program.kernels[*kernel].args.values().map(|arg| &arg.kind);
-                    let buffers: Vec<&ArgKind> =
-                        kinds.filter(|kind| !matches!(kind, ArgKind::Scratch { .. })).collect();
+                    let kernel = &self.program.kernels[*kernel];
+                    let buffers: Vec<&ArgKind> = kernel.pointers().map(|(_, decl)| &decl.kind).collect();
                     // What a kernel reads is read before it writes.
                     for (arg, _) in args.iter().zip(&buffers).filter(|(_, kind)| ***kind == ArgKind::Read) {
                         self.used(arg, false);

@@ -4,7 +4,7 @@ use cranelift_entity::SecondaryMap;
 
 use super::bind::{Bound, BoundRun, BoundStep};
 use super::exec::Executable;
-use crate::kernel::{ArgKind, KernelId};
+use crate::kernel::KernelId;
 
 /// The work of a kernel in one run of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -48,8 +48,7 @@ impl Executable {
         let work = kernel.work(&run.sizes);
         found.runs += times;
         found.flops += times as f64 * work.flops;
-        let buffers = kernel.args.iter().filter(|(_, arg)| !matches!(arg.kind, ArgKind::Scratch { .. }));
-        for ((arg, decl), reference) in buffers.zip(&run.args) {
+        for ((arg, decl), reference) in kernel.pointers().zip(&run.args) {
             let held = bound.lens[reference.buffer] as f64;
             found.bytes += times as f64 * work.touched[arg].min(held) * decl.dtype.size() as f64;
         }

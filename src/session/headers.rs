@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::base::{FileId, Name, Span};
 use crate::check::train::{DataSource, Header, Headers};
 use crate::diag::Diagnostic;
-use crate::formats::source::{Contents, Format};
+use crate::formats::source::{Contents, Format, Tables};
 use crate::formats::text;
 
 use super::errors;
@@ -48,7 +48,8 @@ impl Headers for OnDisk<'_> {
                 let Some(format) = Format::parse(format) else {
                     return Err(Box::new(errors::unknown_data_format(span, format)));
                 };
-                let Contents { arrays, classes } = format.contents(&path).map_err(unreadable)?;
+                let Contents { arrays, classes } =
+                    format.contents(&path, &mut Tables::new()).map_err(unreadable)?;
                 let arrays = arrays.into_iter();
                 let arrays = arrays.map(|array| (Name::new(array.name), array.dtype, array.shape)).collect();
                 Ok(Header { arrays, symbols: None, classes })

@@ -11,7 +11,7 @@ use crate::axes::DimVar;
 use crate::base::Span;
 use crate::check::core::{Budget, Core};
 use crate::elaborate::{Outline, Part, Placement, Segments, elaborate_placed};
-use crate::kernel::{ArgKind, Buffer, Program, Step};
+use crate::kernel::{Buffer, Program, Step};
 use crate::passes::{self, PassCx};
 use crate::runtime::{Dims, temporaries};
 
@@ -154,11 +154,7 @@ fn maker(program: &Program, buffer: Buffer) -> Option<Span> {
         steps.iter().find_map(|step| match step {
             Step::Run { kernel, args } => {
                 let kernel = &program.kernels[*kernel];
-                let kinds = kernel.args.values().map(|arg| &arg.kind);
-                let given = kinds.filter(|kind| !matches!(kind, ArgKind::Scratch { .. }));
-                let writes =
-                    args.iter().zip(given).any(|(arg, kind)| arg.buffer == buffer && *kind == ArgKind::Write);
-                writes.then_some(kernel.span)
+                kernel.writes(args, buffer).then_some(kernel.span)
             }
             Step::Loop { body, .. } => find(program, body, buffer),
             _ => None,

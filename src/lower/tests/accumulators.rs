@@ -1,9 +1,9 @@
 //! What a loop adds up turn by turn is one sum behind it, with the same numbers.
 
-use super::{agree, fused};
+use super::{agree, fused, with_gradients};
 use crate::axes::Dim;
 use crate::graph::tests::argument;
-use crate::graph::{Builder, Graph, Op, Output};
+use crate::graph::{Builder, Graph, Op};
 use crate::ops::ScalarFn;
 use crate::tensor::DType::F32;
 
@@ -27,16 +27,13 @@ fn recurrent(reverse: bool) -> Graph {
     let z = b.add(input, inner);
     let next = b.map1(ScalarFn::Tanh, z);
     let scan = b.end_scan(reverse, &[given[2]], &[next], &[next]);
-    let square = b.mul(scan.yields[0], scan.yields[0]);
-    let loss = b.sum(square, &[batch, t, h]);
-    let one = b.constant(1.0, F32);
-    let gradients = crate::autodiff::vjp(&mut b, loss, &given, one);
-    let orders = [vec![i, h], vec![from, h], vec![batch, h]];
-    let results = gradients.into_iter().zip(orders).enumerate().map(|(k, (gradient, order))| {
-        (Output { name: format!("g{k}").into(), order, updates: None }, gradient)
-    });
-    let results: Vec<_> = results.collect();
-    b.finish(results)
+    with_gradients(
+        b,
+        (scan.yields[0], &[batch, t, h]),
+        false,
+        &given,
+        [vec![i, h], vec![from, h], vec![batch, h]],
+    )
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Numbers, agree, fused, inputs, program};
+use super::{Numbers, agree, fused, inputs, program, with_gradients};
 use crate::axes::DimVar;
 use crate::graph::interpret;
 use crate::graph::tests::argument;
-use crate::graph::{Builder, Graph, Node, Op, Output};
+use crate::graph::{Builder, Graph, Op};
 use crate::kernel::{Step, Stmt};
 use crate::ops::ScalarFn;
 use crate::passes::{Limits, PIPELINE, blocks_within};
@@ -22,7 +22,7 @@ fn attention(length: i64) -> Graph {
     let q = argument(&mut b, "q", &[batch, t, e], F32);
     let k = argument(&mut b, "k", &[batch, s, e], F32);
     let v = argument(&mut b, "v", &[batch, s, f], F32);
-    let given: Vec<Node> = [q, k, v].into_iter().map(|x| b.alias(x)).collect();
+    let given = [q, k, v].map(|x| b.alias(x));
     let (here, there) = (b.position(t, I32), b.position(s, I32));
     let past = b.map2(ScalarFn::Le, there, here);
     let product = b.mul(given[0], given[1]);
@@ -34,17 +34,8 @@ fn attention(length: i64) -> Graph {
     let weights = b.div(exp, sum);
     let product = b.mul(weights, given[2]);
     let y = b.sum(product, &[s]);
-    let square = b.mul(y, y);
-    let loss = b.sum(square, &[batch, t, f]);
-    let one = b.constant(1.0, F32);
-    let gradients = crate::autodiff::vjp(&mut b, loss, &given, one);
     let orders = [[batch, t, e], [batch, s, e], [batch, s, f]];
-    let mut results = vec![(Output { name: "y".into(), order: vec![batch, t, f], updates: None }, y)];
-    for (k, (gradient, order)) in gradients.into_iter().zip(orders).enumerate() {
-        results
-            .push((Output { name: format!("g{k}").into(), order: order.to_vec(), updates: None }, gradient));
-    }
-    b.finish(results)
+    with_gradients(b, (y, &[batch, t, f]), true, &given, orders.map(Vec::from))
 }
 
 /// The graph after the passes before `blocks`, in blocks of six rows; and how many loops it has.

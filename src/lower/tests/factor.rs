@@ -1,6 +1,6 @@
 //! A sum over what a layer does not run along stands before the layer, with the same numbers; what a loop does not change is made before it.
 
-use super::{agree, fused, program};
+use super::{agree, fused, program, with_gradients};
 use crate::axes::Dim;
 use crate::graph::tests::argument;
 use crate::graph::{Builder, Graph, Node, Output};
@@ -27,16 +27,7 @@ fn deep_set(n: i64) -> Graph {
     let layer = b.sum(product, &[h]);
     let layer = b.add(layer, given[2]);
     let y = b.sum(layer, &[n]);
-    let square = b.mul(y, y);
-    let loss = b.sum(square, &[batch, o]);
-    let one = b.constant(1.0, F32);
-    let gradients = crate::autodiff::vjp(&mut b, loss, &given, one);
-    let mut results = vec![(Output { name: "y".into(), order: vec![batch, o], updates: None }, y)];
-    let orders = [vec![d, h], vec![h, o], vec![o]];
-    results.extend(gradients.into_iter().zip(orders).enumerate().map(|(k, (gradient, order))| {
-        (Output { name: format!("g{k}").into(), order, updates: None }, gradient)
-    }));
-    b.finish(results)
+    with_gradients(b, (y, &[batch, o]), true, &given, [vec![d, h], vec![h, o], vec![o]])
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Sums of products under a guard are contractions, with the same numbers.
 
-use super::{agree, fused};
+use super::{agree, fused, with_gradients};
 use crate::axes::Dim;
 use crate::graph::tests::argument;
-use crate::graph::{Builder, Graph, Node, Op, Output};
+use crate::graph::{Builder, Graph, Node, Op};
 use crate::ops::ScalarFn;
 use crate::tensor::DType::{F32, I32};
 
@@ -16,7 +16,7 @@ fn attention() -> Graph {
     let q = argument(&mut b, "q", &[batch, t, e], F32);
     let k = argument(&mut b, "k", &[batch, s, e], F32);
     let v = argument(&mut b, "v", &[batch, s, f], F32);
-    let given: Vec<Node> = [q, k, v].into_iter().map(|x| b.alias(x)).collect();
+    let given = [q, k, v].map(|x| b.alias(x));
     let (here, there) = (b.position(t, I32), b.position(s, I32));
     let past = b.map2(ScalarFn::Le, there, here);
     let zero = b.constant(0.0, F32);
@@ -27,17 +27,8 @@ fn attention() -> Graph {
     let product = b.mul(weights, given[2]);
     let product = b.select(past, product, zero);
     let y = b.sum(product, &[s]);
-    let square = b.mul(y, y);
-    let loss = b.sum(square, &[batch, t, f]);
-    let one = b.constant(1.0, F32);
-    let gradients = crate::autodiff::vjp(&mut b, loss, &given, one);
     let orders = [[batch, t, e], [batch, s, e], [batch, s, f]];
-    let mut results = vec![(Output { name: "y".into(), order: vec![batch, t, f], updates: None }, y)];
-    for (k, (gradient, order)) in gradients.into_iter().zip(orders).enumerate() {
-        results
-            .push((Output { name: format!("g{k}").into(), order: order.to_vec(), updates: None }, gradient));
-    }
-    b.finish(results)
+    with_gradients(b, (y, &[batch, t, f]), true, &given, orders.map(Vec::from))
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What a loop stores for the loop of its derivative: as little as can be, with the same numbers.
 
-use super::{agree, fused};
+use super::{agree, fused, with_gradients};
 use crate::axes::Dim;
 use crate::graph::tests::argument;
-use crate::graph::{Builder, Graph, Op, Output};
+use crate::graph::{Builder, Graph, Op};
 use crate::ops::ScalarFn;
 use crate::tensor::DType::F32;
 
@@ -25,16 +25,7 @@ fn layers() -> Graph {
     let product = b.mul(tanh, exp);
     let next = b.add(carries[0], product);
     let scan = b.end_scan(false, &[given[1]], &[next], &[]);
-    let square = b.mul(scan.carries[0], scan.carries[0]);
-    let loss = b.sum(square, &[batch, h]);
-    let one = b.constant(1.0, F32);
-    let gradients = crate::autodiff::vjp(&mut b, loss, &given, one);
-    let orders = [vec![layer, from, h], vec![batch, h]];
-    let results = gradients.into_iter().zip(orders).enumerate().map(|(k, (gradient, order))| {
-        (Output { name: format!("g{k}").into(), order, updates: None }, gradient)
-    });
-    let results: Vec<_> = results.collect();
-    b.finish(results)
+    with_gradients(b, (scan.carries[0], &[batch, h]), false, &given, [vec![layer, from, h], vec![batch, h]])
 }
 
 #[test]
@@ -71,16 +62,7 @@ fn attending() -> Graph {
     let read = b.sum(product, &[s]);
     let next = b.add(carries[0], read);
     let scan = b.end_scan(false, &[given[1]], &[next], &[]);
-    let square = b.mul(scan.carries[0], scan.carries[0]);
-    let loss = b.sum(square, &[t, d]);
-    let one = b.constant(1.0, F32);
-    let gradients = crate::autodiff::vjp(&mut b, loss, &given, one);
-    let orders = [vec![layer, d], vec![t, d]];
-    let results = gradients.into_iter().zip(orders).enumerate().map(|(k, (gradient, order))| {
-        (Output { name: format!("g{k}").into(), order, updates: None }, gradient)
-    });
-    let results: Vec<_> = results.collect();
-    b.finish(results)
+    with_gradients(b, (scan.carries[0], &[t, d]), false, &given, [vec![layer, d], vec![t, d]])
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! Images are cut into chunks. Each has its own sixteen sums of products, to which block after block adds; a second kernel adds the chunks
 //! up, in order, and transforms the sums. **Invariant:** the cuts depend on static sizes alone, so the order of a sum is the same anywhere.
 
-use super::{Frame, POINTS, Row, Scratch, TAPS, TILE, WINDOW, Winograd, chunk, constant, moved, within};
+use super::row::Row;
+use super::{Frame, POINTS, Scratch, TAPS, TILE, WINDOW, Winograd, chunk, constant, moved, within};
 use crate::axes::Dim;
 use crate::graph::Node;
 use crate::kernel::{
