@@ -4,6 +4,10 @@
 //! places `i = s·i' + r` need the taps `a = s·a' + t(r)` alone and read `g[i' - a' + …]`. So the phase r becomes an axis beside i', the taps
 //! that a phase lacks are zeros, and the result is read at `(i / s, i % s)`: of s² products in two dimensions about one is left. With a single
 //! tap the products are those of g's own places, and the result is what is read where s divides.
+//!
+//! Where the sum runs over i, as in the gradient of the taps, it is a sum over g's own places u: the other operand is read at `i = s·u + a - p`.
+
+use smallvec::SmallVec;
 
 use super::contraction::roles;
 use crate::axes::Dim;
@@ -51,8 +55,10 @@ struct Transposed {
 /// `(i + p - a) / s` as the index of an axis.
 struct Stride {
     axis: Axis,
-    /// i, of the result.
+    /// i, of the result or of the sum.
     kept: Axis,
+    /// Whether the sum runs over i.
+    summed: bool,
     /// a and how many there are, where it is an axis.
     tap: Option<(Axis, i64)>,
     /// p
@@ -68,18 +74,23 @@ fn find(graph: &Graph, node: Node, bound: &[Axis]) -> Option<Transposed> {
         let of_other = &graph.nodes[other].axes;
         let mut strides = Vec::new();
         for (axis, index) in &map.at {
-            let Some(stride) = stride(graph, *axis, index) else { continue };
+            let Some(mut stride) = stride(graph, *axis, index) else { continue };
             let alone = |axis: Axis| {
                 !graph.nodes[map_argument(graph, strided)].axes.contains(&axis)
                     && map.at.iter().filter(|(_, index)| index.mentions(axis)).count() == 1
             };
             let fits = roles.batch.iter().chain(&roles.n).chain(&roles.m).any(|own| *own == stride.kept)
                 && !of_other.contains(&stride.kept)
+                && stride.has_affine_phases()
                 && alone(stride.kept)
                 && stride
                     .tap
                     .is_none_or(|(tap, _)| roles.k.contains(&tap) && of_other.contains(&tap) && alone(tap));
-            if fits {
+            stride.summed = roles.k.contains(&stride.kept)
+                && of_other.contains(&stride.kept)
+                && alone(stride.kept)
+                && stride.tap.is_none_or(|(tap, _)| !of_other.contains(&tap) && alone(tap));
+            if fits || stride.summed {
                 strides.push(stride);
             }
         }
@@ -97,7 +108,7 @@ fn map_argument(graph: &Graph, view: Node) -> Node {
     graph.nodes[view].args[0]
 }
 
-/// The index as that of a transposed stride whose phases are affine.
+/// The index as that of a transposed stride.
 fn stride(graph: &Graph, axis: Axis, index: &Index) -> Option<Stride> {
     let Index::Sum(parts) = index else { return None };
     let [(one, Index::Div(sum, by)), (_, Index::Rem(same, divisor))] = &parts[..] else { return None };
@@ -114,9 +125,15 @@ fn stride(graph: &Graph, axis: Axis, index: &Index) -> Option<Stride> {
         }
     }
     let offset = sum.constant.as_const()?;
-    let single = tap.is_none_or(|(_, count)| count == 1);
-    let affine = by == 2 || offset.rem_euclid(by) == 0;
-    (single || affine).then_some(Stride { axis, kept: kept?, tap, offset, by })
+    Some(Stride { axis, kept: kept?, summed: false, tap, offset, by })
+}
+
+impl Stride {
+    /// Whether the taps of a phase, and what it reads, are affine in its number.
+    fn has_affine_phases(&self) -> bool {
+        let single = self.tap.is_none_or(|(_, count)| count == 1);
+        single || self.by == 2 || self.offset.rem_euclid(self.by) == 0
+    }
 }
 
 impl Transposed {
@@ -127,14 +144,22 @@ impl Transposed {
         };
         let (mut over, mut strided, mut other) = (over, self.map.clone(), Vec::new());
         let mut result = Vec::new();
-        let mut lacks = false;
         for stride in &self.strides {
             strided.at.retain(|(axis, _)| *axis != stride.axis);
+            if stride.summed {
+                let place = graph.axes.push(graph.axes[stride.axis].clone());
+                strided.at.push((stride.axis, Index::axis(place)));
+                let tap = stride.tap.map(|(tap, _)| (Dim::constant(1), Index::axis(tap)));
+                let start = (Dim::constant(-stride.offset), Index::constant(1));
+                let parts = [(Dim::constant(stride.by), Index::axis(place)), start].into_iter().chain(tap);
+                other.push((stride.kept, Index::sum(parts).expect("small numbers")));
+                over = union(&without(&over, &[stride.kept]), &[place]);
+                continue;
+            }
             match stride.tap {
                 Some((tap, taps)) if taps != 1 => {
                     let by = Dim::constant(stride.by);
                     let count = (taps + stride.by - 1) / stride.by;
-                    lacks |= count * stride.by != taps;
                     let name = graph.axes[stride.kept].name.clone();
                     let rest = Dim::constant(stride.by - 1);
                     let places = graph.axes[stride.kept].size.add(&rest).and_then(|size| size.div(&by));
@@ -173,28 +198,41 @@ impl Transposed {
             }
         }
         let mut new = Vec::new();
-        let strided = IndexMap::new(strided.at, Outside::Zero);
         let from = map_argument(graph, self.strided);
-        let strided = view(graph, from, strided, &mut new);
-        let outside = if lacks { Outside::Zero } else { Outside::Never };
-        let other = view(graph, self.other, IndexMap::new(other, outside), &mut new);
+        let strided = view(graph, from, inside(graph, strided.at), &mut new);
+        let other = view(graph, self.other, inside(graph, other.into()), &mut new);
         let data = graph.nodes[node].clone();
         let axes = union(&graph.nodes[strided].axes, &graph.nodes[other].axes);
         let args = [strided, other].into_iter().collect();
         let product = NodeData { op: Op::Map(ScalarFn::Mul), args, axes: axes.clone(), ..data.clone() };
         let product = graph.nodes.push(product);
+        new.push(product);
         let sum = NodeData {
             op: Op::Reduce { op: Reducer::Sum, over: over.clone() },
             args: [product].into_iter().collect(),
             axes: without(&axes, &over),
             ..data
         };
+        if result.is_empty() {
+            graph.nodes[node] = sum;
+            return new;
+        }
         let sum = graph.nodes.push(sum);
-        new.extend([product, sum]);
+        new.push(sum);
         graph.nodes[node].op = Op::View(IndexMap::new(result, Outside::Zero));
         graph.nodes[node].args = [sum].into_iter().collect();
         new
     }
+}
+
+/// The map, which reads zero outside, or never does where that is plain.
+fn inside(graph: &Graph, at: SmallVec<[(Axis, Index); 2]>) -> IndexMap {
+    let size = |axis: Axis| graph.axes[axis].size.clone();
+    let affine = |(axis, index): &(Axis, Index)| {
+        index.as_affine().is_some_and(|index| index.lies_below(&size(*axis), &size))
+    };
+    let outside = if at.iter().all(affine) { Outside::Never } else { Outside::Zero };
+    IndexMap::new(at, outside)
 }
 
 /// A view of a node, or the node itself where nothing changes.

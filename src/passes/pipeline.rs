@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::{
-    accumulators, blocks, cse, dce, distribute, factor, fuse, guards, phases, residuals, simplify, unfold,
-    unify, windows,
+    accumulators, blocks, cse, dce, distribute, factor, fuse, guards, phases, residuals, simplify, strides,
+    unfold, unify, windows,
 };
 use crate::graph::{Defect, Graph, verify};
 
@@ -45,6 +45,7 @@ pub static PIPELINE: &[Pass] = &[
     FACTOR,
     cse::CSE,
     GUARDS,
+    STRIDES,
     ACCUMULATORS,
     DISTRIBUTE,
     PHASES,
@@ -71,6 +72,8 @@ const GUARDS: Pass = Pass {
     summary: "guards of sums of products move to a factor or behind the sum",
     run: guards,
 };
+const STRIDES: Pass =
+    Pass { name: "strides", summary: "guards of quotients become part of what reads there", run: strides };
 const DISTRIBUTE: Pass = Pass {
     name: "distribute",
     summary: "sums over views of sums of products become one sum",

@@ -2,22 +2,50 @@
 //!
 //! The equation `i = s*p + t + c` of each axis that a fold makes is solved for one axis (or for several that are its digits, as in
 //! `i = h*E + e`); the other axes that vanish are summed. What does not divide or lies outside reads as zero.
+//!
+//! `divisions` does the same for folds at quotients, once no guard is left that could say more of them: a fold at `(i - t) / s` is
+//! `out[u] = Σ_r x[s*u + t + r]` over the s remainders, or, where nothing but exact quotients counts, `x[s*u + t]`.
 
 use crate::axes::{Dim, DimError};
 use crate::graph::sets::{set, union, without};
-use crate::graph::{Affine, Axis, Graph, Index, IndexMap, Node, NodeData, Op, Outside, Reducer, Region};
+use crate::graph::{
+    Affine, Axis, AxisData, Graph, Index, IndexMap, Node, NodeData, Op, Outside, Reducer, Region,
+};
 
 /// Far beyond every axis: what does not divide is read there.
 const FAR: i64 = 1 << 40;
 
-/// Writes folds as sums over views.
-pub fn unfold(mut graph: Graph) -> Graph {
+/// `sum / by` where that leaves nothing, and outside of every axis elsewhere: for maps that read zero there.
+pub(super) fn exactly(sum: Index, by: &Dim) -> Result<Index, DimError> {
+    let rest = (Dim::constant(FAR), sum.clone().rem(by));
+    Index::sum([(Dim::constant(1), sum.div(by)), rest])
+}
+
+/// What `exactly` made the index of.
+fn exact_quotient(index: &Index) -> Option<(&Affine, &Dim)> {
+    let Index::Sum(parts) = index else { return None };
+    let [(one, Index::Div(sum, by)), (far, Index::Rem(same, divisor))] = &parts[..] else { return None };
+    let exact = one.as_const() == Some(1) && far.as_const() == Some(FAR) && sum == same && by == divisor;
+    Some((sum.as_affine().filter(|_| exact)?, by))
+}
+
+/// Writes folds as sums over views, all but those at quotients.
+pub fn unfold(graph: Graph) -> Graph {
+    solve(graph, false)
+}
+
+/// Writes folds at quotients as sums over views, too.
+pub(super) fn divisions(graph: Graph) -> Graph {
+    solve(graph, true)
+}
+
+fn solve(mut graph: Graph, quotients: bool) -> Graph {
     let regions: Vec<Region> = graph.regions.keys().collect();
     for region in regions {
         let mut at = 0;
         while let Some(&node) = graph.regions[region].nodes.get(at) {
             if let Op::Fold(map) = graph.nodes[node].op.clone()
-                && let Ok(Some(form)) = gather_form(&graph, node, &map)
+                && let Ok(Some(form)) = gather_form(&mut graph, node, &map, quotients)
             {
                 at += form.write(&mut graph, region, node, at);
             }
@@ -57,9 +85,16 @@ struct Equation {
     sum: Affine,
 }
 
-fn gather_form(graph: &Graph, node: Node, map: &IndexMap) -> Result<Option<GatherForm>, DimError> {
+fn gather_form(
+    graph: &mut Graph,
+    node: Node,
+    map: &IndexMap,
+    quotients: bool,
+) -> Result<Option<GatherForm>, DimError> {
+    let mut rests = Vec::new();
+    let Some(equations) = equations(graph, map, quotients.then_some(&mut rests))? else { return Ok(None) };
+    let graph = &*graph;
     let size = |axis: Axis| graph.axes[axis].size.clone();
-    let Some(equations) = equations(map, &size)? else { return Ok(None) };
     let mentioned = map.mentioned();
     let mut at: Vec<(Axis, Index)> = Vec::new();
     for (i, equation) in equations.iter().enumerate() {
@@ -84,10 +119,7 @@ fn gather_form(graph: &Graph, node: Node, map: &IndexMap) -> Result<Option<Gathe
         let whole = Index::sum(parts)?;
         let mut quotient = match by.as_const() {
             Some(1) => whole,
-            _ => Index::sum([
-                (Dim::constant(1), whole.clone().div(&by)),
-                (Dim::constant(FAR), whole.rem(&by)),
-            ])?,
+            _ => exactly(whole, &by)?,
         };
         for (position, (axis, _)) in digits.iter().enumerate().rev() {
             if position == 0 {
@@ -99,7 +131,8 @@ fn gather_form(graph: &Graph, node: Node, map: &IndexMap) -> Result<Option<Gathe
         }
     }
     let solved: Vec<Axis> = at.iter().map(|(axis, _)| *axis).collect();
-    let over: Vec<Axis> = mentioned.iter().copied().filter(|axis| !solved.contains(axis)).collect();
+    let vanishing = mentioned.iter().copied().filter(|axis| !solved.contains(axis));
+    let over: Vec<Axis> = vanishing.chain(rests).collect();
     // What the map mentions and the argument keeps is named as well.
     let mut map = IndexMap::new(at, Outside::Zero);
     let kept = without(&graph.nodes[graph.nodes[node].args[0]].axes, &map.named());
@@ -109,8 +142,13 @@ fn gather_form(graph: &Graph, node: Node, map: &IndexMap) -> Result<Option<Gathe
     Ok(Some(GatherForm { map, over }))
 }
 
-/// The equations of a map; `None` where one is not linear. A quotient and a remainder of one sum are a single equation.
-fn equations(map: &IndexMap, size: &dyn Fn(Axis) -> Dim) -> Result<Option<Vec<Equation>>, DimError> {
+/// The equations of a map; `None` where one is not linear. A quotient and a remainder of one sum are a single equation. A quotient
+/// alone is one whose remainder is a new axis, which joins `rests`; without them it is not solved.
+fn equations(
+    graph: &mut Graph,
+    map: &IndexMap,
+    mut rests: Option<&mut Vec<Axis>>,
+) -> Result<Option<Vec<Equation>>, DimError> {
     let mut equations = Vec::new();
     let mut used = vec![false; map.at.len()];
     for (i, (axis, index)) in map.at.iter().enumerate() {
@@ -118,16 +156,32 @@ fn equations(map: &IndexMap, size: &dyn Fn(Axis) -> Dim) -> Result<Option<Vec<Eq
             Index::Affine(sum) => equations.push(Equation { made: Index::axis(*axis), sum: sum.clone() }),
             Index::Div(inner, by) => {
                 let partner = map.at.iter().position(|(other, index)| {
-                    matches!(index, Index::Rem(same, divisor) if same == inner && divisor == by && size(*other) == *by)
+                    matches!(index, Index::Rem(same, divisor) if same == inner && divisor == by && graph.axes[*other].size == *by)
                 });
-                let (Some(partner), Index::Affine(sum)) = (partner, &**inner) else { return Ok(None) };
-                used[partner] = true;
-                let parts =
-                    [(by.clone(), Index::axis(*axis)), (Dim::constant(1), Index::axis(map.at[partner].0))];
+                let Index::Affine(sum) = &**inner else { return Ok(None) };
+                let rest = match (partner, &mut rests) {
+                    (Some(partner), _) => {
+                        used[partner] = true;
+                        map.at[partner].0
+                    }
+                    (None, Some(rests)) => {
+                        let name = graph.axes[*axis].name.clone();
+                        let rest = graph.axes.push(AxisData { name, size: by.clone() });
+                        rests.push(rest);
+                        rest
+                    }
+                    (None, None) => return Ok(None),
+                };
+                let parts = [(by.clone(), Index::axis(*axis)), (Dim::constant(1), Index::axis(rest))];
                 equations.push(Equation { made: Index::sum(parts)?, sum: sum.clone() });
             }
             Index::Rem(..) => continue,
-            Index::Sum(_) => return Ok(None),
+            Index::Sum(_) => match (exact_quotient(index), &rests) {
+                (Some((sum, by)), Some(_)) => {
+                    equations.push(Equation { made: Index::axis(*axis).times(by)?, sum: sum.clone() });
+                }
+                _ => return Ok(None),
+            },
         }
         used[i] = true;
     }

@@ -4,9 +4,9 @@ use super::agree;
 use crate::autodiff::vjp;
 use crate::axes::Dim;
 use crate::graph::tests::argument;
-use crate::graph::{Axis, Builder, Graph, Index, IndexMap, Node, Output, Outside, Reducer};
+use crate::graph::{Axis, Builder, Graph, Index, IndexMap, Literal, Node, Op, Output, Outside, Reducer};
 use crate::ops::ScalarFn;
-use crate::tensor::DType::F32;
+use crate::tensor::DType::{F32, I32};
 
 /// An image under construction: a value over the batch, height, width and channels.
 pub struct Net {
@@ -108,6 +108,38 @@ impl Net {
         let split = [(g, Index::axis(merged).div(&by)), (to, Index::axis(merged).rem(&by))];
         let y = self.b.view(y, IndexMap::new(split, Outside::Never));
         Image { x: y, h: i, w: j, c: merged }
+    }
+
+    /// The transpose of a convolution, as a program says it: `y[i] = Σ_a x[(i + pad - a) / stride] w[a]` where the stride divides.
+    pub fn spread(&mut self, x: Image, channels: i64, size: i64, stride: i64, pad: i64) -> Image {
+        let [i, j] =
+            [x.h, x.w].map(|axis| self.b.axis("i", ((self.size(axis) - 1) * stride - 2 * pad + size).into()));
+        let [a, c] = ["a", "b"].map(|name| self.b.axis(name, size.into()));
+        let out = self.b.axis("k", channels.into());
+        let mut divides = |i: Axis, a: Axis| {
+            let [i, a] = [i, a].map(|axis| self.b.position(axis, I32));
+            let [pad, stride, zero] =
+                [pad, stride, 0].map(|number| self.b.literal(Literal::Int(number), I32));
+            let sum = self.b.add(i, pad);
+            let sum = self.b.sub(sum, a);
+            let rest = self.b.map2(ScalarFn::Rem, sum, stride);
+            self.b.map2(ScalarFn::Eq, rest, zero)
+        };
+        let (rows, columns) = (divides(i, a), divides(j, c));
+        let mask = self.b.map2(ScalarFn::And, rows, columns);
+        let index = |i: Axis, a: Axis| {
+            let parts =
+                [(1.into(), Index::axis(i)), ((-1).into(), Index::axis(a)), (pad.into(), Index::constant(1))];
+            Index::sum(parts).unwrap().div(&stride.into())
+        };
+        let map = IndexMap::new([(x.h, index(i, a)), (x.w, index(j, c))], Outside::Zero);
+        let window = self.b.view(x.x, map);
+        let w = self.param(&[a, c, x.c, out]);
+        let product = self.b.mul(window, w);
+        let zero = self.b.constant(0.0, F32);
+        let guarded = self.b.select(mask, product, zero);
+        let y = self.b.sum(guarded, &[a, c, x.c]);
+        Image { x: y, h: i, w: j, c: out }
     }
 
     pub fn bias(&mut self, x: Image) -> Image {
@@ -295,16 +327,39 @@ fn transposed_strides_have_phases() {
         let first = net.conv(x, 4, 1, 1, 0);
         let y = net.conv(first, 5, kernel, stride, pad);
         let loss = net.head(y);
-        let graph = net.step(loss);
-        sizes(&graph);
-        let after = super::fused(&graph);
-        let divides = |index: &Index| matches!(index, Index::Sum(parts) if parts.iter().any(|(_, part)| matches!(part, Index::Rem(..))));
-        for node in after.nodes.keys() {
-            let Some(roles) = crate::passes::roles(&after, node, &|_| false) else { continue };
-            for operand in [roles.a, roles.b] {
-                if let crate::graph::Op::View(map) = &after.nodes[operand].op {
-                    assert!(!map.at.iter().any(|(_, index)| divides(index)), "{after}");
-                }
+        multiplies_no_zeros(&net.step(loss));
+    }
+}
+
+/// Nor does a transposed convolution, forward and backward, but where the offset is none of the stride's.
+#[test]
+fn spread_images_have_phases() {
+    let spread = |kernel, stride, pad| {
+        let mut net = Net::new();
+        let x = net.image(4, 3);
+        let first = net.conv(x, 4, 1, 1, 0);
+        let y = net.spread(first, 5, kernel, stride, pad);
+        let y = net.bias(y);
+        let y = net.relu(y);
+        let loss = net.head(y);
+        net.step(loss)
+    };
+    for (kernel, stride, pad) in [(2, 2, 0), (4, 2, 1), (3, 2, 1), (3, 3, 0), (2, 3, 0), (5, 3, 3)] {
+        multiplies_no_zeros(&spread(kernel, stride, pad));
+    }
+    sizes(&spread(4, 3, 1));
+}
+
+fn multiplies_no_zeros(graph: &Graph) {
+    sizes(graph);
+    let after = super::fused(graph);
+    assert!(!after.nodes.values().any(|data| matches!(data.op, Op::Fold(_))), "{after}");
+    let divides = |index: &Index| matches!(index, Index::Sum(parts) if parts.iter().any(|(_, part)| matches!(part, Index::Rem(..))));
+    for node in after.nodes.keys() {
+        let Some(roles) = crate::passes::roles(&after, node, &|_| false) else { continue };
+        for operand in [roles.a, roles.b] {
+            if let Op::View(map) = &after.nodes[operand].op {
+                assert!(!map.at.iter().any(|(_, index)| divides(index)), "{after}");
             }
         }
     }

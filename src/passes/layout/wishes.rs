@@ -156,20 +156,24 @@ impl Readers<'_> {
         }
     }
 
-    /// A view that makes one axis of several: the one that runs fastest wishes to be innermost.
+    /// A view that makes one axis of two: the one that runs faster wishes to be innermost; or, where features are innermost that the view
+    /// does not touch, behind the one that runs slower, so that places and their phases lie as the places that they make.
     fn merged(&mut self, node: Node) {
         let graph = self.graph;
         let data = &graph.nodes[node];
         let Op::View(map) = &data.op else { return };
-        let of = |index: &Index| match index {
-            Index::Rem(inner, _) => inner.as_axis(),
+        let fast = |index: &Index| match index {
+            Index::Rem(whole, by) => Some((whole.as_axis()?, by.clone())),
             _ => None,
         };
-        let Some((mut fastest, whole)) = map.at.iter().find_map(|(axis, index)| Some((*axis, of(index)?)))
-        else {
-            return;
-        };
-        if !map.at.iter().any(|(axis, index)| *axis != fastest && index.mentioned().contains(&whole)) {
+        let mut digits: Vec<(Axis, Axis)> = Vec::new();
+        for (axis, index) in &map.at {
+            let Some((whole, by)) = fast(index) else { continue };
+            let quotient = Index::axis(whole).div(&by);
+            let slow = map.at.iter().find(|(_, index)| *index == quotient);
+            digits.extend(slow.map(|(slow, _)| (*slow, *axis)));
+        }
+        if digits.is_empty() {
             return;
         }
         // Through new names to the sum of products.
@@ -178,19 +182,39 @@ impl Readers<'_> {
             if map.at.iter().any(|(_, index)| index.as_axis().is_none()) {
                 return;
             }
-            if let Some((axis, _)) = map.at.iter().find(|(_, index)| index.as_axis() == Some(fastest)) {
-                fastest = *axis;
+            for digit in digits.iter_mut().flat_map(|(slow, fast)| [slow, fast]) {
+                if let Some((axis, _)) = map.at.iter().find(|(_, index)| index.as_axis() == Some(*digit)) {
+                    *digit = *axis;
+                }
             }
             from = graph.nodes[from].args[0];
         }
-        if let Origin::Free(root) = self.origins[from]
-            && graph.nodes[root].axes.contains(&fastest)
-        {
-            let mut order = self.orders[root].clone();
-            order.retain(|axis| *axis != fastest);
-            order.push(fastest);
-            self.wish(root, order);
+        let Origin::Free(root) = self.origins[from] else { return };
+        let mut order = self.orders[root].clone();
+        let product = &graph.nodes[graph.nodes[root].args[0]].args;
+        let of_one_operand = |x: Axis, y: Axis| {
+            product.iter().any(|operand| {
+                let axes = &graph.nodes[bare(graph, *operand)].axes;
+                axes.contains(&x) && axes.contains(&y)
+            })
+        };
+        let features = order.last().copied().filter(|last| {
+            let other = |(slow, fast): &(Axis, Axis)| slow != last && fast != last;
+            digits.iter().all(|digit| other(digit) && of_one_operand(*last, digit.1))
+        });
+        for (slow, fast) in &digits {
+            let Some(at) = order.iter().position(|axis| axis == fast) else { return };
+            order.remove(at);
+            match (features, order.iter().position(|axis| axis == slow)) {
+                (Some(_), Some(slow)) => order.insert(slow + 1, *fast),
+                (Some(_), None) => return,
+                (None, _) => {
+                    order.push(*fast);
+                    break;
+                }
+            }
         }
+        self.wish(root, order);
     }
 
     fn wish(&mut self, node: Node, order: Vec<Axis>) {
