@@ -20,6 +20,8 @@ pub struct Summary {
     macs: Dim,
     layers: Vec<LayerCost>,
     parameter_bytes: Dim,
+    /// What the parameters alone decide, kept from run to run.
+    kept: Dim,
     /// Everything that lives in the arena at some time.
     activations: Dim,
     /// What lives in the arena at once; the greatest of these counts.
@@ -54,18 +56,21 @@ pub fn summarise(
     };
     let layers = layer_costs(core, name, fixed);
     let program = unit.exec.program();
-    let temporaries = program.buffers.values().filter(|buffer| buffer.kind == BufferKind::Temp);
-    let activations = temporaries.fold(zero(), |sum, buffer| {
-        let bytes = buffer.len.mul(&Dim::constant(buffer.dtype.size() as i64));
-        bytes.and_then(|bytes| sum.add(&bytes)).unwrap_or(sum)
-    });
+    let bytes_of = |kind: BufferKind| {
+        let buffers = program.buffers.values().filter(|buffer| buffer.kind == kind);
+        buffers.fold(zero(), |sum, buffer| {
+            let bytes = buffer.len.mul(&Dim::constant(buffer.dtype.size() as i64));
+            bytes.and_then(|bytes| sum.add(&bytes)).unwrap_or(sum)
+        })
+    };
     Summary {
         parameters: total(&core.params, false),
         state: total(&core.states, false),
         macs: layers.iter().fold(zero(), |sum, layer| plus(sum, &layer.macs)),
         layers,
         parameter_bytes: total(&core.params, true),
-        activations,
+        kept: bytes_of(BufferKind::Kept),
+        activations: bytes_of(BufferKind::Temp),
         peaks: unit.exec.peaks(),
         peak: unit.exec.arena(dims).ok().map(|bytes| bytes as u64),
         dims: dims.clone(),
@@ -94,6 +99,7 @@ impl Summary {
             "layers": layers,
             "memory": {
                 "parameters": self.number(&self.parameter_bytes),
+                "kept": self.number(&self.kept),
                 "activations": {"expr": self.activations.to_string(), "value": self.activations.eval(&self.dims).ok()},
                 "peak": {"expr": self.peak_expression(), "value": self.peak, "least": self.least()},
             },
@@ -152,6 +158,10 @@ impl Summary {
         let _ = writeln!(text, "  parameters   {} bytes", self.shown(&self.parameter_bytes));
         if self.state != Dim::constant(0) {
             let _ = writeln!(text, "  state        {} numbers", self.shown(&self.state));
+        }
+        if self.kept != Dim::constant(0) {
+            let _ =
+                writeln!(text, "  kept         {} bytes made of the parameters once", self.shown(&self.kept));
         }
         let _ = writeln!(text, "  temporaries  {} bytes altogether", self.shown(&self.activations));
         match self.peak {

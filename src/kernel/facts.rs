@@ -101,6 +101,39 @@ impl Kernel {
     }
 }
 
+impl Program {
+    /// The numbers of the inputs that steps name, ascending.
+    pub fn inputs_of(&self, steps: &[Step]) -> Vec<usize> {
+        let mut named = EntitySet::new();
+        steps.iter().for_each(|step| {
+            step.each_reference(&mut |reference| {
+                named.insert(reference.buffer);
+            })
+        });
+        (0..self.inputs.len()).filter(|&input| named.contains(self.inputs[input])).collect()
+    }
+}
+
+impl Step {
+    /// Calls `see` with every reference to a buffer, those of a loop's body too.
+    pub fn each_reference<'a>(&'a self, see: &mut impl FnMut(&'a BufferRef)) {
+        match self {
+            Step::Run { args, .. } => args.iter().for_each(see),
+            Step::Loop { body, .. } => body.iter().for_each(|step| step.each_reference(see)),
+            Step::Sort { from, to, .. } | Step::Copy { from, to, .. } => [from, to].into_iter().for_each(see),
+        }
+    }
+
+    /// The same, to change them.
+    pub fn each_reference_mut(&mut self, see: &mut impl FnMut(&mut BufferRef)) {
+        match self {
+            Step::Run { args, .. } => args.iter_mut().for_each(see),
+            Step::Loop { body, .. } => body.iter_mut().for_each(|step| step.each_reference_mut(see)),
+            Step::Sort { from, to, .. } | Step::Copy { from, to, .. } => [from, to].into_iter().for_each(see),
+        }
+    }
+}
+
 impl Range {
     /// How many values it has at most.
     pub fn most(self) -> Size {

@@ -21,7 +21,8 @@ pub fn run_program(
     buffers: &mut [Vec<u8>],
 ) -> Result<(), Fault> {
     let mut turns = HashMap::new();
-    program.steps.iter().try_for_each(|step| run_step(program, dims, buffers, &mut turns, step))
+    let steps = program.prepared.iter().chain(&program.steps);
+    steps.into_iter().try_for_each(|step| run_step(program, dims, buffers, &mut turns, step))
 }
 
 fn run_step(

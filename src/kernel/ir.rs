@@ -39,6 +39,8 @@ pub const LANES: i64 = 16;
 pub struct Program {
     pub buffers: PrimaryMap<Buffer, BufferDecl>,
     pub kernels: PrimaryMap<KernelId, Kernel>,
+    /// What is run before the steps, once for as long as the inputs that it reads stay as they are.
+    pub prepared: Vec<Step>,
     pub steps: Vec<Step>,
     /// In the order of the graph's inputs and outputs.
     pub inputs: Vec<Buffer>,
@@ -66,6 +68,8 @@ pub enum BufferKind {
     InOut(u32, u32),
     /// The arena's; the memory plan places it by its first and last use.
     Temp,
+    /// Written by `prepared`, read by `steps`, and kept from run to run. Its length is a constant.
+    Kept,
 }
 
 /// One step of the schedule.

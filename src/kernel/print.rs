@@ -12,10 +12,17 @@ impl Display for Program {
                 BufferKind::Output(i) => format!("output {i}"),
                 BufferKind::InOut(i, o) => format!("input {i}, updated as output {o}"),
                 BufferKind::Temp => "temp".to_owned(),
+                BufferKind::Kept => "kept".to_owned(),
             };
             writeln!(f, "{id} {}: {}[{}]  {kind}", decl.name, decl.dtype, decl.len)?;
         }
         writeln!(f)?;
+        if !self.prepared.is_empty() {
+            writeln!(f, "once:")?;
+            for step in &self.prepared {
+                self.step(f, step, 1)?;
+            }
+        }
         for step in &self.steps {
             self.step(f, step, 0)?;
         }

@@ -26,7 +26,7 @@ pub fn verify(kernel: &Kernel) -> Result<(), Defect> {
 pub fn verify_program(program: &Program) -> Result<(), Defect> {
     program.kernels.values().try_for_each(verify)?;
     let mut turns = EntitySet::new();
-    program.steps.iter().try_for_each(|step| verify_step(program, step, &mut turns))
+    program.prepared.iter().chain(&program.steps).try_for_each(|step| verify_step(program, step, &mut turns))
 }
 
 fn verify_step(program: &Program, step: &Step, turns: &mut EntitySet<StepVar>) -> Result<(), Defect> {

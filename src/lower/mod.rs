@@ -3,7 +3,7 @@
 //! This room decides what exists in memory and in which order loops run. It never knows machine instructions, threads, or layers.
 //! docs/architecture.md has the design; the files hold: `index` and `home` addresses, `emit` evaluation on demand, `nest` loops,
 //! `group` a kernel's shape, `contract` matrix products, `split` those with long sums, `winograd` convolutions of 3 x 3, `levels` other long
-//! sums, `scatter` accumulation, `sort` sorted rows, `scan` loops of kernels, `recurrence` those that are one kernel, `in_place` updates.
+//! sums, `scatter` accumulation, `sort` sorted rows, `scan` loops of kernels, `recurrence` those that are one kernel, `in_place` updates, `prepare` what is computed once.
 
 mod contract;
 mod emit;
@@ -13,6 +13,7 @@ mod in_place;
 mod index;
 mod levels;
 mod nest;
+mod prepare;
 mod recurrence;
 mod scalar;
 mod scan;
@@ -27,6 +28,8 @@ use std::collections::{HashMap, HashSet};
 
 use cranelift_entity::SecondaryMap;
 use thiserror::Error;
+
+pub use self::prepare::prepare;
 
 use self::emit::{Emitter, KernelArg};
 use self::home::{Home, Storage};

@@ -7,9 +7,9 @@ use super::{Array, Executable, Pool, Slot};
 use crate::axes::DimVar;
 use crate::codegen::cranelift::{Options, compile};
 use crate::graph::{Graph, interpret};
-use crate::kernel::{BufferKind, KernelId};
-use crate::lower::lower;
+use crate::kernel::{BufferKind, KernelId, Program, verify_program};
 use crate::lower::tests::{Numbers, fused, images, inputs, programs, random};
+use crate::lower::{lower, prepare};
 use crate::tensor::{DType, Tensor, Tolerance};
 
 /// A program with the arrays of one run.
@@ -22,7 +22,10 @@ pub(super) struct Loaded {
 
 impl Loaded {
     pub fn new(graph: &Graph, given: &[Tensor], dims: &BTreeMap<DimVar, i64>) -> Loaded {
-        let program = lower(graph).unwrap();
+        Loaded::of(lower(graph).unwrap(), given, dims)
+    }
+
+    fn of(program: Program, given: &[Tensor], dims: &BTreeMap<DimVar, i64>) -> Loaded {
         let code = compile(&program, Options { verify: true, ..Options::default() })
             .unwrap_or_else(|error| panic!("{error}\n{program}"));
         let inputs = given.iter().map(|tensor| Array::from_tensor(tensor).unwrap()).collect();
@@ -75,14 +78,77 @@ fn agree(graph: &Graph, size: i64, seed: u64, pool: &Pool) {
     for (kind, graph) in [("plain", graph.clone()), ("fused", fused(graph))] {
         let mut loaded = Loaded::new(&graph, &given, &dims);
         loaded.run(pool, None);
-        for (i, (actual, expected)) in loaded.results(&graph).iter().zip(&expected).enumerate() {
-            let exact = !matches!(expected.dtype(), DType::F32 | DType::F64);
-            let tolerance = if exact { Tolerance::EXACT } else { Tolerance::new(2e-4, 2e-4) };
-            if let Err(difference) = actual.compare(expected, tolerance) {
-                panic!("{kind}, output {i}, {dims:?}: {difference:?}\n{graph}\n{}", loaded.exec.program());
-            }
+        compare(&loaded, &graph, &expected, kind);
+    }
+}
+
+fn compare(loaded: &Loaded, graph: &Graph, expected: &[Tensor], kind: &str) {
+    for (i, (actual, expected)) in loaded.results(graph).iter().zip(expected).enumerate() {
+        let exact = !matches!(expected.dtype(), DType::F32 | DType::F64);
+        let tolerance = if exact { Tolerance::EXACT } else { Tolerance::new(2e-4, 2e-4) };
+        if let Err(difference) = actual.compare(expected, tolerance) {
+            panic!("{kind}, output {i}: {difference:?}\n{graph}\n{}", loaded.exec.program());
         }
     }
+}
+
+/// Runs with every second input of a graph held, and again with other values of these, and of the rest. Gives the prepared kernels' number.
+fn agree_prepared(graph: &Graph, size: i64, seed: u64, pool: &Pool) -> usize {
+    let dims: BTreeMap<DimVar, i64> = [(DimVar::new("B"), size)].into();
+    let map: HashMap<DimVar, i64> = dims.clone().into_iter().collect();
+    let graph = fused(graph);
+    let mut program = lower(&graph).unwrap();
+    let held = |input: usize| input % 2 == 1;
+    prepare(&mut program, &held);
+    verify_program(&program).unwrap_or_else(|defect| panic!("{defect}\n{program}"));
+    let prepared = program.prepared.len();
+    let given = inputs(&graph, &dims, &mut Numbers(seed));
+    let mut loaded = Loaded::of(program, &given, &dims);
+    for (run, changed) in [None, Some(true), Some(false), None].into_iter().enumerate() {
+        let other = inputs(&graph, &dims, &mut Numbers(seed + run as u64));
+        let mut now: Vec<Tensor> = Vec::new();
+        for (i, (array, other)) in loaded.inputs.iter_mut().zip(&other).enumerate() {
+            let shape = other.shape();
+            if changed == Some(held(i)) {
+                array.bytes_mut().copy_from_slice(&other.to_le_bytes());
+            }
+            now.push(array.to_tensor(shape).unwrap());
+        }
+        let expected = interpret(&graph, &now, &map).unwrap();
+        loaded.run(pool, None);
+        compare(&loaded, &graph, &expected, "prepared");
+    }
+    prepared
+}
+
+#[test]
+fn what_is_prepared_follows_its_inputs() {
+    let pool = Pool::new(2).unwrap();
+    let random: usize = (1000..1040).map(|seed| agree_prepared(&random::graph(seed), 3, seed, &pool)).sum();
+    assert!(random > 0);
+    // A convolution's transformed weights.
+    let mut net = images::Net::new();
+    let x = net.image(8, 16);
+    let y = net.conv(x, 32, 3, 1, 1);
+    let graph = net.forward(y);
+    assert_eq!(agree_prepared(&graph, 2, 3, &pool), 1);
+}
+
+/// What a loop's turns make of weights of their own has a place for each turn.
+#[test]
+fn what_is_prepared_in_a_loop_has_a_place_for_each_turn() {
+    let graph = programs::layers(3);
+    let mut program = lower(&fused(&graph)).unwrap();
+    prepare(&mut program, &|input| input % 2 == 1);
+    let kept: Vec<i64> = program
+        .buffers
+        .values()
+        .filter(|decl| decl.kind == BufferKind::Kept)
+        .filter_map(|decl| decl.len.as_const())
+        .collect();
+    assert_eq!(kept, [3 * 16 * 16], "{program}");
+    let pool = Pool::new(2).unwrap();
+    assert_eq!(agree_prepared(&graph, 5, 3, &pool), 1);
 }
 
 #[test]

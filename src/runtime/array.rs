@@ -2,6 +2,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::{bf16, f16};
 use thiserror::Error;
@@ -20,6 +21,18 @@ pub struct OutOfMemory(pub usize);
 pub struct Array {
     dtype: DType,
     bytes: Block,
+    stamp: Stamp,
+}
+
+/// Names the contents of an array: it changes whenever the array may be written, and what has one stamp has the same contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(u64);
+
+impl Stamp {
+    fn new() -> Stamp {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Stamp(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Owned, zeroed, aligned memory.
@@ -81,7 +94,7 @@ impl Array {
     /// `len` zeros.
     pub fn zeros(dtype: DType, len: usize) -> Result<Array, OutOfMemory> {
         let bytes = len.checked_mul(dtype.size()).ok_or(OutOfMemory(usize::MAX))?;
-        Ok(Array { dtype, bytes: Block::zeroed(bytes)? })
+        Ok(Array { dtype, bytes: Block::zeroed(bytes)?, stamp: Stamp::new() })
     }
 
     /// The elements of a tensor in row-major order.
@@ -123,6 +136,7 @@ impl Array {
 
     /// Whoever writes a `Bool` array writes only 0 and 1.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.stamp = Stamp::new();
         self.bytes.as_mut_slice()
     }
 
@@ -136,6 +150,7 @@ impl Array {
     /// The elements; `None` for another type.
     pub fn as_mut_slice<T: Element>(&mut self) -> Option<&mut [T]> {
         let len = self.len();
+        self.stamp = Stamp::new();
         // SAFETY: as above, and `self` is borrowed alone.
         (T::DTYPE == self.dtype)
             .then(|| unsafe { std::slice::from_raw_parts_mut(self.bytes.as_mut_ptr().cast(), len) })
@@ -173,7 +188,12 @@ impl Array {
     }
 
     pub(super) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.stamp = Stamp::new();
         self.bytes.as_mut_ptr()
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
     }
 }
 

@@ -36,11 +36,13 @@ pub enum BindError {
 /// A program at known sizes.
 #[derive(Debug)]
 pub struct Bound {
+    pub(super) prepared: Vec<BoundStep>,
     pub(super) steps: Vec<BoundStep>,
     /// Elements of each buffer.
     pub(super) lens: SecondaryMap<Buffer, usize>,
-    /// Bytes of the arena and of each thread's scratch.
+    /// Bytes of the arena, of what is kept from run to run, and of each thread's scratch.
     pub arena: usize,
+    pub kept: usize,
     pub scratch: usize,
     /// The number of loop counters.
     pub(super) turns: usize,
@@ -93,6 +95,7 @@ pub(super) enum Place {
     Input(usize),
     Output(usize),
     Arena,
+    Kept,
 }
 
 /// Evaluates a program at `dims`; `lives` are its buffers' lives.
@@ -105,9 +108,10 @@ pub(super) fn bind(
     let plan = memory::plan(program, lives, &bytes)
         .ok_or_else(|| BindError::TooLarge { name: "the sum of all buffers".into() })?;
     let mut binder = Binder { program, dims, plan: &plan, scratch: 0 };
-    let steps = binder.steps(&program.steps)?;
-    let turns = count_turns(&program.steps);
-    Ok(Bound { steps, lens, arena: plan.bytes, scratch: binder.scratch, turns })
+    let (prepared, steps) = (binder.steps(&program.prepared)?, binder.steps(&program.steps)?);
+    let turns = count_turns(&program.prepared).max(count_turns(&program.steps));
+    let Plan { bytes: arena, kept, .. } = plan;
+    Ok(Bound { prepared, steps, lens, arena, kept, scratch: binder.scratch, turns })
 }
 
 /// Elements and bytes of each buffer.
@@ -218,6 +222,7 @@ impl Binder<'_> {
             BufferKind::Input(i) | BufferKind::InOut(i, _) => (Place::Input(i as usize), 0),
             BufferKind::Output(i) => (Place::Output(i as usize), 0),
             BufferKind::Temp => (Place::Arena, self.plan.offsets[r.buffer] as i64),
+            BufferKind::Kept => (Place::Kept, self.plan.offsets[r.buffer] as i64),
         };
         let offset = in_bytes(&r.offset)?
             .checked_add(base)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cranelift_entity::SecondaryMap;
 use thiserror::Error;
 
-use super::array::{Array, Block, OutOfMemory};
+use super::array::{Array, Block, OutOfMemory, Stamp};
 use super::bind::{self, BindError, Bound, BoundRef, BoundRun, BoundSort, BoundStep, Dims, Place};
 use super::memory::{self, Life};
 use super::pool::Pool;
@@ -28,6 +28,8 @@ pub struct Executable {
     program: Program,
     code: Code,
     lives: SecondaryMap<Buffer, Option<Life>>,
+    /// The inputs that the prepared steps read.
+    fixed: Vec<usize>,
     bound: Mutex<HashMap<Dims, Arc<Bound>>>,
     room: Mutex<Room>,
 }
@@ -37,6 +39,8 @@ pub struct Executable {
 struct Room {
     /// Shared by all sizes, as large as the largest so far.
     arena: Option<Block>,
+    /// What the prepared steps wrote, and from which contents of their inputs.
+    kept: Option<(Block, Vec<Stamp>)>,
     lists: Lists,
 }
 
@@ -58,6 +62,15 @@ pub enum Slot<'a> {
     Read(&'a Array),
     /// An input that its update is written over: a parameter, a state.
     Update(&'a mut Array),
+}
+
+impl Slot<'_> {
+    fn stamp(&self) -> Stamp {
+        match self {
+            Slot::Read(array) => array.stamp(),
+            Slot::Update(array) => array.stamp(),
+        }
+    }
 }
 
 /// Why a run did not start.
@@ -82,7 +95,8 @@ impl Executable {
     /// `code` is that of `program`'s kernels, which the verifier accepts.
     pub fn new(program: Program, code: Code) -> Executable {
         let lives = memory::lives(&program);
-        Executable { program, code, lives, bound: Mutex::new(HashMap::new()), room: Mutex::default() }
+        let fixed = program.inputs_of(&program.prepared);
+        Executable { program, code, lives, fixed, bound: Mutex::default(), room: Mutex::default() }
     }
 
     pub fn program(&self) -> &Program {
@@ -150,7 +164,7 @@ impl Executable {
         observer: Option<Observer<'_>>,
     ) -> Result<(), RunError> {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let Room { arena, lists } = &mut *room;
+        let Room { arena, kept, lists } = &mut *room;
         self.places(bound, inputs, outputs, lists)?;
         lists.turns.clear();
         lists.turns.resize(bound.turns, 0);
@@ -160,8 +174,26 @@ impl Executable {
             *arena = Some(Block::zeroed(bound.arena)?);
         }
         let arena = arena.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
-        let mut run = Run { exec: self, pool, lists, arena, observer };
-        // SAFETY: every array has the length that the program was bound with, and is borrowed for this call.
+        let mut run = Run { exec: self, pool, lists, arena, kept: std::ptr::null_mut(), observer: None };
+        if !bound.prepared.is_empty() {
+            let stamps = self.fixed.iter().map(|&input| inputs[input].stamp());
+            let block = match kept.take() {
+                Some((mut block, of)) if of.iter().copied().eq(stamps.clone()) => {
+                    run.kept = block.as_mut_ptr();
+                    (block, of)
+                }
+                old => {
+                    let mut block = old.map_or_else(|| Block::zeroed(bound.kept), |(block, _)| Ok(block))?;
+                    run.kept = block.as_mut_ptr();
+                    // SAFETY: every array has the length that the program was bound with, and is borrowed for this call.
+                    unsafe { run.steps(&bound.prepared)? };
+                    (block, stamps.collect())
+                }
+            };
+            *kept = Some(block);
+        }
+        run.observer = observer;
+        // SAFETY: as above.
         unsafe { run.steps(&bound.steps) }
     }
 
@@ -232,6 +264,7 @@ struct Run<'a, 'o> {
     pool: &'a Pool,
     lists: &'a mut Lists,
     arena: *mut u8,
+    kept: *mut u8,
     observer: Option<Observer<'o>>,
 }
 
@@ -296,6 +329,7 @@ impl Run<'_, '_> {
             Place::Input(i) => self.lists.inputs[i],
             Place::Output(i) => self.lists.outputs[i],
             Place::Arena => self.arena,
+            Place::Kept => self.kept,
         };
         let offset = r.turns.iter().fold(r.offset, |offset, &(turn, stride)| {
             offset.wrapping_add(self.lists.turns[turn].wrapping_mul(stride))
@@ -405,7 +439,7 @@ mod tests {
                 program.inputs.push(buffer);
                 program.outputs.push(buffer);
             }
-            BufferKind::Temp => {}
+            BufferKind::Temp | BufferKind::Kept => {}
         }
         buffer
     }

@@ -11,10 +11,12 @@ use crate::kernel::{ArgKind, Buffer, BufferKind, BufferRef, Program, Step};
 /// The arena's layout for given sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The first byte of each temporary buffer; 0 for others.
+    /// The first byte of each temporary buffer in the arena, of each kept one among the kept; 0 for others.
     pub offsets: SecondaryMap<Buffer, usize>,
     /// Bytes of the arena.
     pub bytes: usize,
+    /// Bytes of what is kept from run to run.
+    pub kept: usize,
 }
 
 /// Steps from the first use of a buffer to its last, both included.
@@ -30,6 +32,7 @@ pub struct Life {
 /// turn, or comes from before the loop, lives through all of it.
 pub fn lives(program: &Program) -> SecondaryMap<Buffer, Option<Life>> {
     let mut uses = Uses { program, step: 0, lives: SecondaryMap::new(), fresh: SecondaryMap::new() };
+    uses.steps(&program.prepared);
     uses.steps(&program.steps);
     uses.lives
 }
@@ -109,7 +112,11 @@ pub fn plan(
         .filter(|&(b, _)| bytes[b] > 0)
         .collect();
     order.sort_by_key(|&(buffer, life)| (std::cmp::Reverse(bytes[buffer]), life.first, buffer.index()));
-    let mut plan = Plan { offsets: SecondaryMap::new(), bytes: 0 };
+    let mut plan = Plan { offsets: SecondaryMap::new(), bytes: 0, kept: 0 };
+    for (buffer, _) in program.buffers.iter().filter(|(_, decl)| decl.kind == BufferKind::Kept) {
+        plan.offsets[buffer] = plan.kept;
+        plan.kept = plan.kept.checked_add(padded(buffer)?).filter(|&end| isize::try_from(end).is_ok())?;
+    }
     let mut placed: Vec<(usize, usize, Life)> = Vec::new();
     for (buffer, life) in order {
         let size = padded(buffer)?;

@@ -9,9 +9,9 @@ use crate::check::train::Overrides;
 use crate::codegen::cranelift;
 use crate::diag::{Code, Diagnostic, Fault};
 use crate::elaborate::{Part, elaborate, elaborate_placed};
-use crate::graph::{self, Graph};
+use crate::graph::{self, Graph, Role};
 use crate::kernel::{self, Program};
-use crate::lower::{LowerError, lower};
+use crate::lower::{LowerError, lower, prepare};
 use crate::passes::{self, PassCx};
 use crate::runtime::Executable;
 use crate::train::Unit;
@@ -60,7 +60,7 @@ pub fn compile(
     timings: &mut Timings,
 ) -> Result<Unit, Failure> {
     let graph = graph_of(core, part, dims, settings, None, timings)?;
-    let program = program_of(&graph, settings, timings)?;
+    let program = prepared_program_of(&graph, settings, timings)?;
     let options = cranelift::Options { verify: settings.verify, ..cranelift::Options::default() };
     let code = timings
         .codegen(|| cranelift::compile(&program, options))
@@ -99,11 +99,28 @@ pub fn graph_of(
 /// The kernels of a graph.
 pub fn program_of(graph: &Graph, settings: &Settings, timings: &mut Timings) -> Result<Program, Failure> {
     let program = timings.lower(|| lower(graph)).map_err(|error| Box::new(not_lowered(&error)))?;
+    verify_kernels(&program, settings)?;
+    Ok(program)
+}
+
+/// The kernels of a graph that keeps what its parameters alone decide from run to run.
+pub fn prepared_program_of(
+    graph: &Graph,
+    settings: &Settings,
+    timings: &mut Timings,
+) -> Result<Program, Failure> {
+    let mut program = program_of(graph, settings, timings)?;
+    prepare(&mut program, &|input| matches!(graph.inputs[input].role, Role::Param | Role::State));
+    verify_kernels(&program, settings)?;
+    Ok(program)
+}
+
+fn verify_kernels(program: &Program, settings: &Settings) -> Result<(), Failure> {
     if settings.verify {
-        kernel::verify_program(&program)
+        kernel::verify_program(program)
             .map_err(|found| defect("lower", &format!("{}: {}", found.kernel, found.message)))?;
     }
-    Ok(program)
+    Ok(())
 }
 
 /// The compiler broke its own rules: the program is not to blame.

@@ -12,7 +12,7 @@ use crate::elaborate::Part;
 use crate::passes::PIPELINE;
 use crate::syntax;
 
-use super::compile::{Failure, Settings, graph_of, program_of, sizing_dims};
+use super::compile::{Failure, Settings, graph_of, prepared_program_of, sizing_dims};
 use super::{Checked, Session, Timings, What};
 
 /// A stage whose result can be printed.
@@ -83,7 +83,7 @@ pub fn emit_core(
     if until.is_some() {
         return Ok(graph.to_string());
     }
-    let program = program_of(&graph, settings, timings)?;
+    let program = prepared_program_of(&graph, settings, timings)?;
     if *stage == Stage::Kernels {
         return Ok(program.to_string());
     }

@@ -329,6 +329,7 @@ impl<M: Module> Run<'_, '_, '_, M> {
                 }
                 None => self.arena,
             },
+            BufferKind::Kept => unreachable!("a library's run has all of its steps"),
         };
         if r.offset.as_const() != Some(0) {
             let offset = self.amount(&r.offset, element);

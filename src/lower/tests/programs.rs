@@ -60,6 +60,31 @@ fn one_entry_of_a_row_is_not_the_row() {
     check(&finish(b, &[("total", total, &[r]), ("y", y, &[r, h, n])]), 1);
 }
 
+/// h' = tanh(u[t]ᵀ h) for a layer of weights after another, which have to be turned.
+pub fn layers(count: i64) -> Graph {
+    let mut b = Builder::new();
+    let batch = b.axis("B", Dim::var("B"));
+    let [t, place, h] =
+        [("t", count), ("p", 3), ("h", 16)].map(|(name, size)| b.axis(name, Dim::constant(size)));
+    let from = b.fresh(h);
+    let first = argument(&mut b, "first", &[batch, place, h], F32);
+    let u = argument(&mut b, "u", &[t, h, from], F32);
+    let carries = b.begin_scan(t, &[first]);
+    let old = b.rename(carries[0], &[(h, from)]);
+    let product = b.mul(old, u);
+    let z = b.sum(product, &[from]);
+    let next = b.map1(ScalarFn::Tanh, z);
+    let scan = b.end_scan(false, &[first], &[next], &[]);
+    finish(b, &[("y", scan.carries[0], &[batch, place, h])])
+}
+
+#[test]
+fn layers_agree() {
+    for size in [0, 1, 5] {
+        agree(&layers(3), &[("B", size)], 3);
+    }
+}
+
 #[test]
 fn softmax_is_one_kernel() {
     let mut b = Builder::new();
