@@ -4,6 +4,7 @@ use cranelift_entity::EntitySet;
 
 use super::*;
 use crate::tensor::DType;
+use crate::tiles::ROOM;
 
 /// Scratch arrays start at multiples of this many bytes.
 pub const SCRATCH_ALIGN: i64 = 64;
@@ -35,7 +36,7 @@ impl Kernel {
     }
 
     /// Where the arrays of one thread's scratch begin, in bytes: first the `Scratch` arguments in order, then for each contraction with
-    /// blocks (in order of the text) its tables of offsets in A and in B, i64 each; at last the end.
+    /// blocks (in order of the text) its tables of offsets in A and in B, i64 each, then the room of all contractions; at last the end.
     /// `None` where that exceeds an i64 or a length is negative.
     pub fn scratch_layout(&self, sizes: &[i64]) -> Option<Vec<i64>> {
         let mut starts: Vec<i64> = vec![0];
@@ -50,7 +51,8 @@ impl Kernel {
                 push(len.checked_mul(arg.dtype.size() as i64)?)?;
             }
         }
-        for contract in self.contracts() {
+        let contracts = self.contracts();
+        for contract in &contracts {
             if !contract.blocks.is_empty() {
                 let count = contract.blocks.iter().try_fold(1i64, |count, block| {
                     let extent = block.0.most().value(sizes).filter(|&extent| extent >= 0)?;
@@ -59,6 +61,9 @@ impl Kernel {
                 push(count.checked_mul(8)?)?;
                 push(count.checked_mul(8)?)?;
             }
+        }
+        if !contracts.is_empty() {
+            push(ROOM as i64)?;
         }
         Some(starts)
     }

@@ -484,6 +484,7 @@ impl Emitter<'_, '_> {
                 n: columns.extent.as_const(),
                 depth,
                 alone: batch.is_empty() && m.is_empty() && n.is_empty() && split.is_none(),
+                apart: columns.axes.last().is_some_and(|axis| factor_of(b.1, *axis).as_const() != Some(1)),
             })
         };
         for run in [&rows, &columns, &steps].into_iter().chain(&k).chain(&groups) {

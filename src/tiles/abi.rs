@@ -36,7 +36,7 @@ pub struct Tile {
     pub cas: i64,
     /// From step to step in B.
     pub brs: i64,
-    /// From column to column of B: 4, or B is copied piece by piece into a panel on the stack.
+    /// From column to column of B: 4, or B is copied piece by piece.
     pub bcs: i64,
     /// From row to row of C.
     pub ldc: i64,
@@ -50,7 +50,12 @@ pub struct Tile {
     pub bias: *const f32,
     /// A set of [`ACCUMULATE`] and [`RELU`], or [`COPY`].
     pub flags: i64,
+    /// [`ROOM`] bytes for copies of parts of the operands, of this thread's own, at a multiple of 64; not read for [`COPY`].
+    pub room: *mut u8,
 }
+
+/// Bytes of [`Tile::room`].
+pub const ROOM: usize = 6 << 16;
 
 /// C's entries start as what C holds; `bias` is not read.
 pub const ACCUMULATE: i64 = 1;

@@ -12,6 +12,8 @@ pub struct Extents {
     pub depth: Option<i64>,
     /// Whether nothing else is cut: no batch, no further rows.
     pub alone: bool,
+    /// Whether B's columns lie apart: then each call copies them, which its rows have to pay for.
+    pub apart: bool,
 }
 
 /// The chunks of a contraction. One call does `rows` by `columns`, the last chunk of each axis may be smaller; any thread may do any chunk.
@@ -31,10 +33,18 @@ pub const PANEL: i64 = 32;
 /// Rows of one strip, and of the fewest strips that are worth reading a panel of B.
 const STRIP: i64 = 14;
 const LEAST_ROWS: i64 = 4 * STRIP;
-/// Rows and columns of a call where both operands are large, and rows of a batch.
+/// Rows of a call where both operands are large: the fewer, the more columns share what is copied of A; the more, the less often B comes
+/// from memory. And its columns: at least, better, at most.
+const FEW_ROWS: i64 = 140;
 const ROWS: i64 = 224;
-const BATCH_ROWS: i64 = 112;
+/// Bytes of a B that no cache keeps while A passes by.
+const LARGE: i64 = 1 << 21;
+const LEAST_COLUMNS: i64 = 128;
 const COLUMNS: i64 = 256;
+const MOST_COLUMNS: i64 = 512;
+/// Rows of a batch: of few columns, and where columns alone give the threads enough to share.
+const BATCH_ROWS: i64 = 112;
+const LARGE_BATCH: i64 = 256;
 /// The guess of how many rows there are, where it is not known.
 const BATCH: i64 = 64;
 /// Steps, where it is not known how many.
@@ -71,16 +81,21 @@ impl Blocking {
             // A batch: the columns alone give the threads something to share, while a chunk of the rows stays near.
             // Two panels at least, so that a single sample has sums enough for the multiply-adds not to wait for each other.
             None if extents.alone => {
-                let columns = whole((LEAST_WORK / (BATCH * depth)).max(2 * PANEL));
+                let many = n.is_some_and(|n| n >= LEAST_COLUMNS * CHUNKS / 2) && depth >= LEAST_COLUMNS;
+                let least = if many { LEAST_COLUMNS } else { 2 * PANEL };
+                let columns = whole((LEAST_WORK / (BATCH * depth)).max(least));
                 let most = (NEAR / (4 * depth)).clamp(BATCH_ROWS, 8 * BATCH_ROWS);
                 let rows = (LEAST_WORK / (columns * depth)).clamp(BATCH_ROWS, most);
-                Blocking { rows, columns, rows_within: false }
+                Blocking { rows: if many { LARGE_BATCH } else { rows }, columns, rows_within: false }
             }
             // Two large operands.
             Some(m) if extents.alone && !near && m >= 2 * LEAST_ROWS => {
                 let work = (m * n.unwrap_or(STREAM) * depth / ENOUGH).clamp(LEAST_WORK, MOST_WORK);
-                let rows = cut(m, ROWS, STRIP);
-                let columns = whole((work / depth / rows).clamp(2 * PANEL, COLUMNS));
+                let tall = extents.apart || 4 * n.unwrap_or(STREAM) * depth > LARGE;
+                let rows = cut(m, if tall { ROWS } else { FEW_ROWS }, STRIP);
+                let enough = (m + rows - 1) / rows * n.unwrap_or(STREAM) >= CHUNKS * COLUMNS;
+                let least = if enough { COLUMNS } else { LEAST_COLUMNS };
+                let columns = whole((work / depth / rows).clamp(least, MOST_COLUMNS));
                 Blocking { rows, columns, rows_within: false }
             }
             _ => {
@@ -93,7 +108,9 @@ impl Blocking {
                     columns = columns.min(work / (m * depth));
                 }
                 let columns = whole(columns);
-                let rows = (work / (columns * depth)).max(LEAST_ROWS);
+                let least =
+                    if extents.apart && m.is_some_and(|m| m >= CHUNKS * ROWS) { ROWS } else { LEAST_ROWS };
+                let rows = (work / (columns * depth)).max(least);
                 let rows = m.map_or(rows, |m| cut(m, rows, STRIP));
                 Blocking { rows, columns, rows_within: !near }
             }
@@ -116,7 +133,7 @@ mod tests {
     use super::*;
 
     fn known(m: i64, n: i64, depth: i64) -> Blocking {
-        Blocking::choose(Extents { m: Some(m), n: Some(n), depth: Some(depth), alone: true })
+        Blocking::choose(Extents { m: Some(m), n: Some(n), depth: Some(depth), alone: true, apart: false })
     }
 
     #[test]
@@ -132,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_a_call_reads_of_a_large_matrix_stays_near() {
-        let image = Extents { m: Some(196), n: Some(256), depth: Some(2304), alone: false };
+        let image = Extents { m: Some(196), n: Some(256), depth: Some(2304), alone: false, apart: false };
         let Blocking { columns, rows_within, .. } = Blocking::choose(image);
         assert!(columns == 32 && rows_within);
         assert_eq!(known(49, 512, 4608).columns, 32);
@@ -142,7 +159,7 @@ mod tests {
     #[test]
     fn few_rows_are_shared_by_columns() {
         assert!(64 / known(64, 128, 256).rows * 128 / known(64, 128, 256).columns >= 4);
-        let layer = Extents { m: None, n: Some(256), depth: Some(784), alone: true };
+        let layer = Extents { m: None, n: Some(256), depth: Some(784), alone: true, apart: false };
         assert_eq!(Blocking::choose(layer), Blocking { rows: 112, columns: 64, rows_within: false });
     }
 
@@ -153,8 +170,9 @@ mod tests {
             n in proptest::option::of(0..5000i64),
             depth in proptest::option::of(0..50000i64),
             alone: bool,
+            apart: bool,
         ) {
-            let chosen = Blocking::choose(Extents { m, n, depth, alone });
+            let chosen = Blocking::choose(Extents { m, n, depth, alone, apart });
             for (chunk, extent) in [(chosen.rows, m), (chosen.columns, n)] {
                 prop_assert!(chunk >= 1 && extent.is_none_or(|extent| chunk <= extent.max(1)), "{chosen:?}");
             }

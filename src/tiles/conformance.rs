@@ -6,7 +6,7 @@ use std::ptr;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{ACCUMULATE, COPY, Contraction, RELU, Tile};
+use super::{ACCUMULATE, COPY, Contraction, RELU, ROOM, Tile};
 
 /// One contraction to try.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ fn shallow() -> impl Strategy<Value = Sizes> {
 
 /// More steps than are done at once, with rows of B that begin at the same place in their pages, or not.
 fn deep() -> impl Strategy<Value = Sizes> {
-    let sizes = (1..20i64, 1..40i64, 60..1200i64, 1..3i64);
+    let sizes = (1..45i64, 1..40i64, 60..1200i64, 1..3i64);
     (sizes, any::<bool>())
         .prop_map(|((m, n, k, nb), aliased)| (m, n, k, nb, if aliased { 1024 - n } else { 3 }))
 }
@@ -61,8 +61,13 @@ fn wide() -> impl Strategy<Value = Sizes> {
     (6..60i64, 90..130i64, 40..300i64, 1..3i64, 120..140i64)
 }
 
+/// The same, with more of A than a run's room holds.
+fn tall() -> impl Strategy<Value = Sizes> {
+    (200..220i64, 96..100i64, 380..400i64, Just(1i64), 0..3i64)
+}
+
 fn cases() -> impl Strategy<Value = Case> {
-    let sizes = prop_oneof![18 => shallow(), 2 => deep(), 1 => wide()];
+    let sizes = prop_oneof![90 => shallow(), 10 => deep(), 5 => wide(), 1 => tall()];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<u32>());
     let columns = prop_oneof![
         4 => Just(Columns::Together),
@@ -167,6 +172,7 @@ unsafe fn check_copy(code: Contraction, case: &Case) {
         rco: 0,
         bias: ptr::null(),
         flags: COPY,
+        room: ptr::null_mut(),
     };
     // SAFETY: the operands have the extents that the strides reach.
     unsafe { code(&tile, ptr::null(), b.start() as *const u8, c.start() as *mut u8, 0, n) };
@@ -198,6 +204,7 @@ unsafe fn check_case(code: Contraction, fused: bool, case: &Case) {
     let c = Guarded::new(&before);
     let (accumulate, relu) = (if case.accumulate { ACCUMULATE } else { 0 }, if case.relu { RELU } else { 0 });
     let tables = case.tables || nb > 1;
+    let room = Guarded::new(&vec![0.0; ROOM / 4]);
     let tile = Tile {
         nb,
         ao: if tables { ao.as_ptr() } else { ptr::null() },
@@ -213,6 +220,7 @@ unsafe fn check_case(code: Contraction, fused: bool, case: &Case) {
         rco,
         bias: if case.bias { bias.start() } else { ptr::null() },
         flags: accumulate | relu,
+        room: room.start() as *mut u8,
     };
     // SAFETY: the operands have the extents that the strides reach.
     unsafe { code(&tile, a.start() as *const u8, b.start() as *const u8, c.start() as *mut u8, m, n) };

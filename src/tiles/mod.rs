@@ -13,7 +13,7 @@ mod peak;
 use std::fmt;
 use std::str::FromStr;
 
-pub use abi::{ACCUMULATE, COPY, Contraction, RELU, Tile};
+pub use abi::{ACCUMULATE, COPY, Contraction, RELU, ROOM, Tile};
 pub use blocking::{Blocking, Extents, cut};
 pub use peak::peak;
 

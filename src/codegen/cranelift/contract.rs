@@ -61,6 +61,7 @@ impl<'a> Emitter<'a, '_> {
             (offset_of!(Tile, rco), rco),
             (offset_of!(Tile, bias), bias),
             (offset_of!(Tile, flags), flags),
+            (offset_of!(Tile, room), self.room.expect("a kernel with contractions has room for them")),
         ];
         self.call_tiles(&fields, [a, b, to, m, n]);
     }

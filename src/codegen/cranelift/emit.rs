@@ -65,6 +65,8 @@ pub(super) struct Emitter<'a, 'f> {
     pub args: SecondaryMap<Arg, Option<Value>>,
     /// The tables of offsets of each contraction with blocks.
     pub tables: HashMap<*const Contract, (Value, Value)>,
+    /// Where contractions copy parts of their operands to, if there are any.
+    pub room: Option<Value>,
     /// What a guarded load reads where it must not.
     pub zeros: Option<StackSlot>,
     pub contraction: Option<FuncRef>,
@@ -101,6 +103,7 @@ pub(super) fn emit<'a>(
         strides: HashMap::new(),
         args: SecondaryMap::new(),
         tables: HashMap::new(),
+        room: None,
         zeros: None,
         contraction,
         widen,
@@ -146,7 +149,8 @@ impl<'a> Emitter<'a, '_> {
                 buffers += 1;
             }
         }
-        for contract in kernel.contracts() {
+        let contracts = kernel.contracts();
+        for &contract in &contracts {
             if !contract.blocks.is_empty() {
                 let count = contract.blocks.iter().fold(None, |count, block| {
                     let extent = self.size(block.0.most());
@@ -158,6 +162,7 @@ impl<'a> Emitter<'a, '_> {
                 free = self.after_scratch(b_table, bytes);
             }
         }
+        self.room = (!contracts.is_empty()).then_some(free);
     }
 
     fn after_scratch(&mut self, start: Value, bytes: Value) -> Value {

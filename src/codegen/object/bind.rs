@@ -16,6 +16,7 @@ use crate::axes::{Algebra, Dim, DimVar};
 use crate::kernel::cost::{Estimate, SERIAL, TASK, cost};
 use crate::kernel::facts::SCRATCH_ALIGN;
 use crate::kernel::{ArgKind, Kernel, Size, SizeId};
+use crate::tiles::ROOM;
 
 /// Nanoseconds that a sort takes for an entry, roughly.
 const SORTED: f64 = 30.0;
@@ -234,7 +235,11 @@ impl<M: Module> Binder<'_, '_, '_, M> {
                 parts.push(self.scaled(len, arg.dtype.size() as i64));
             }
         }
-        for contract in kernel.contracts().into_iter().filter(|contract| !contract.blocks.is_empty()) {
+        let contracts = kernel.contracts();
+        if !contracts.is_empty() {
+            parts.push(self.fun.int(ROOM as i64));
+        }
+        for contract in contracts.into_iter().filter(|contract| !contract.blocks.is_empty()) {
             let mut bytes = self.fun.int(8);
             for block in &contract.blocks {
                 let extent = self.size(block.0.most(), sizes);

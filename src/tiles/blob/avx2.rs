@@ -3,13 +3,15 @@
 
 #[path = "../abi.rs"]
 mod abi;
+mod copy;
 mod cut;
 mod kernel;
 
 use abi::Tile;
+use core::arch::asm;
 use core::arch::x86_64::*;
 use cut::Runs;
-use kernel::{Machine, Place, Vector, each, tiles};
+use kernel::{Machine, Place, Vector, each, splat, tiles};
 
 /// The contraction of `abi.rs`.
 ///
@@ -73,6 +75,17 @@ impl Machine for Avx2 {
             }
         }
     }
+
+    #[inline(always)]
+    fn copies(vectors: i64, rows: i64) -> bool {
+        vectors == 2 && rows >= 4
+    }
+
+    #[inline(always)]
+    unsafe fn copying_tile(_: i64, rows: i64, t: &Tile, at: Place<__m256i>) {
+        // SAFETY: the caller's.
+        unsafe { tiles!(rows, 2, false, true, t, at; 4 5 6) }
+    }
 }
 
 impl Vector for __m256 {
@@ -91,8 +104,8 @@ impl Vector for __m256 {
         unsafe { _mm256_setzero_ps() }
     }
     #[inline(always)]
-    unsafe fn splat(from: *const f32) -> Self {
-        unsafe { _mm256_set1_ps(from.read_unaligned()) }
+    unsafe fn splat<const ROW: usize>(group: *const u8, pitch: isize, thrice: isize) -> Self {
+        splat!(ROW, ymm_reg, group, pitch, thrice)
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
@@ -112,7 +125,11 @@ impl Vector for __m256 {
     }
     #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
-        unsafe { _mm256_fmadd_ps(a, b, self) }
+        let mut sum = self;
+        unsafe {
+            asm!("vfmadd231ps {0}, {1}, {2}", inout(ymm_reg) sum, in(ymm_reg) a, in(ymm_reg) b, options(nomem, nostack, preserves_flags))
+        };
+        sum
     }
     #[inline(always)]
     unsafe fn relu(self) -> Self {
@@ -150,11 +167,7 @@ impl Vector for __m256 {
             each!(i < 8, {
                 let row = to.offset(i as isize * to_pitch) as *mut f32;
                 if (i as i64) < steps {
-                    if rows == 8 {
-                        s[i].store(row)
-                    } else {
-                        s[i].store_masked(row, down)
-                    }
+                    if rows == 8 { s[i].store(row) } else { s[i].store_masked(row, down) }
                 }
             });
         }
@@ -165,5 +178,10 @@ impl Vector for __m256 {
     fn prefetch(from: *const f32) {
         // SAFETY: a prefetch does nothing that can be seen.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from as *const i8) }
+    }
+    #[inline(always)]
+    fn prefetch_far(from: *const u8) {
+        // SAFETY: a prefetch does nothing that can be seen.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from as *const i8) }
     }
 }

@@ -3,13 +3,15 @@
 
 #[path = "../abi.rs"]
 mod abi;
+mod copy;
 mod cut;
 mod kernel;
 
 use abi::Tile;
+use core::arch::asm;
 use core::arch::x86_64::*;
 use cut::Runs;
-use kernel::{Machine, Place, Vector, each, tiles};
+use kernel::{Machine, Place, Vector, each, splat, tiles};
 
 /// The contraction of `abi.rs`.
 ///
@@ -73,6 +75,28 @@ impl Machine for Avx512 {
             }
         }
     }
+
+    #[inline(always)]
+    fn copies(vectors: i64, rows: i64) -> bool {
+        match vectors {
+            1 | 2 => rows >= 8,
+            4 => rows >= 4,
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn copying_tile(vectors: i64, rows: i64, t: &Tile, at: Place<__mmask16>) {
+        // SAFETY: the caller's.
+        unsafe {
+            match vectors {
+                1 => tiles!(rows, 1, true, true, t, at; 8 9 10 11 12 13 14),
+                2 => tiles!(rows, 2, true, true, t, at; 8 9 10 11 12 13 14),
+                4 => tiles!(rows, 4, true, true, t, at; 4 5 6),
+                _ => {}
+            }
+        }
+    }
 }
 
 impl Vector for __m512 {
@@ -89,8 +113,8 @@ impl Vector for __m512 {
         unsafe { _mm512_setzero_ps() }
     }
     #[inline(always)]
-    unsafe fn splat(from: *const f32) -> Self {
-        unsafe { _mm512_set1_ps(from.read_unaligned()) }
+    unsafe fn splat<const ROW: usize>(group: *const u8, pitch: isize, thrice: isize) -> Self {
+        splat!(ROW, zmm_reg, group, pitch, thrice)
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
@@ -110,7 +134,11 @@ impl Vector for __m512 {
     }
     #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
-        unsafe { _mm512_fmadd_ps(a, b, self) }
+        let mut sum = self;
+        unsafe {
+            asm!("vfmadd231ps {0}, {1}, {2}", inout(zmm_reg) sum, in(zmm_reg) a, in(zmm_reg) b, options(nomem, nostack, preserves_flags))
+        };
+        sum
     }
     #[inline(always)]
     unsafe fn relu(self) -> Self {
@@ -169,5 +197,10 @@ impl Vector for __m512 {
     fn prefetch(from: *const f32) {
         // SAFETY: a prefetch does nothing that can be seen.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from as *const i8) }
+    }
+    #[inline(always)]
+    fn prefetch_far(from: *const u8) {
+        // SAFETY: a prefetch does nothing that can be seen.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from as *const i8) }
     }
 }
