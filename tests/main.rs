@@ -18,6 +18,8 @@ mod documents;
 mod evidence;
 #[path = "suite/examples.rs"]
 mod examples;
+#[path = "suite/fixes.rs"]
+mod fixes;
 #[path = "suite/golden.rs"]
 mod golden;
 #[path = "suite/hostile.rs"]

@@ -93,7 +93,7 @@ impl Checker<'_> {
         for (param, (value, place)) in def.tensors.iter().zip(&mut given) {
             if let Value::Tensor(val) = value {
                 let visible = self.visible(*val).to_vec();
-                let count = self.extra_axes(&param.ty, &visible, *place)?;
+                let count = self.extra_axes(&param.ty, &visible, *place, Some(*val))?;
                 *val = self.hide_front(*val, count, &mapped, *place);
             }
         }

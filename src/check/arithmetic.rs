@@ -145,7 +145,7 @@ impl Checker<'_> {
                     if matches!(self.elem(val), Elem::Idx(..)) && matches!(elem, Some(Elem::Of(_))) =>
                 {
                     let found = self.show_val(val);
-                    return self.fail(errors::positions_are_no_numbers(place, &found));
+                    return self.fail(errors::positions_are_no_numbers(place, &found, number));
                 }
                 other => self.to_tensor(other, place)?,
             };
@@ -298,7 +298,7 @@ impl Checker<'_> {
 }
 
 /// A list of floats or tensors, or of lists of them: it is meant as a tensor.
-fn holds_numbers(items: &[Value]) -> bool {
+pub fn holds_numbers(items: &[Value]) -> bool {
     items.iter().any(|item| match item {
         Value::Num(num) => num.dim.is_none(),
         Value::Tensor(_) => true,

@@ -73,6 +73,10 @@ impl Checker<'_> {
         self.guards.truncate(guards);
         self.frame.locals.truncate(mark);
         self.ambient.truncate(outer);
+        if result.is_err() {
+            // The reads in it are told of together.
+            let _ = self.prove_waiting();
+        }
         let (guard, body) = result?;
         self.resolve_compared();
         for (&axis, bind) in axes.iter().zip(&binder.binds) {
@@ -128,6 +132,10 @@ impl Checker<'_> {
             Some(guard) => {
                 let value = self.eval(guard)?;
                 let val = self.to_tensor(value, guard.span)?;
+                if let Some(index) = self.entry_meant(binder, val).filter(|_| guard.as_name().is_some()) {
+                    let shown = self.show_val(val);
+                    return self.fail(errors::guard_of_many(guard.span, &shown, &index));
+                }
                 if self.elem(val) != Elem::Of(DType::Bool) || !self.visible(val).is_empty() {
                     let shown = self.show_val(val);
                     return self.fail(errors::not_a_condition(guard.span, &shown));
@@ -137,6 +145,14 @@ impl Checker<'_> {
             }
         };
         Ok((guard, self.eval(&binder.body)?))
+    }
+
+    /// `t` or `h, w`, where a truth value for each entry stands for that of the binders' own entry.
+    fn entry_meant(&self, binder: &ast::Binder, val: Val) -> Option<String> {
+        let count = self.visible(val).len();
+        let meant = self.elem(val) == Elem::Of(DType::Bool) && count == binder.binds.len();
+        let names: Vec<&str> = binder.binds.iter().map(|bind| &*bind.name.name).collect();
+        meant.then(|| names.join(", "))
     }
 
     /// An index variable that is only compared runs over the axis of what it is compared with.

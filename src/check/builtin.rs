@@ -167,7 +167,14 @@ impl Checker<'_> {
         };
         if let Some((label, _)) = args.labelled.iter().find(|(label, _)| !allowed.contains(&&*label.name)) {
             let names: Vec<Name> = allowed.iter().map(Name::new).collect();
-            return self.fail(errors::unknown_argument(label, name, names.iter()));
+            let numbered = args.named(&label.name).map(|(number, _)| number);
+            let numbered = numbered.zip(args.positional.first()).and_then(|(number, (value, _))| {
+                let (Value::Num(number), Value::Tensor(val)) = (number, value) else { return None };
+                let (visible, number) = (self.visible(*val), number.dim?.as_const()?);
+                let index = if number < 0 { number + visible.len() as i64 } else { number };
+                visible.get(usize::try_from(index).ok()?).map(|&axis| self.show_axis(axis))
+            });
+            return self.fail(errors::unknown_argument(label, name, names.iter(), numbered));
         }
         if let Some((value, place)) = args.named("ties") {
             self.ties_any(&value, place)?;
@@ -267,7 +274,7 @@ impl Checker<'_> {
                 (Value::List(items), _) => Ok(Value::Num(Num::constant(items.len() as i64))),
                 (other, place) => {
                     let what = other.describe();
-                    self.fail(errors::not_a_list(place, what))
+                    self.fail(errors::no_length(place, what))
                 }
             },
             Builtin::Enumerate => match args.positional.remove(0) {
@@ -415,9 +422,10 @@ impl Checker<'_> {
         Ok(Value::Tensor(self.emit(Form::Reshape(val), elem, to, span)))
     }
 
-    /// `concat(a, b)`: along the last axis, or along the one that `over` names in the first part.
+    /// `concat(a, b)`: along the last axis, or along the one that `over` names in the first part that is no list of numbers.
     fn concat(&mut self, args: Args, over: Option<Placed>, span: Span) -> Checking<Value> {
         let mut parts = Vec::new();
+        let listed = args.positional.iter().take_while(|(value, _)| matches!(value, Value::List(_))).count();
         for (value, place) in args.positional {
             match value {
                 Value::Tuple(fields) => {
@@ -428,7 +436,7 @@ impl Checker<'_> {
                 other => parts.push((self.to_tensor(other, place)?, place)),
             }
         }
-        let Some(&(first, _)) = parts.first() else {
+        let Some(&(first, _)) = parts.get(listed).or(parts.first()) else {
             return self.fail(errors::wrong_count(span, "concat", 2, 0));
         };
         let axes = self.visible(first).to_vec();
@@ -453,9 +461,20 @@ impl Checker<'_> {
             let other = self.elem(val);
             if !agree || !self.elem_fits(&elem, &other) {
                 let (left, right) = (self.show_val(first), self.show_val(val));
-                let error = errors::concat_shapes(place, &left, &right);
                 let differ = (0..axes.len().min(visible.len()))
                     .find(|&index| index != position && !self.unify(visible[index], axes[index]));
+                let why = if visible.len() != axes.len() {
+                    format!("{} axes, not {}", visible.len(), axes.len()).replace("1 axes", "1 axis")
+                } else if let Some(index) = differ {
+                    format!(
+                        "`{}` where `{}` is wanted",
+                        self.show_axis(visible[index]),
+                        self.show_axis(axes[index])
+                    )
+                } else {
+                    format!("entries of {}, not {}", self.show_elem(&other), self.show_elem(&elem))
+                };
+                let error = errors::concat_shapes(place, &left, &right, &why);
                 let differ = differ.map_or(Vec::new(), |index| vec![axes[index], visible[index]]);
                 return self.fail(self.traced(error, &differ));
             }
@@ -503,7 +522,7 @@ impl Checker<'_> {
         let size = self.facts.normalise(&size).unwrap_or(size);
         let floor = size.div(&Dim::constant(parts)).ok().filter(|part| {
             let all = part.mul(&Dim::constant(parts));
-            all.is_ok_and(|all| self.same_dim(&all, &size))
+            all.is_ok_and(|all| self.demand_equal(&all, &size, span))
         });
         let Some(part) = size.div_exact(&Dim::constant(parts)).or(floor) else {
             let (shown, size) = (self.show_val(val), self.core.size(axes[position]));

@@ -65,8 +65,10 @@ impl Checker<'_> {
 
     pub fn args<'a>(&mut self, args: impl IntoIterator<Item = &'a ast::Arg>) -> Checking<Args> {
         let mut evaluated = Args::default();
-        for arg in args {
-            let value = self.eval(&arg.value)?;
+        // All of them are looked at before the first that failed counts.
+        let values: Vec<_> = args.into_iter().map(|arg| (arg, self.eval(&arg.value))).collect();
+        for (arg, value) in values {
+            let value = value?;
             match &arg.label {
                 Some(label) => evaluated.labelled.push((label.clone(), value)),
                 None => evaluated.positional.push((value, arg.span)),
@@ -154,7 +156,7 @@ impl Checker<'_> {
             match position(label) {
                 None => {
                     let names = def.tensors.iter().map(|param| &param.name.name);
-                    return self.fail(errors::unknown_argument(label, &def.name.name, names));
+                    return self.fail(errors::unknown_argument(label, &def.name.name, names, None));
                 }
                 Some(at) if at < given.len() => {
                     return self.fail(errors::given_twice(label.span, &label.name));
@@ -201,7 +203,7 @@ impl Checker<'_> {
         for (label, _) in &args.labelled {
             if !def.statics.iter().any(|param| param.name.name == label.name) {
                 let names = def.statics.iter().map(|param| &param.name.name);
-                return self.fail(errors::unknown_argument(label, &def.name.name, names));
+                return self.fail(errors::unknown_argument(label, &def.name.name, names, None));
             }
         }
         for param in &def.statics {
@@ -221,7 +223,7 @@ impl Checker<'_> {
                         frame = std::mem::replace(&mut self.frame, outer);
                         (value?, param.span)
                     }
-                    None => return self.fail(errors::missing_static(span, &def.name.name, &param.name)),
+                    None => return self.fail(errors::missing_static(span, &def.name.name, param)),
                 },
             };
             let value = self.static_value(param, value, place)?;

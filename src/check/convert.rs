@@ -117,13 +117,10 @@ impl Checker<'_> {
         let axes = self.read_axes(axes)?;
         let from = self.visible(val).to_vec();
         let (have, want) = (self.entries(&from, span)?, self.entries(&axes, span)?);
-        if !self.same_dim(&have, &want) {
+        if !self.demand_equal(&have, &want, ty.span) {
             let shown = self.show_val(val);
             let (all, new) = (self.shown_size(&have, None), self.shown_size(&want, None));
-            let mut error = errors::reshape_count(span, &shown, &all, &new, ty.span);
-            if let Some(condition) = self.divisibility(&have, &want) {
-                error = error.help(errors::state_that_it_divides(&condition));
-            }
+            let error = errors::reshape_count(span, &shown, &all, &new, ty.span);
             return self.fail(self.traced(error, &from));
         }
         let elem = self.elem(val);

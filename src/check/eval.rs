@@ -28,7 +28,8 @@ impl Checker<'_> {
             ExprKind::Str(text) => Ok(Value::Str(text.clone())),
             ExprKind::Tuple(args) => self.tuple(args),
             ExprKind::List(items) => {
-                let items: Vec<_> = items.iter().map(|item| self.eval(item)).collect::<Checking<_>>()?;
+                let items: Vec<_> = items.iter().map(|item| self.eval(item)).collect();
+                let items: Vec<_> = items.into_iter().collect::<Checking<_>>()?;
                 Ok(Value::List(items.into()))
             }
             ExprKind::Pack(name) => match self.lookup(&name.name) {
@@ -40,7 +41,8 @@ impl Checker<'_> {
                 self.unary(*op, value, span)
             }
             ExprKind::Binary { op, left, right } => {
-                let (a, b) = (self.eval(left)?, self.eval(right)?);
+                let (a, b) = (self.eval(left), self.eval(right));
+                let (a, b) = (a?, b?);
                 self.binary(*op, (a, left.span), (b, right.span), span)
             }
             ExprKind::Compare { op, left, right } => self.compare(*op, left, right, span),
@@ -48,9 +50,10 @@ impl Checker<'_> {
             ExprKind::Pipe { value, stage } => {
                 let first = self.eval(value)?;
                 let first = Some((first, value.span));
+                // What is wrong with a stage, or what it breaks, stands there, not where the pipe begins.
                 match &stage.kind {
-                    ExprKind::Call { callee, args } => self.call(callee, args, first, span),
-                    _ => self.call(stage, &[], first, span),
+                    ExprKind::Call { callee, args } => self.call(callee, args, first, stage.span),
+                    _ => self.call(stage, &[], first, stage.span),
                 }
             }
             ExprKind::Call { callee, args } => self.call(callee, args, None, span),

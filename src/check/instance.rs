@@ -17,7 +17,7 @@ impl Checker<'_> {
         }
         let name = func.name();
         let Some(owner) = self.frame.owner.as_mut() else {
-            return self.fail(errors::instance_in_function(span, &name));
+            return self.fail(errors::instance_in_function(span, &name, self.own_head()));
         };
         let count = owner.counters.entry(name.clone()).or_insert(0);
         let own = format!("{name}_{count}{}", owner.turns);
@@ -46,13 +46,18 @@ impl Checker<'_> {
         instance.path.get_or_init(|| Name::new(path));
     }
 
+    /// The word `fn` of the definition that is checked, where its own body is walked.
+    pub fn own_head(&self) -> Option<Span> {
+        self.head.filter(|_| self.path.is_none())
+    }
+
     pub fn stack_path(&mut self, func: &Arc<Func>, span: Span) -> Checking<String> {
         let instance = func.instance.clone().unwrap_or_default();
         if let Some(path) = instance.path.get() {
             return Ok(path.to_string());
         }
         let Some(owner) = self.frame.owner.as_mut() else {
-            return self.fail(errors::instance_in_function(span, "stack"));
+            return self.fail(errors::instance_in_function(span, "stack", self.own_head()));
         };
         let count = owner.counters.entry(Name::new("stack")).or_insert(0);
         let own = format!("stack_{count}{}", owner.turns);

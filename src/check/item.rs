@@ -126,7 +126,9 @@ impl Checker<'_> {
     /// Walks a definition; its results become the core's outputs.
     pub fn item(&mut self, def: &Arc<ast::Def>, scope: Scope, given: &[(Name, Value)]) -> Checking<()> {
         self.frame = Frame { scope: Some(scope), ..Frame::default() };
-        if def.head != Head::Fn {
+        if def.head == Head::Fn {
+            self.head = Some(def.head_span);
+        } else {
             self.frame.owner = Some(Owner::default());
         }
         let mut open = Vec::new();
@@ -182,7 +184,7 @@ impl Checker<'_> {
             let value = match (given.iter().find(|(name, _)| *name == param.name.name), &param.default) {
                 (Some((_, value)), _) => value.clone(),
                 (None, Some(default)) => self.eval(default)?,
-                (None, None) => return self.fail(errors::missing_static(param.span, &name, &param.name)),
+                (None, None) => return self.fail(errors::missing_static(param.span, &name, param)),
             };
             let value = self.static_value(param, value, param.span)?;
             statics.push((param.name.name.clone(), value.clone()));

@@ -18,7 +18,7 @@ impl Checker<'_> {
         for (param, (value, place)) in def.tensors.iter().zip(given) {
             let Value::Tensor(val) = value else { continue };
             let visible = self.visible(*val).to_vec();
-            let count = self.extra_axes(&param.ty, &visible, *place)?;
+            let count = self.extra_axes(&param.ty, &visible, *place, Some(*val))?;
             let extra = visible[..count].to_vec();
             if extra.len() > longest.len() {
                 longest = extra.clone();

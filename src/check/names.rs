@@ -122,7 +122,9 @@ impl Checker<'_> {
             Value::Func(func) => self.parameter_of(&func, name),
             other => {
                 let what = other.describe();
-                self.fail(errors::no_fields(base.span, what, name))
+                let named = self.program.resolve(self.scope(), &name.name);
+                let function = Builtin::parse(&name.name).is_some() || matches!(named, Some(Named::Def(..)));
+                self.fail(errors::no_fields(base.span, what, name, function))
             }
         }
     }

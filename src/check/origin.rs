@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::axes::Dim;
 use crate::base::{Name, Span};
-use crate::diag::{Diagnostic, Label};
+use crate::diag::{Diagnostic, Help, Label};
 
 use super::core::*;
 use super::errors;
@@ -127,10 +127,7 @@ impl Checker<'_> {
     /// An axis is given, at its place, where another one is declared.
     pub fn other_axis<T>(&mut self, given: (AxisVar, Span), wanted: (AxisVar, Span)) -> Checking<T> {
         let (have, want) = (self.at_axis(given.0, given.1), self.at_axis(wanted.0, wanted.1));
-        let mut error = errors::axis_mismatch(have, want);
-        if let Some(condition) = self.condition_for(given.0, wanted.0) {
-            error = error.help(errors::state_that_it_divides(&condition));
-        }
+        let error = errors::axis_mismatch(have, want).maybe(self.sorted_instead(given.0, wanted));
         self.fail(self.traced(error, &[given.0, wanted.0]))
     }
 
@@ -154,8 +151,23 @@ impl Checker<'_> {
         self.fail(self.traced(error, &sides.map(|(_, axis)| axis)))
     }
 
-    fn condition_for(&self, left: AxisVar, right: AxisVar) -> Option<String> {
-        self.divisibility(&self.size_of(left)?, &self.size_of(right)?)
+    /// The places of sorted entries stand where the axis that was sorted is declared.
+    fn sorted_instead(&self, given: AxisVar, (wanted, place): (AxisVar, Span)) -> Option<Help> {
+        let size = self.size_of(given)?;
+        let places = size.as_var()?;
+        let (_, of) = self.core.fresh.iter().find(|(name, _)| name == places)?;
+        if self.size_of(wanted)? != *of {
+            return None;
+        }
+        let free = |name: &&str| {
+            self.lookup(name).is_none() && self.core.roots.values().all(|root| *root.name != **name)
+        };
+        let name = ["R", "P", "Q", "K"].into_iter().find(free)?;
+        let origin = &self.core.axes[given].origin;
+        // Without a name of their own, and sorted in this very definition.
+        let unnamed = origin.name.ends_with('\'');
+        let here = unnamed && origin.path.is_none() && self.path.is_none() && place.file == origin.span.file;
+        Some(errors::places_of_a_sort(origin.span, &of.to_string(), here.then_some(place), name))
     }
 
     /// What would pair the entries of two operands.
@@ -163,9 +175,6 @@ impl Checker<'_> {
         let one = |axis: AxisVar| self.size_of(axis).and_then(|size| size.as_const()) == Some(1);
         if one(have) || one(want) {
             return Pairing::Stretched;
-        }
-        if let Some(condition) = self.condition_for(have, want) {
-            return Pairing::Divides(condition);
         }
         let (longer, shorter) = (self.visible(long), self.visible(short));
         let names = index_names(&longer.iter().map(|&axis| self.show_axis(axis)).collect::<Vec<_>>());
@@ -186,20 +195,6 @@ impl Checker<'_> {
             true => Pairing::TwoNames,
             false => Pairing::None,
         }
-    }
-
-    /// The divisibility that would make two sizes equal, as a `where` clause: `D % heads == 0` for `D` and `heads * (D / heads)`.
-    pub fn divisibility(&self, left: &Dim, right: &Dim) -> Option<String> {
-        left.divisions().into_iter().chain(right.divisions()).find_map(|(over, under)| {
-            let mut facts = self.facts.clone();
-            facts.divides(&under, &over).ok()?;
-            let equal = facts.same(left, right).ok()?;
-            let atom = |dim: &Dim| match dim.as_var().is_some() || dim.as_const().is_some() {
-                true => dim.to_string(),
-                false => format!("({dim})"),
-            };
-            equal.then(|| format!("where {} % {} == 0", atom(&over), atom(&under)))
-        })
     }
 
     // ---- long sizes ----------------------------------------------------------------------------
@@ -226,7 +221,7 @@ impl Checker<'_> {
     pub fn with_legend(&self, mut error: Diagnostic) -> Diagnostic {
         for (name, size) in self.legend.take() {
             let used = mentions(&error.message, &name)
-                || error.helps.iter().any(|text| mentions(text, &name))
+                || error.helps.iter().any(|help| mentions(&help.text, &name))
                 || error.labels.iter().any(|label| mentions(&label.message, &name));
             if used {
                 error = error.with_note(format!("where {name} = {size}"));
@@ -240,8 +235,6 @@ impl Checker<'_> {
 pub enum Pairing {
     /// An axis of size 1 was meant to be stretched.
     Stretched,
-    /// The sizes are equal under this condition.
-    Divides(String),
     /// All axes of the shorter value are axes of the longer one, but not its last ones: by which indices each is read.
     Indices {
         all: String,

@@ -10,6 +10,7 @@ use crate::base::Span;
 use crate::ops::ScalarFn;
 use crate::tensor::DType;
 
+use super::arithmetic::holds_numbers;
 use super::core::*;
 use super::errors;
 use super::kind::Kind;
@@ -21,10 +22,18 @@ impl Checker<'_> {
     pub fn index(&mut self, base: &ast::Expr, at: &[ast::Ix], span: Span) -> Checking<Value> {
         let value = self.eval(base)?;
         let val = match value {
-            Value::List(items) => return self.static_entry(&items, at, span),
+            Value::List(items) => match self.static_entry(&items, at, span)? {
+                Some(entry) => return Ok(entry),
+                // Floats that an index runs over are a tensor.
+                None if holds_numbers(&items) => self.list_to_tensor(&items, base.span)?,
+                None => return self.fail(errors::list_index_not_static(span)),
+            },
             Value::Tuple(fields) => {
                 let items: Vec<Value> = fields.iter().map(|field| field.value.clone()).collect();
-                return self.static_entry(&items, at, span);
+                return match self.static_entry(&items, at, span)? {
+                    Some(entry) => Ok(entry),
+                    None => self.fail(errors::list_index_not_static(span)),
+                };
             }
             Value::Tensor(val) => val,
             other => {
@@ -72,7 +81,8 @@ impl Checker<'_> {
         Ok(Value::Tensor(self.emit(Form::Read { of: val, at: reads, outside }, elem, front, span)))
     }
 
-    fn static_entry(&mut self, items: &[Value], at: &[ast::Ix], span: Span) -> Checking<Value> {
+    /// The entry of a list; `None` where the index is not known when compiling.
+    fn static_entry(&mut self, items: &[Value], at: &[ast::Ix], span: Span) -> Checking<Option<Value>> {
         if let [ast::Ix { kind: IxKind::Point(expr), .. }] = at
             && let Value::Num(Num { dim: Some(dim), .. }) = self.eval(expr)?
             && let Some(index) = self.decide(&dim)
@@ -80,11 +90,11 @@ impl Checker<'_> {
             let length = items.len() as i64;
             let index = if index < 0 { index + length } else { index };
             return match usize::try_from(index).ok().and_then(|index| items.get(index)) {
-                Some(item) => Ok(item.clone()),
+                Some(item) => Ok(Some(item.clone())),
                 None => self.fail(errors::list_index(span, index, items.len())),
             };
         }
-        self.fail(errors::list_index_not_static(span))
+        Ok(None)
     }
 
     /// One index into one axis, and whether it may lie outside.

@@ -58,11 +58,12 @@ impl Checker<'_> {
                 }
                 if visible.len() != axes.len() {
                     let (want, given) = (self.show_axes(&axes), self.show_axes(&visible));
-                    return self.fail(errors::wrong_rank(span, &want, &given, ty.span));
+                    let kept = self.kept_axes(&axes, val);
+                    return self.fail(errors::wrong_rank(span, &want, &given, ty.span, kept));
                 }
-                for (&want, &given) in axes.iter().zip(&visible) {
+                for (index, (&want, &given)) in axes.iter().zip(&visible).enumerate() {
                     if !self.join_axes(want, given, span) {
-                        return self.other_axis((given, span), (want, ty.span));
+                        return self.other_axis((given, span), (want, axis_place(ty, index)));
                     }
                 }
                 // Declared axes that are bound names give their identity to the result.
@@ -82,4 +83,31 @@ impl Checker<'_> {
             }
         }
     }
+
+    /// The axes of a value in front of those that are wanted, where it has these, too.
+    pub fn kept_axes(&self, wanted: &[AxisVar], val: Val) -> Option<errors::Kept> {
+        let visible = self.visible(val);
+        let (further, last) = visible.split_at(visible.len().checked_sub(wanted.len())?);
+        let same = |(&have, &want): (&AxisVar, &AxisVar)| self.size_of(have) == self.size_of(want);
+        if further.is_empty() || !last.iter().zip(wanted).all(same) {
+            return None;
+        }
+        let shown: Vec<String> = further.iter().map(|&axis| self.show_axis(axis)).collect();
+        let sizes: Vec<_> = further.iter().filter_map(|&axis| self.size_of(axis)).collect();
+        if sizes.iter().all(|size| size.as_const().is_some()) {
+            return Some(errors::Kept::Sized(shown.join(", ")));
+        }
+        let declared = |name: &String| self.core.roots.values().any(|root| *root.name == **name);
+        shown
+            .iter()
+            .all(declared)
+            .then(|| errors::Kept::Named { further: shown.join(", "), ty: self.show_val(val) })
+    }
+}
+
+/// The place of an axis in a type; that of the whole type where a pack stands for several.
+fn axis_place(ty: &ast::Type, index: usize) -> Span {
+    let (TypeKind::Named { axes, .. } | TypeKind::Index { axes, .. }) = &ty.kind else { return ty.span };
+    let packed = axes.iter().any(|axis| matches!(axis.kind, ast::AxisKind::Pack(_)));
+    axes.get(index).filter(|_| !packed).map_or(ty.span, |axis| axis.span)
 }

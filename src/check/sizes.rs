@@ -51,17 +51,30 @@ impl Checker<'_> {
         self.core.constraints.push(Constraint { text, left, op: ConstraintOp::Le, right, span });
     }
 
+    /// Whether two sizes are equal: that is proved, or holds where a division in them leaves nothing over, which becomes a `where` of the
+    /// definition: `D % heads == 0` for `D` and `heads * (D / heads)`.
+    pub fn demand_equal(&mut self, left: &Dim, right: &Dim, span: Span) -> bool {
+        if self.same_dim(left, right) {
+            return true;
+        }
+        let divided = left.divisions().into_iter().chain(right.divisions()).find(|(over, by)| {
+            let mut facts = self.facts.clone();
+            facts.divides(by, over).is_ok() && facts.same(left, right).unwrap_or(false)
+        });
+        divided.is_some_and(|(over, by)| self.require_divides(by, over, span))
+    }
+
     /// `over % by == 0` becomes a `where` of the definition, and is known from here on.
-    fn require_divides(&mut self, by: i64, over: Dim, span: Span) -> bool {
-        let divisor = Dim::constant(by);
+    fn require_divides(&mut self, divisor: Dim, over: Dim, span: Span) -> bool {
         let Ok(left) = over.rem(&divisor) else { return false };
         if self.facts.divides(&divisor, &over).is_err() {
             return false;
         }
-        let text = match over.as_var() {
-            Some(name) => format!("{name} % {by} == 0"),
-            None => format!("({over}) % {by} == 0"),
+        let atom = |dim: &Dim| match dim.as_var().is_some() || dim.as_const().is_some() {
+            true => dim.to_string(),
+            false => format!("({dim})"),
         };
+        let text = format!("{} % {} == 0", atom(&over), atom(&divisor));
         // What follows from it need not be asked for any more: `H % 2 == 0` where `H % 4 == 0`.
         let mut alone = Facts::new();
         if alone.divides(&divisor, &over).is_ok() {
@@ -103,8 +116,11 @@ impl Checker<'_> {
             })
         };
         match divisor() {
-            Some((by, over)) => self.require_divides(by, over, span),
-            None => false,
+            Some((by, over)) => self.require_divides(Dim::constant(by), over, span),
+            None => match (self.size_of(left), self.size_of(right)) {
+                (Some(left), Some(right)) => self.demand_equal(&left, &right, span),
+                _ => false,
+            },
         }
     }
 }

@@ -40,7 +40,7 @@ impl Checker<'_> {
     /// The number of the slot, which may be one that another application of the layer has made.
     fn declare(&mut self, kind: SlotKind, declare: &ast::Declare, span: Span) -> Checking<usize> {
         let Some(owner) = &self.frame.owner else {
-            return self.fail(errors::parameter_in_function(span, &declare.name));
+            return self.fail(errors::parameter_in_function(span, &declare.name, self.own_head()));
         };
         let path = Name::new(owner.join(&declare.name.name));
         // Each `*` of `stack_0.*.linear_0` is a stack around. An optimizer's state has the whole of its parameter's type.
@@ -158,7 +158,7 @@ impl Checker<'_> {
         }
         if have.len() != want.len() {
             let (want, have) = (self.show_axes(&want), self.show_axes(&have));
-            return self.fail(errors::wrong_rank(expr.span, &want, &have, ty.span));
+            return self.fail(errors::wrong_rank(expr.span, &want, &have, ty.span, None));
         }
         for (&have, &want) in have.iter().zip(&want) {
             if !self.unify(want, have) {

@@ -131,6 +131,8 @@ pub struct Checker<'p> {
     /// The axes of the stacks that are open: parameters made inside get them in front.
     pub stacks: Vec<AxisVar>,
     pub path: Option<Arc<CallPath>>,
+    /// The word `fn` of the definition that is checked by itself.
+    pub head: Option<Span>,
     depth: usize,
     calls_made: usize,
     pub facts: Facts,
@@ -213,6 +215,7 @@ impl<'p> Checker<'p> {
             ambient: Vec::new(),
             stacks: Vec::new(),
             path: None,
+            head: None,
             depth: 0,
             calls_made: 0,
             facts: Facts::new(),

@@ -272,7 +272,7 @@ fn what_breaks_a_kind_is_refused() {
         (
             "layer f(x: f32[set N]) -> f32[N] { param w: f32[N] = zeros
   x * w }",
-            "the parameter `w` sizes a parameter by it",
+            "the parameter `w` is sized by it",
         ),
         ("layer f(x: f32[set N]) -> f32[10] = linear(10)(x)", "the parameter `linear_0.w`"),
         ("fn f(x: f32[set N]) -> f32[N] = for i => x[i] * position(i)", "uses the number of a position"),

@@ -347,7 +347,7 @@ impl<'a> TrainWalk<'a> {
                 (None, Some(default)) => self.cx.eval(default)?,
                 (None, None) => {
                     let block = train.name.as_ref().map_or("train", |name| name.as_str());
-                    return self.cx.fail(errors::missing_static(param.span, block, &param.name));
+                    return self.cx.fail(errors::missing_static(param.span, block, param));
                 }
             };
             let value = self.cx.static_value(param, value, param.span)?;

@@ -67,16 +67,36 @@ const ROOTS: usize = 256;
 
 impl Checker<'_> {
     /// Splits off the axes that a parameter does not name: how many there are in front.
-    pub fn extra_axes(&mut self, ty: &ast::Type, actual: &[AxisVar], span: Span) -> Checking<usize> {
+    /// `given` is the value that has these axes.
+    pub fn extra_axes(
+        &mut self,
+        ty: &ast::Type,
+        actual: &[AxisVar],
+        span: Span,
+        given: Option<Val>,
+    ) -> Checking<usize> {
         let Some((_, _, axes)) = as_tensor_type(ty) else { return Ok(0) };
         let packs = axes.iter().filter(|axis| matches!(axis.kind, AxisKind::Pack(_))).count();
         let named = axes.len() - packs;
         if actual.len() < named {
             let shown = self.show_axes(actual);
-            let error = errors::too_few_axes(span, named, &shown, ty.span);
+            let kept = given.filter(|_| actual.is_empty()).and_then(|val| self.last_kept(val, named));
+            let error = errors::too_few_axes(span, named, &shown, ty.span, kept);
             return self.fail(self.traced(error, actual));
         }
         Ok(if packs > 0 { 0 } else { actual.len() - named })
+    }
+
+    /// What a reduction over all axes would name to leave as many as are wanted.
+    fn last_kept(&self, val: Val, wanted: usize) -> Option<String> {
+        let Form::Reduce { over, body, .. } = &self.core.vals[val].form else { return None };
+        let visible = self.visible(*body);
+        let left = visible.len().checked_sub(wanted).filter(|&left| left > 0)?;
+        if !over.iter().all(|axis| visible.contains(axis)) {
+            return None;
+        }
+        let names: Vec<String> = visible[..left].iter().map(|&axis| self.show_axis(axis)).collect();
+        Some(if left == 1 { names.concat() } else { format!("({})", names.join(", ")) })
     }
 
     /// Binds the names of a parameter's type to what is given, in the frame that is being built: bare names first.
@@ -183,7 +203,7 @@ impl Checker<'_> {
     ) -> Checking<()> {
         let (wanted, axes) = self.read_type(ty)?;
         if !self.elem_fits(&wanted, elem) {
-            return self.fail(errors::wrong_elem(
+            return self.fail(errors::wrong_elem_given(
                 span,
                 &self.show_elem(&wanted),
                 &self.show_elem(elem),
@@ -192,7 +212,7 @@ impl Checker<'_> {
         }
         if axes.len() != actual.len() {
             let (wanted, given) = (self.show_axes(&axes), self.show_axes(actual));
-            return self.fail(errors::wrong_rank(span, &wanted, &given, ty.span));
+            return self.fail(errors::wrong_rank(span, &wanted, &given, ty.span, None));
         }
         for (&want, &given) in axes.iter().zip(actual) {
             if !self.join_axes(want, given, span) {

@@ -1,5 +1,6 @@
 //! Diagnostics as values: what is wrong, where, and what to do about it.
 
+mod help;
 pub mod json;
 pub mod pages;
 pub mod render;
@@ -7,6 +8,8 @@ pub mod render;
 use std::fmt;
 
 use crate::base::Span;
+
+pub use help::{Edit, Help};
 
 /// The number of a kind of error, as in `nnc explain E0214`.
 ///
@@ -79,7 +82,7 @@ pub struct Diagnostic {
     pub code: Code,
     pub message: String,
     pub labels: Vec<Label>,
-    pub helps: Vec<String>,
+    pub helps: Vec<Help>,
     pub notes: Vec<String>,
     pub fault: Fault,
 }
@@ -109,9 +112,17 @@ impl Diagnostic {
     }
 
     /// What the user can do.
-    pub fn help(mut self, text: impl Into<String>) -> Diagnostic {
-        self.helps.push(text.into());
+    pub fn help(mut self, help: impl Into<Help>) -> Diagnostic {
+        self.helps.push(help.into());
         self
+    }
+
+    /// The help, where there is one.
+    pub fn maybe(self, help: Option<Help>) -> Diagnostic {
+        match help {
+            Some(help) => self.help(help),
+            None => self,
+        }
     }
 
     /// A fact that explains the message.
@@ -123,6 +134,11 @@ impl Diagnostic {
     pub fn fault(mut self, fault: Fault) -> Diagnostic {
         self.fault = fault;
         self
+    }
+
+    /// The helps that say what no label says already.
+    pub fn told_helps(&self) -> impl Iterator<Item = &Help> {
+        self.helps.iter().filter(|help| self.labels.iter().all(|label| label.message != help.text))
     }
 
     /// The place of the primary label.

@@ -77,7 +77,7 @@ pub fn one(sources: &Sources, diagnostic: &Diagnostic, colour: bool) -> String {
         shown.push_str(line.trim_end());
         shown.push('\n');
     }
-    let more = diagnostic.helps.iter().map(|help| ("help", help));
+    let more = diagnostic.told_helps().map(|help| ("help", &help.text));
     for (word, text) in more.chain(diagnostic.notes.iter().map(|note| ("note", note))) {
         let word = if colour { format!("\x1b[1m{word}\x1b[0m") } else { word.to_string() };
         shown.push_str(&format!("  = {word}: {}\n", text.replace('\n', "\n    ")));

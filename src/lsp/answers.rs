@@ -51,7 +51,7 @@ impl Analysis {
             message += &format!("\n{}", label.message);
         }
         found.notes.iter().for_each(|note| message += &format!("\nnote: {note}"));
-        found.helps.iter().for_each(|help| message += &format!("\nhelp: {help}"));
+        found.told_helps().for_each(|help| message += &format!("\nhelp: {help}"));
         let rest = found.labels.iter().skip(usize::from(main.is_some()));
         let related: Vec<Value> = rest
             .map(|label| {
@@ -71,6 +71,38 @@ impl Analysis {
             "message": message,
             "relatedInformation": related,
         })
+    }
+
+    /// The changes that are proposed for what is wrong between two places of the document.
+    pub fn actions(&self, uri: &str, place: &Value) -> Value {
+        let sources = &self.session.sources;
+        let Some((_, file)) = self.file() else { return json!([]) };
+        let at = |end: &str| offset(sources, file, &place[end]).unwrap_or(0) as u32;
+        let (start, end) = (at("start"), at("end"));
+        let touched = |found: &&Diagnostic| {
+            let place = found.primary().filter(|span| span.file == file);
+            place.is_some_and(|span| span.start <= end && start <= span.end)
+        };
+        let mut actions = Vec::new();
+        for found in self.check.diagnostics.iter().filter(touched) {
+            for help in &found.helps {
+                let changes = help.changes(sources);
+                // What lies in another file is told, not changed.
+                if changes.is_empty() || changes.iter().any(|(span, _)| span.file != file) {
+                    continue;
+                }
+                let edit =
+                    |(span, text): (Span, String)| json!({"range": range(sources, span), "newText": text});
+                let edits: Vec<Value> = changes.into_iter().map(edit).collect();
+                actions.push(json!({
+                    "title": help.text,
+                    "kind": "quickfix",
+                    "diagnostics": [self.diagnostic(found)],
+                    "edit": {"changes": {uri: edits}},
+                }));
+            }
+        }
+        Value::Array(actions)
     }
 
     /// The address of a file. Those of the library lie in the binary: they are written where an editor can read them.

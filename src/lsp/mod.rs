@@ -38,6 +38,7 @@ fn answer(connection: &Connection) -> Result<(), Stopped> {
         "documentFormattingProvider": true,
         "documentSymbolProvider": true,
         "completionProvider": {},
+        "codeActionProvider": {"codeActionKinds": ["quickfix"]},
     }))?;
     let mut server = Server { connection, texts: HashMap::new(), analyses: HashMap::new() };
     for message in &connection.receiver {
@@ -114,6 +115,7 @@ impl Server<'_> {
             "textDocument/hover" => of(&|analysis| analysis.hover(at)),
             "textDocument/definition" => of(&|analysis| analysis.definition(at)),
             "textDocument/completion" => of(&Analysis::completion),
+            "textDocument/codeAction" => of(&|analysis| analysis.actions(uri, &request.params["range"])),
             "textDocument/documentSymbol" => of(&Analysis::symbols),
             "textDocument/formatting" => {
                 let text = self.texts.get(uri);
@@ -219,6 +221,25 @@ mod tests {
         );
         let text = ask(PROGRAM, "hover", "m(x: f32[set")["contents"]["value"].as_str().unwrap().to_owned();
         assert!(text.contains("invariant under permutations of N"), "{text}");
+    }
+
+    #[test]
+    fn what_is_proposed_can_be_done() {
+        let wrong = PROGRAM.replace("sum(relu", "sum(rellu");
+        let line = wrong.lines().nth(2).unwrap();
+        let at = line.find("rellu").unwrap();
+        let place = json!({"line": 2, "character": at});
+        let params =
+            json!({"textDocument": {"uri": "file:///nowhere/a.nn"}, "range": {"start": place, "end": place}});
+        let request = Message::Request(Request::new(7.into(), "textDocument/codeAction".to_owned(), params));
+        let found = talk(vec![opened(&wrong), request]).into_iter().find_map(|message| match message {
+            Message::Response(response) if response.id == 7.into() => response.result,
+            _ => None,
+        });
+        let edit = &found.unwrap()[0]["edit"]["changes"]["file:///nowhere/a.nn"][0];
+        assert_eq!(edit["newText"], "relu");
+        assert_eq!(edit["range"]["start"], place);
+        assert_eq!(edit["range"]["end"], json!({"line": 2, "character": at + 5}));
     }
 
     #[test]

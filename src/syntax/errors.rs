@@ -4,7 +4,7 @@ use nn_grammar::build;
 use nn_grammar::tokens::{Problem, ProblemKind, Token};
 
 use crate::base::{NotAccepted, Reason, Sources, Span};
-use crate::diag::{Code, Diagnostic, Fault};
+use crate::diag::{Code, Diagnostic, Fault, Help};
 
 use super::brackets::DEEPEST;
 use super::expected::shortened;
@@ -59,7 +59,10 @@ pub fn lexical(span: Span, text: &str, problem: Problem) -> Diagnostic {
         }
         ProblemKind::SingleQuotes => Diagnostic::error(BAD_STRING, "strings stand in double quotes")
             .label(span, "this stands in single quotes")
-            .help(format!("write \"{}\"", shortened(&text[1..text.len() - 1]))),
+            .help(
+                Help::from(format!("write \"{}\"", shortened(&text[1..text.len() - 1])))
+                    .replace(span, format!("\"{}\"", &text[1..text.len() - 1])),
+            ),
         ProblemKind::BadEscape => {
             let message = format!("`{text}` is not an escape");
             let message =
@@ -87,6 +90,7 @@ pub fn lexical(span: Span, text: &str, problem: Problem) -> Diagnostic {
         ProblemKind::Operator(ours) => {
             Diagnostic::error(FOREIGN, format!("`{text}` is no operator of nn: write `{ours}`"))
                 .label(span, format!("write `{ours}`"))
+                .help(Help::from(format!("write `{ours}`")).replace(span, ours))
         }
         ProblemKind::CompoundAssign(op) => Diagnostic::error(FOREIGN, format!("nn has no `{text}`"))
             .label(span, "")

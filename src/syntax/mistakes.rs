@@ -7,7 +7,7 @@ use std::ops::Range;
 use nn_grammar::tokens::Token;
 
 use crate::base::{FileId, Span};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Help};
 
 use super::errors::UNEXPECTED;
 use super::expected::{Expected, found, shortened};
@@ -80,6 +80,13 @@ impl<'s> Stop<'_, 's> {
         Diagnostic::error(UNEXPECTED, message).label(self.span(), label)
     }
 
+    /// What stands at the place is another language's word for `ours`.
+    fn write(&self, message: impl Into<String>, ours: &str) -> Diagnostic {
+        let text = format!("write `{ours}`");
+        let help = Help::from(text.as_str()).replace(self.span(), ours);
+        self.error(message, text).help(help)
+    }
+
     /// An expression could end just before the place. The parser's list is no witness: it may have closed
     /// the expression before it found that the next token does not fit.
     fn after_value(&self) -> bool {
@@ -92,7 +99,17 @@ impl<'s> Stop<'_, 's> {
             return error.help("definitions start with fn, layer, model, optimizer, train, test, use or let");
         }
         let expected = self.expected.describe(self.after_value());
-        self.error(format!("expected {expected}, found {}", self.found()), format!("expected {expected}"))
+        let error = self
+            .error(format!("expected {expected}, found {}", self.found()), format!("expected {expected}"));
+        match (self.here(), self.token(self.at + 1)) {
+            (Some(Token::Where), Some(Token::LeftParen)) if self.expected.expression() => {
+                error.help("a choice is written: if c { a } else { b }")
+            }
+            (Some(Token::DotDot), _) if self.same_level().any(|token| token == Token::In) => error.help(
+                "`for` in statements runs over a list, for width in [64, 32] { … }; blocks follow one another by stack(L, block), a step is repeated by iterate(n, f)(x)",
+            ),
+            _ => error,
+        }
     }
 
     /// The innermost bracket that is open at the place, and its index.
@@ -181,7 +198,7 @@ impl<'s> Stop<'_, 's> {
         }
         if self.expected.has("->") {
             return match self.here() {
-                Some(FatArrow | Colon) => Some(self.error("the result's type follows `->`", "write `->`")),
+                Some(FatArrow | Colon) => Some(self.write("the result's type follows `->`", "->")),
                 Some(Name(_)) => {
                     let error = self.error("the result's type follows `->`", "write `->` before it");
                     Some(error)
@@ -205,6 +222,10 @@ impl<'s> Stop<'_, 's> {
         let here = self.here()?;
         (self.expected.name() && here.is_keyword()).then(|| {
             let word = self.text_of(self.at);
+            if here == Token::Optimizer {
+                let error = self.error("the clause of a train block is `optim`", "write `optim`");
+                return error.help(Help::from("write `optim`").replace(self.span(), "optim"));
+            }
             self.error(
                 format!("`{word}` is a word of the language and cannot be a name"),
                 "choose another name",
@@ -225,7 +246,7 @@ impl<'s> Stop<'_, 's> {
             } else {
                 "for example: sum i => x[i]"
             };
-            return Some(self.error("the body follows `=>`", "write `=>`").help(help));
+            return Some(self.write("the body follows `=>`", "=>").help(help));
         }
         let reducer = match (self.before(2), self.before(1)) {
             (Some(Token::For), Some(Token::Name(_))) => "for",
@@ -281,14 +302,14 @@ impl<'s> Stop<'_, 's> {
             if index + 2 == self.at || self.before(2) == Some(Comma))
             && !bracket.is_some_and(|(_, index)| index > 0 && self.token(index - 1).is_some_and(conditions));
         if let (true, Some(Name(name))) = (labelled, self.before(1)) {
-            let error = self.error("a named argument is written with `:`", "write `:`");
+            let error = self.write("a named argument is written with `:`", ":");
             return Some(error.help(format!("{name}: …")));
         }
         let whole = self.part.start..self.at;
         let declares = matches!(self.token(self.part.start), Some(Let | Param | State));
         if bracket.is_some() || declares || self.tokens[whole].iter().any(|&(_, token, _)| conditions(token))
         {
-            return Some(self.error("`=` does not compare", "write `==`"));
+            return Some(self.write("`=` does not compare", "=="));
         }
         Some(match self.before(1) {
             Some(RightBracket) => self
@@ -308,7 +329,9 @@ impl<'s> Stop<'_, 's> {
         let mut back = self.same_level().take_while(|token| *token != Token::FatArrow);
         back.any(|token| token == Token::Where).then(|| {
             let error = self.error("conditions are joined by `and`", "write `and`");
-            error.help("for example: where H % 2 == 0 and W % 2 == 0")
+            error
+                .help(Help::from("write `and`").replace(self.span(), " and"))
+                .help("for example: where H % 2 == 0 and W % 2 == 0")
         })
     }
 
@@ -409,7 +432,7 @@ impl<'s> Stop<'_, 's> {
                 Some(error.help("a column is written: for i => x[i, 0]"))
             }
             (LeftBracket, Colon) if self.after_value() => {
-                Some(self.error("a slice is written with `..`", "write `..`").help("x[a..b], x[..b], x[a..]"))
+                Some(self.write("a slice is written with `..`", "..").help("x[a..b], x[..b], x[a..]"))
             }
             (LeftParen | LeftBracket, Semicolon) => Some(self.error("expected `,`, found `;`", "write `,`")),
             (LeftBrace, Comma) => {

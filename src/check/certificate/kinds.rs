@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::base::Span;
-use crate::diag::{Code, Diagnostic};
+use crate::diag::{Code, Diagnostic, Help};
 
 use super::super::core::*;
 use super::super::kind::Kind;
@@ -36,7 +36,18 @@ pub(super) fn violations(facts: &Facts, root: Root, kind: Kind, declared: Span) 
     let refused =
         |demanded: &&Demanded| demanded.root == root && !grants(kind, demanded.demand) && !agreed(demanded);
     for demanded in facts.demands.iter().rev().filter(refused) {
-        let diagnostic = demand_refused(core, demanded, kind, declared, name);
+        // What is merged with others is refused where it is merged; a parameter of that size follows from it.
+        let merged = |other: &Demanded| {
+            other.demand == Demand::Position
+                && matches!(core.vals[other.by].form, Form::Reshape(_) | Form::Concat { .. })
+        };
+        if demanded.demand == Demand::ParameterSize
+            && sized_by_more(core, demanded)
+            && facts.demands.iter().filter(refused).any(merged)
+        {
+            continue;
+        }
+        let diagnostic = demand_refused(facts, demanded, kind, declared, name);
         if seen.insert(diagnostic.primary().map(|span| (span.file, span.start, span.end))) {
             found.push(diagnostic);
         }
@@ -68,9 +79,68 @@ pub(super) fn violations(facts: &Facts, root: Root, kind: Kind, declared: Span) 
             _ => &is_past,
         };
         let by = guilty(facts, root, fits, output);
-        found.push(flow_refused(core, by, kind, declared, name, what));
+        let instead = kept_instead(facts, root, kind, declared);
+        found.push(flow_refused(core, by, kind, declared, name, what, instead));
     }
     found
+}
+
+/// The strongest kind that promises less than the declared one and is kept; none where the declared kind also says what lies outside of
+/// the axis, so that with another one the definition would mean something else.
+fn kept_instead(facts: &Facts, root: Root, kind: Kind, declared: Span) -> Option<Kind> {
+    let weaker: &[Kind] = match kind {
+        _ if reads_outside(facts, root) => &[],
+        Kind::Batch => &[Kind::Set, Kind::Causal, Kind::Dim],
+        _ => &[Kind::Dim],
+    };
+    weaker.iter().copied().find(|&kind| violations(facts, root, kind, declared).is_empty())
+}
+
+/// Whether entries outside of an axis are read: what is there follows from the declared kind.
+fn reads_outside(facts: &Facts, root: Root) -> bool {
+    let (core, roots) = (facts.core(), &facts.roots);
+    let ring = core.roots[root].kind.is_some_and(|(kind, _)| kind == Kind::Ring);
+    core.vals.values().any(|data| match &data.form {
+        Form::Read { of, at, outside, .. } => {
+            let visible = &core.vals[*of].visible;
+            let round = |at: &At| ring && matches!(at, At::Point(Point::Rem(..) | Point::Sum(_)));
+            visible
+                .iter()
+                .zip(at)
+                .any(|(&axis, at)| roots.has(axis, root) && (*outside == Outside::Zero || round(at)))
+        }
+        _ => false,
+    })
+}
+
+/// Declarations as dims of all axes that an operation needs more of than their kinds grant.
+fn declares_dims(facts: &Facts, by: Val, root: Root) -> Help {
+    let core = facts.core();
+    let refused = |(other, info): (Root, &RootInfo)| {
+        let (kind, place) = info.kind?;
+        let mut own = facts.demands.iter().filter(|demanded| demanded.by == by && demanded.root == other);
+        (other == root || own.any(|demanded| !grants(kind, demanded.demand))).then_some((other, place))
+    };
+    let all: Vec<(Root, Span)> = core.roots.iter().filter_map(refused).collect();
+    let name = |other: Root| core.roots[other].name.as_str();
+    let names: Vec<String> = all.iter().map(|&(other, _)| format!("`dim {}`", name(other))).collect();
+    let promise = if names.len() == 1 { "promises" } else { "promise" };
+    let help = Help::from(format!("or declare {}, which {promise} nothing", names.join(" and ")));
+    if all.iter().any(|&(other, _)| reads_outside(facts, other)) {
+        return help;
+    }
+    all.iter().fold(help, |help, &(other, place)| help.replace(place, format!("dim {}", name(other))))
+}
+
+/// Whether a parameter has an axis whose size is made of the root's name and of more than that.
+fn sized_by_more(core: &Core, demanded: &Demanded) -> bool {
+    let Form::Param(index) = &core.vals[demanded.by].form else { return false };
+    core.params[*index].axes.iter().all(|&axis| core.axes[axis].root != Some(demanded.root))
+}
+
+/// A declaration of another kind in the place of the present one.
+fn declares(text: String, kind: Kind, name: &str, declared: Span) -> Help {
+    Help::from(text).replace(declared, format!("{kind} {name}"))
 }
 
 /// A grid that runs along two axes of one input is translated along both at once.
@@ -112,11 +182,12 @@ fn place(core: &Core, val: Val) -> (Span, Vec<(Span, String)>) {
 }
 
 /// A kind forbids what an operation needs of the axis.
-fn demand_refused(core: &Core, demanded: &Demanded, kind: Kind, declared: Span, name: &str) -> Diagnostic {
+fn demand_refused(facts: &Facts, demanded: &Demanded, kind: Kind, declared: Span, name: &str) -> Diagnostic {
+    let core = facts.core();
     let (primary, way) = place(core, demanded.by);
     let operation = operation(core, demanded.by);
     let what = match demanded.demand {
-        Demand::ParameterSize => "sizes a parameter by it",
+        Demand::ParameterSize => "is sized by it",
         Demand::Tie => "chooses among equal entries by their place",
         Demand::Border | Demand::Distance => "depends on where it ends",
         _ => "depends on its order",
@@ -133,30 +204,63 @@ fn demand_refused(core: &Core, demanded: &Demanded, kind: Kind, declared: Span, 
     for (span, message) in way {
         diagnostic = diagnostic.label(span, message);
     }
-    diagnostic.help(match (demanded.demand, kind) {
+    let path = &core.vals[demanded.by].path;
+    let other = match (demanded.demand, kind) {
         (Demand::Tie, Kind::Set) => {
-            format!("write `ties: any` at the operation if any of equal entries will do, or declare `dim {name}`")
+            let help = Help::from("write `ties: any` at the operation if any of equal entries will do");
+            let called = match &core.vals[demanded.by].form {
+                Form::Reduce { over, body, .. } => {
+                    over.iter().all(|axis| core.vals[*body].visible.contains(axis))
+                }
+                _ => true,
+            };
+            // Where the definition itself calls it.
+            let here = path.is_none() && called;
+            return diagnostic
+                .help(if here { help.argument(primary, "ties: any") } else { help })
+                .help(declares_dims(facts, demanded.by, demanded.root));
         }
         (Demand::Tie, _) => format!("declare `dim {name}` if the place of equal entries may matter"),
-        (Demand::Shift | Demand::Distance | Demand::Position, Kind::Ring)
-            if matches!(&core.vals[demanded.by].form, Form::Number(point) if point.axes().len() > 1) =>
+        (Demand::ParameterSize, _) => {
+            format!(
+                "leave `{name}` out of its type, so that all entries share it, or reduce over `{name}` first"
+            )
+        }
+        (Demand::Shift | Demand::Distance | Demand::Position, Kind::Ring) if matches!(&core.vals[demanded.by].form, Form::Number(point) if point.axes().len() > 1) =>
         {
             format!("a distance on a ring goes round: write (i - j) % {name}")
         }
         (Demand::Border, Kind::Ring) => "a ring has no end: every index lies on it".to_owned(),
         (Demand::Shift, Kind::Ring) => format!(
-            "a ring wants as many entries as go round: every second one needs `where {name} % 2 == 0`; or declare `grid {name}`"
+            "a ring wants as many entries as go round: every second one needs `where {name} % 2 == 0`"
         ),
-        (Demand::Distance, Kind::Grid) => format!("bound the reduction from both sides, as in sum s where s <= t + 2 and s >= t - 2, or declare `dim {name}`"),
-        (Demand::Distance | Demand::Order | Demand::FirstEntry | Demand::Position, Kind::Ring | Kind::Grid) => {
-            format!("read neighbours at a fixed distance, bound a sum from both sides, or declare `dim {name}`")
+        (Demand::Distance, Kind::Grid) => {
+            "bound the reduction from both sides, as in sum s where s <= t + 2 and s >= t - 2".to_owned()
         }
-        _ => format!("reduce over `{name}` first, as in sum(h, over: {name}), or declare `dim {name}`"),
-    })
+        (Demand::Position, _) if matches!(core.vals[demanded.by].form, Form::Reshape(_)) => {
+            format!("reduce over `{name}` first, as in mean(h, over: {name})")
+        }
+        (
+            Demand::Distance | Demand::Order | Demand::FirstEntry | Demand::Position,
+            Kind::Ring | Kind::Grid,
+        ) => "read neighbours at a fixed distance, or bound a sum from both sides".to_owned(),
+        _ => format!("reduce over `{name}` first, as in sum(h, over: {name})"),
+    };
+    diagnostic.help(other).help(declares_dims(facts, demanded.by, demanded.root))
 }
 
 /// A kind bounds what an entry may depend on.
-fn flow_refused(core: &Core, by: Val, kind: Kind, declared: Span, name: &str, what: &str) -> Diagnostic {
+///
+/// `instead`: a kind that is kept.
+fn flow_refused(
+    core: &Core,
+    by: Val,
+    kind: Kind,
+    declared: Span,
+    name: &str,
+    what: &str,
+    instead: Option<Kind>,
+) -> Diagnostic {
     let (primary, way) = place(core, by);
     let operation = operation(core, by);
     let code = if kind == Kind::Batch { Code(250) } else { Code(251) };
@@ -171,10 +275,16 @@ fn flow_refused(core: &Core, by: Val, kind: Kind, declared: Span, name: &str, wh
         let kept = if kind == Kind::Batch { "each sample" } else { "each step" };
         diagnostic = diagnostic.help(format!("for {kept} by itself, name the other axes: over: {others}"));
     }
-    diagnostic.help(match kind {
-        Kind::Batch => format!("a definition that sees all samples declares `set {name}`"),
-        _ => causal_instead(core, by).to_owned(),
-    })
+    if kind != Kind::Batch {
+        diagnostic = diagnostic.help(causal_instead(core, by, declared, name));
+    }
+    diagnostic.maybe(instead.map(|instead| {
+        let text = match (kind, instead) {
+            (Kind::Batch, Kind::Set) => format!("a definition that sees all samples declares `set {name}`"),
+            _ => format!("or declare `{instead} {name}`, if an entry may depend on {what}"),
+        };
+        declares(text, instead, name, declared)
+    }))
 }
 
 /// What `over:` names where a reduction that the definition itself calls leaves out the axis of this name: `C`, `(H, W)`.
@@ -195,24 +305,38 @@ fn other_axes(core: &Core, by: Val, name: &str) -> Option<String> {
 }
 
 /// What may be written instead of an operation that reads the future: by the library's name for it, where a call leads to it.
-fn causal_instead(core: &Core, by: Val) -> &'static str {
+fn causal_instead(core: &Core, by: Val, declared: Span, name: &str) -> Help {
     let mut path = core.vals[by].path.as_deref();
     let mut known = None;
     while let Some(call) = path {
+        // A call of the definition's own file can be changed.
+        let own = call.span.file == declared.file;
         known = match &*call.callee {
-            "self_attention" | "relative_attention" | "transformer_block" => Some("ask for it: causal: true"),
-            "attend" => Some("attend_causal(q, k, v) looks at the past alone"),
-            "conv1d" => Some("causal_conv1d(O, k) looks at the past alone"),
+            "self_attention" | "relative_attention" | "transformer_block" => {
+                let help = Help::from("ask for it: causal: true");
+                Some(match own {
+                    true => help.static_argument(call.span, &call.callee, "causal", "true"),
+                    false => help,
+                })
+            }
+            "attend" => Some(Help::from("attend_causal(q, k, v) looks at the past alone")),
+            "conv1d" => Some(Help::from("causal_conv1d(O, k) looks at the past alone")),
             _ => known,
         };
         path = call.outer.as_deref();
     }
-    known.unwrap_or(match &core.vals[by].form {
+    let t = name.to_lowercase();
+    known.unwrap_or_else(|| match &core.vals[by].form {
         Form::Read { .. } | Form::Inside(..) => {
-            "read what came before, as in x[t - 1]: before the start there are zeros"
+            Help::from("read what came before, as in x[t - 1]: before the start there are zeros")
         }
-        Form::Scan { .. } | Form::Component { .. } => "let the scan run forward",
-        _ => "guard the reduction: sum s where s <= t => …",
+        Form::Scan { .. } | Form::Component { .. } => Help::from("let the scan run forward"),
+        Form::Reduce { op, .. } => {
+            let (reducer, s) = (op.name(), if t == "s" { "r" } else { "s" });
+            let t = if t == name { "t" } else { &t };
+            Help::from(format!("guard the reduction: for {t} => {reducer} {s} where {s} <= {t} => …"))
+        }
+        _ => Help::from("guard the reduction: sum s where s <= t => …"),
     })
 }
 

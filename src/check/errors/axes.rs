@@ -3,7 +3,7 @@
 use crate::axes::Dim;
 use crate::base::Span;
 use crate::check::kind::Kind;
-use crate::diag::{Code, Diagnostic};
+use crate::diag::{Code, Diagnostic, Help};
 
 use super::AxisAt;
 use crate::check::origin::Pairing;
@@ -15,7 +15,8 @@ pub fn axis_mismatch(given: AxisAt, wanted: AxisAt) -> Diagnostic {
         .label(wanted.span, format!("`{}` is wanted here", wanted.name))
 }
 
-pub fn too_few_axes(span: Span, wanted: usize, given: &str, place: Span) -> Diagnostic {
+/// `kept`: what a reduction over all axes would name to leave the last ones.
+pub fn too_few_axes(span: Span, wanted: usize, given: &str, place: Span, kept: Option<String>) -> Diagnostic {
     let axes = if wanted == 1 { "axis" } else { "axes" };
     Diagnostic::error(Code(202), format!("a value with at least {wanted} {axes} is wanted"))
         .label(
@@ -23,6 +24,10 @@ pub fn too_few_axes(span: Span, wanted: usize, given: &str, place: Span) -> Diag
             if given == "[]" { "this is a scalar".to_owned() } else { format!("this has the axes {given}") },
         )
         .label(place, "as declared here")
+        .maybe(kept.map(|axes| {
+            Help::from(format!("without `over:` all axes are reduced; to keep the last: over: {axes}"))
+                .argument(span, format!("over: {axes}"))
+        }))
 }
 
 /// Operands of an operator whose axes differ: the type of each, and its axis.
@@ -35,7 +40,6 @@ pub fn shapes_differ(span: Span, sides: &[(String, String); 2], pairing: Pairing
         Pairing::Stretched => diagnostic.help(
             "an axis of size 1 is not stretched; leave it out, and the value is mapped over the other's axes",
         ),
-        Pairing::Divides(condition) => diagnostic.help(state_that_it_divides(&condition)),
         Pairing::Indices { all, short } => diagnostic
             .help(last)
             .help(format!("other axes are paired by their indices: for {all} => x[{all}] … y[{short}]")),
@@ -46,20 +50,33 @@ pub fn shapes_differ(span: Span, sides: &[(String, String); 2], pairing: Pairing
     }
 }
 
-/// The sizes are equal where a division leaves nothing over.
-pub fn state_that_it_divides(condition: &str) -> String {
-    format!("the division may leave a remainder; state that it does not: {condition}")
-}
-
-pub fn wrong_rank(span: Span, wanted: &str, given: &str, place: Span) -> Diagnostic {
+/// `kept`: the given type, where it has further axes in front of what is wanted.
+pub fn wrong_rank(span: Span, wanted: &str, given: &str, place: Span, kept: Option<Kept>) -> Diagnostic {
     let named = |axes: &str| if axes == "[]" { "no axes".to_owned() } else { axes.to_owned() };
     let (wanted, given) = (named(wanted), named(given));
-    Diagnostic::error(
+    let error = Diagnostic::error(
         Code(204),
         format!("axes {wanted} are wanted, but {given} are given").replace("axes no", "no"),
     )
     .label(span, format!("this has {given}"))
-    .label(place, format!("{wanted} declared here"))
+    .label(place, format!("{wanted} declared here"));
+    match kept {
+        None => error,
+        Some(Kept::Named { further, ty }) => error
+            .help(Help::from(format!("all is mapped over {further}: the result keeps it, {ty}")).replace(place, ty))
+            .help(format!("a model is written for one sample, without {further}; or reduce over it")),
+        Some(Kept::Sized(further)) => error.help(format!(
+            "what names the last axes only is mapped over the others, {further}: reduce over them, or flatten first"
+        )),
+    }
+}
+
+/// Axes in front of those that are wanted.
+pub enum Kept {
+    /// They have names: the type that would be right.
+    Named { further: String, ty: String },
+    /// They have none.
+    Sized(String),
 }
 
 pub fn mapped_axes_differ(span: Span, callee: &str, given: &str, other: &str) -> Diagnostic {
@@ -83,6 +100,17 @@ pub fn two_kinds(span: Span, name: &str, kind: Kind, first: Kind, place: Span) -
 pub fn cannot_solve(span: Span, name: &str, pattern: &str, target: &str) -> Diagnostic {
     Diagnostic::error(Code(208), format!("no `{name}` makes `{pattern}` equal to `{target}`"))
         .label(span, format!("this axis has {target} entries"))
+}
+
+/// The places of sorted entries are given where the axis that was sorted is wanted; `sort` gave them, and `name` is free.
+pub fn places_of_a_sort(sort: Span, wanted: &str, place: Option<Span>, name: &str) -> Help {
+    let help = Help::from(format!(
+        "sorted entries have places of their own, not the positions of `{wanted}`: name them, sort(…, into: {name}), and declare the result over `{name}`"
+    ));
+    match place {
+        Some(place) => help.argument(sort, format!("into: {name}")).replace(place, name),
+        None => help,
+    }
 }
 
 /// `over: N` where the value has no N.
@@ -128,9 +156,10 @@ pub fn reshape_count(span: Span, value: &str, have: &str, want: &str, place: Spa
         .label(place, format!("{want} entries"))
 }
 
-pub fn concat_shapes(span: Span, first: &str, other: &str) -> Diagnostic {
+/// `why`: how the two differ, in words.
+pub fn concat_shapes(span: Span, first: &str, other: &str, why: &str) -> Diagnostic {
     Diagnostic::error(Code(216), format!("{first} and {other} cannot be joined"))
-        .label(span, format!("this is {other}"))
+        .label(span, format!("this is {other}: {why}"))
         .help("the parts must agree in all axes but the one that is joined, and in their element type")
 }
 

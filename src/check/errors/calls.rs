@@ -3,9 +3,9 @@
 use nn_grammar::ast;
 
 use crate::base::{Name, Span};
-use crate::diag::{Code, Diagnostic};
+use crate::diag::{Code, Diagnostic, Help};
 
-use super::nearest;
+use super::{meant, nearest};
 
 pub fn not_a_function(span: Span, what: &str) -> Diagnostic {
     Diagnostic::error(Code(330), format!("{what} cannot be called")).label(span, format!("this is {what}"))
@@ -29,18 +29,23 @@ pub fn too_many_statics(span: Span, callee: &str, wanted: usize, given: usize) -
         .help(format!("the first group holds what is known when compiling, the second the tensors: {callee}(…)(x), or x |> {callee}(…)"))
 }
 
+/// `numbered`: the axis whose number was given, as elsewhere.
 pub fn unknown_argument<'a>(
     label: &ast::Ident,
     callee: &str,
     known: impl Iterator<Item = &'a Name>,
+    numbered: Option<String>,
 ) -> Diagnostic {
     let known: Vec<&str> = known.map(Name::as_str).collect();
     let diagnostic = Diagnostic::error(Code(333), format!("`{callee}` has no argument `{label}`"))
         .label(label.span, "not an argument");
     let elsewhere = ["dim", "axis", "dims", "axes"].contains(&&*label.name) && known.contains(&"over");
     match nearest(&label.name, known.iter().copied()) {
-        _ if elsewhere => diagnostic.help("an axis is given by its name, not by its number: over: N"),
-        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        _ if elsewhere => diagnostic.help(format!(
+            "an axis is given by its name, not by its number: over: {}",
+            numbered.unwrap_or_else(|| "N".to_owned())
+        )),
+        Some(near) => diagnostic.help(meant(label.span, &near)),
         None if known.is_empty() => diagnostic,
         None => diagnostic.help(format!("it has {}", known.join(", "))),
     }
@@ -50,10 +55,17 @@ pub fn given_twice(span: Span, name: &str) -> Diagnostic {
     Diagnostic::error(Code(334), format!("`{name}` is given twice")).label(span, "given again")
 }
 
-pub fn missing_static(span: Span, callee: &str, name: &ast::Ident) -> Diagnostic {
-    Diagnostic::error(Code(335), format!("`{callee}` needs a value for `{name}`"))
+pub fn missing_static(span: Span, callee: &str, param: &ast::Param) -> Diagnostic {
+    let name = &param.name;
+    let error = Diagnostic::error(Code(335), format!("`{callee}` needs a value for `{name}`"))
         .label(span, format!("`{name}` is not given"))
-        .label(name.span, "declared here, without a default")
+        .label(name.span, "declared here, without a default");
+    match &param.ty.kind {
+        ast::TypeKind::Named { name: ty, .. } if ty.name == "axis" => error.help(format!(
+            "it is an axis that the definition names: {callee}(B) where an input has one, as in x: f32[set B, D]"
+        )),
+        _ => error,
+    }
 }
 
 pub fn wrong_static(span: Span, what: &str, param: &ast::Param) -> Diagnostic {
@@ -67,16 +79,24 @@ pub fn wrong_static(span: Span, what: &str, param: &ast::Param) -> Diagnostic {
     }
 }
 
-pub fn instance_in_function(span: Span, layer: &str) -> Diagnostic {
+/// `head`: the word `fn` of the definition, where it may as well be a layer.
+pub fn instance_in_function(span: Span, layer: &str, head: Option<Span>) -> Diagnostic {
     Diagnostic::error(Code(337), format!("`{layer}` owns parameters, and a function owns none"))
         .label(span, "a layer is applied here")
-        .help("make the definition a `layer`, or pass the layer in as an argument")
+        .help(as_a_layer("make the definition a `layer`, or pass the layer in as an argument", head))
 }
 
-pub fn parameter_in_function(span: Span, name: &ast::Ident) -> Diagnostic {
+fn as_a_layer(text: &str, head: Option<Span>) -> Help {
+    match head {
+        Some(head) => Help::from(text).replace(head, "layer"),
+        None => Help::from(text),
+    }
+}
+
+pub fn parameter_in_function(span: Span, name: &ast::Ident, head: Option<Span>) -> Diagnostic {
     Diagnostic::error(Code(338), format!("a function owns no parameters, and `{name}` is one"))
         .label(span, "declared in a function")
-        .help("make the definition a `layer`")
+        .help(as_a_layer("make the definition a `layer`", head))
 }
 
 pub fn slot_changes(span: Span, path: &str, have: &str, want: &str, first: Span) -> Diagnostic {

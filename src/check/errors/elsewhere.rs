@@ -30,13 +30,24 @@ pub fn written_here(name: &str) -> Option<&'static str> {
         "size" | "shape" | "numel" | "len" | "ndim" => {
             "the sizes of a tensor are the names in its type: x: f32[N, D], and N is a number"
         }
-        "arange" | "range" | "linspace" => "a tensor of positions is written: for i: N => i",
+        "range" => {
+            "`for` in statements runs over a list, for width in [64, 32] { … }; blocks follow one another by stack(L, block), a step is repeated by iterate(n, f)(x)"
+        }
+        "arange" | "linspace" => "a tensor of positions is written: for i: N => i",
         "one_hot" => "one entry of C is 1: for c: C => if c == label { 1.0 } else { 0.0 }",
         "masked_fill" | "select" => {
             "a choice is written: if mask { x } else { 0 }, and a guard leaves entries out: sum i where mask[i] => x[i]"
         }
+        "std" | "var" => "a variance is written: mean((x - mean(x)) ** 2), a deviation is its sqrt",
+        "where" => "a choice is written: if c { a } else { b }",
+        "norm" => "a norm is written: sqrt(sum(x ** 2))",
+        "positional" | "PositionalEncoding" | "positional_encoding" => {
+            "vectors of places are added by x |> add_sinusoids, or are a parameter: param p: f32[T, D] = normal(0.02)"
+        }
         "cumsum" => "a running sum is written: for t => sum s where s <= t => x[s]",
-        "flip" | "fliplr" | "flipud" => "entries are reversed by their indices: for i: N => x[N - 1 - i]",
+        "flip" | "reverse" | "fliplr" | "flipud" => {
+            "entries are reversed by their indices: for i: N => x[N - 1 - i]"
+        }
         "roll" => {
             "shift(x, over: T, by: 1, fill: 0), or a read at a distance over a `ring`: for i: R => x[i - 1]"
         }
@@ -108,6 +119,31 @@ pub fn written_here(name: &str) -> Option<&'static str> {
         }
         "True" | "False" => "truth values are written true and false",
         "None" | "null" | "nil" => "nn has no missing values",
+        _ => return None,
+    })
+}
+
+/// The name that stands for `name` here as it is, with the same arguments.
+pub fn renamed(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "True" => "true",
+        "False" => "false",
+        "cat" => "concat",
+        "chunk" => "split",
+        "ReLU" => "relu",
+        "GELU" => "gelu",
+        "Tanh" => "tanh",
+        "Sigmoid" => "sigmoid",
+        "Dropout" => "dropout",
+        "Embedding" => "embedding",
+        "LSTM" => "lstm",
+        "GRU" => "gru",
+        "MSELoss" | "mse_loss" => "mse",
+        "CrossEntropyLoss" => "cross_entropy",
+        "Dense" | "dense" | "fc" => "linear",
+        "kaiming_normal" => "he_normal",
+        "xavier_uniform" => "glorot_uniform",
+        "xavier_normal" => "glorot_normal",
         _ => return None,
     })
 }

@@ -4,15 +4,19 @@ use nn_grammar::ast;
 
 use crate::axes::Dim;
 use crate::base::Span;
-use crate::diag::{Code, Diagnostic};
+use crate::diag::{Code, Diagnostic, Help};
 
 use super::AxisAt;
 
 /// `meant` is the range that the uses of the binder suggest.
 pub fn range_unknown(span: Span, name: &str, meant: Option<&str>) -> Diagnostic {
     let help = match meant {
-        Some(range) => format!("write its range: for {name}: {range} => …"),
-        None => format!("use it as a plain index, x[{name}], or write its range: for {name}: N => …"),
+        Some(range) => {
+            Help::from(format!("write its range: for {name}: {range} => …")).after(span, format!(": {range}"))
+        }
+        None => {
+            Help::from(format!("use it as a plain index, x[{name}], or write its range: for {name}: N => …"))
+        }
     };
     Diagnostic::error(Code(230), format!("the range of `{name}` is not known"))
         .label(span, "runs over which axis?")
@@ -43,11 +47,12 @@ pub fn read_not_in_range(span: Span, axis: &str) -> Diagnostic {
 pub fn read_outside(span: Span, index: i64, axis: &str) -> Diagnostic {
     let message = format!("there is no entry {index}: the axis has {axis} entries");
     let diagnostic = Diagnostic::error(Code(232), message).label(span, "outside of the axis");
-    match (index, axis.parse::<i64>()) {
-        (..0, Ok(size)) => diagnostic.help(format!("from the end it is {}", size + index)),
-        (..0, Err(_)) => diagnostic.help(format!("from the end it is {axis} - {}", index.unsigned_abs())),
-        _ => diagnostic.help("entries are counted from 0"),
-    }
+    let meant = match (index, axis.parse::<i64>()) {
+        (..0, Ok(size)) if size + index >= 0 => (size + index).to_string(),
+        (..0, Err(_)) => format!("{axis} - {}", index.unsigned_abs()),
+        _ => return diagnostic.help("entries are counted from 0"),
+    };
+    diagnostic.help(Help::from(format!("from the end it is {meant}")).replace(span, meant))
 }
 
 pub fn slice_not_in_range(span: Span, low: &str, high: &str, value: &str, axis: &str) -> Diagnostic {
@@ -168,7 +173,10 @@ pub fn wants_a_truth_value(span: Span, label: &str, what: &str) -> Diagnostic {
 pub fn shift_without_fill(span: Span) -> Diagnostic {
     Diagnostic::error(Code(247), "`shift` of positions must say what stands where nothing is read")
         .label(span, "positions have no zero")
-        .help("write what to put there: shift(y, over: T, by: 1, fill: 0)")
+        .help(
+            Help::from("write what to put there: shift(y, over: T, by: 1, fill: 0)")
+                .argument(span, "fill: 0"),
+        )
 }
 
 /// A number that stands for a position does not lie on the axis.

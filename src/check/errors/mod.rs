@@ -13,7 +13,7 @@ mod types;
 
 pub use axes::*;
 pub use calls::*;
-use elsewhere::written_here;
+use elsewhere::{renamed, written_here};
 pub use indices::*;
 pub use limits::*;
 pub use names::*;
@@ -43,7 +43,11 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     known
         .into_iter()
         .filter(similar)
-        .map(|name| (strsim::damerau_levenshtein(word, name), name))
+        // Letters of the other case are the smallest mistake.
+        .map(|name| match name.eq_ignore_ascii_case(word) {
+            true => (0, name),
+            false => (strsim::damerau_levenshtein(word, name), name),
+        })
         .filter(|(distance, name)| *distance <= 1.max(word.len().min(name.len()) / 3))
         .min()
         .map(|(_, name)| name.to_owned())

@@ -3,15 +3,19 @@
 use nn_grammar::ast;
 
 use crate::base::{Name, Span};
-use crate::diag::{Code, Diagnostic};
+use crate::diag::{Code, Diagnostic, Help};
 
-use super::{nearest, written_here};
-use crate::check::builtin::Builtin;
+use super::{nearest, renamed, written_here};
 use crate::check::kind::Kind;
 
-fn with_nearest(diagnostic: Diagnostic, nearest: Option<String>) -> Diagnostic {
+/// What a misspelt name at its place probably is.
+pub fn meant(span: Span, name: &str) -> Help {
+    Help::from(format!("did you mean `{name}`?")).replace(span, name)
+}
+
+fn with_nearest(diagnostic: Diagnostic, span: Span, nearest: Option<String>) -> Diagnostic {
     match nearest {
-        Some(name) => diagnostic.help(format!("did you mean `{name}`?")),
+        Some(name) => diagnostic.help(meant(span, &name)),
         None => diagnostic,
     }
 }
@@ -20,9 +24,19 @@ fn with_nearest(diagnostic: Diagnostic, nearest: Option<String>) -> Diagnostic {
 pub fn unknown_name(name: &ast::Ident, nearest: Option<String>) -> Diagnostic {
     let message = format!("nothing is called `{name}` here");
     let diagnostic = Diagnostic::error(Code(101), message).label(name.span, "not found");
+    let other_case = nearest.as_ref().is_some_and(|near| near.eq_ignore_ascii_case(&name.name));
+    let capital = name.name.chars().next().is_some_and(char::is_uppercase);
     match written_here(&name.name) {
-        Some(help) => diagnostic.help(help),
-        None => with_nearest(diagnostic, nearest),
+        Some(help) => {
+            let help = Help::from(help);
+            diagnostic.help(match renamed(&name.name) {
+                Some(here) => help.replace(name.span, here),
+                None => help,
+            })
+        }
+        None if capital && !other_case && name.name.chars().count() < 3 => diagnostic
+            .help("a dim or an axis has its name from the type of an input, as in x: f32[B, D], or is a static argument, (B: dim)"),
+        None => with_nearest(diagnostic, name.span, nearest),
     }
 }
 
@@ -31,7 +45,7 @@ pub fn unknown_field(name: &ast::Ident, fields: &[Name]) -> Diagnostic {
     let message = format!("there is no `{name}` in it");
     let diagnostic = Diagnostic::error(Code(102), message).label(name.span, "not found");
     match nearest(&name.name, fields.iter().map(Name::as_str)) {
-        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        Some(near) => diagnostic.help(meant(name.span, &near)),
         None if fields.is_empty() => diagnostic,
         None => {
             let mut known: Vec<_> = fields.iter().map(|field| format!("`{field}`")).collect();
@@ -43,12 +57,14 @@ pub fn unknown_field(name: &ast::Ident, fields: &[Name]) -> Diagnostic {
 }
 
 /// `e.foo` on a value without parts.
-pub fn no_fields(span: Span, what: &str, name: &ast::Ident) -> Diagnostic {
+///
+/// `function`: the name is that of a function or layer.
+pub fn no_fields(span: Span, what: &str, name: &ast::Ident, function: bool) -> Diagnostic {
     let diagnostic = Diagnostic::error(Code(103), format!("{what} has no named parts"))
         .label(span, format!("this is {what}"));
     match written_here(&name.name) {
         Some(help) => diagnostic.help(help),
-        None if Builtin::parse(&name.name).is_some() => diagnostic.help(format!(
+        None if function => diagnostic.help(format!(
             "a function stands in front: {name}(x), or behind a pipe: x |> {name}",
             name = name.name
         )),
@@ -86,7 +102,7 @@ pub fn unknown_type(span: Span, name: &str) -> Diagnostic {
         _ => None,
     };
     let meant = meant.map(str::to_owned).or_else(|| nearest(name, known));
-    with_nearest(Diagnostic::error(Code(105), message).label(span, "not a type"), meant)
+    with_nearest(Diagnostic::error(Code(105), message).label(span, "not a type"), span, meant)
 }
 
 pub fn unknown_kind(span: Span, name: &str) -> Diagnostic {
@@ -94,7 +110,7 @@ pub fn unknown_kind(span: Span, name: &str) -> Diagnostic {
     let near = nearest(name, Kind::ALL.iter().map(|kind| kind.as_str()));
     let diagnostic = Diagnostic::error(Code(106), message).label(span, "not a kind");
     match near {
-        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        Some(near) => diagnostic.help(meant(span, &near)),
         None => diagnostic.help("the kinds are batch, set, ring, grid, causal and dim"),
     }
 }
@@ -109,7 +125,7 @@ pub fn unknown_reducer(name: &ast::Ident, nearest: Option<String>) -> Diagnostic
     let diagnostic = Diagnostic::error(Code(108), format!("`{name}` is no reducer"))
         .label(name.span, "before binders stands a reducer");
     match nearest {
-        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        Some(near) => diagnostic.help(meant(name.span, &near)),
         None => diagnostic.help(
             "the reducers are sum, prod, mean, max, min, any, all, argmax, argmin, logsumexp and softmax",
         ),
@@ -132,7 +148,7 @@ pub fn defined_twice(name: &str, first: Span, second: Span) -> Diagnostic {
 pub fn assign_unbound(name: &ast::Ident) -> Diagnostic {
     Diagnostic::error(Code(111), format!("`{name}` is given a new value, but it has none yet"))
         .label(name.span, "not bound before")
-        .help(format!("bind it first: let {name} = …"))
+        .help(Help::from(format!("bind it first: let {name} = …")).before(name.span, "let "))
 }
 
 pub fn write_of_no_state(name: &ast::Ident) -> Diagnostic {

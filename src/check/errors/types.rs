@@ -3,7 +3,8 @@
 use nn_grammar::ast;
 
 use crate::base::Span;
-use crate::diag::{Code, Diagnostic};
+use crate::check::types;
+use crate::diag::{Code, Diagnostic, Help};
 use crate::tensor::DType;
 
 pub fn wrong_elem(span: Span, wanted: &str, given: &str, place: Span) -> Diagnostic {
@@ -11,6 +12,22 @@ pub fn wrong_elem(span: Span, wanted: &str, given: &str, place: Span) -> Diagnos
         .label(span, format!("this is {given}"))
         .label(place, format!("{wanted} is declared here"))
         .help(format!("a conversion is written: x as {wanted}"))
+}
+
+/// The same of an argument, whose value may be converted as it is.
+pub fn wrong_elem_given(span: Span, wanted: &str, given: &str, place: Span) -> Diagnostic {
+    let mut error = wrong_elem(span, wanted, given, place);
+    if dtype_of(wanted).is_some() && dtype_of(given).is_some() {
+        error.helps = vec![converted(span, wanted)];
+    }
+    error
+}
+
+/// A conversion of what stands at a place.
+fn converted(span: Span, wanted: &str) -> Help {
+    Help::from(format!("a conversion is written: x as {wanted}"))
+        .before(span, "(")
+        .after(span, format!(" as {wanted})"))
 }
 
 pub fn dtypes_differ(left: Span, left_type: &str, right: Span, right_type: &str) -> Diagnostic {
@@ -24,7 +41,27 @@ pub fn dtypes_differ(left: Span, left_type: &str, right: Span, right_type: &str)
             },
         )
         .label(right, format!("this is {right_type}"))
-        .help("a conversion is written: x as f32")
+        .help(match (dtype_of(left_type), dtype_of(right_type)) {
+            (Some(to), Some(from)) if to.is_float() && !from.is_float() && left != right => {
+                converted(right, to.name())
+            }
+            (Some(from), Some(to)) if to.is_float() && !from.is_float() && left != right => {
+                converted(left, to.name())
+            }
+            _ => Help::from("a conversion is written: x as f32"),
+        })
+}
+
+/// The element type of a shown type, `bool[T]`.
+fn dtype_of(shown: &str) -> Option<DType> {
+    types::dtype_of(shown.split('[').next().unwrap_or(shown), false)
+}
+
+/// A guard asks of many entries at once: `where mask` for `where mask[t]`.
+pub fn guard_of_many(span: Span, given: &str, index: &str) -> Diagnostic {
+    Diagnostic::error(Code(303), "a condition is wanted here").label(span, format!("this is {given}")).help(
+        Help::from(format!("name the entry that is meant, [{index}]")).after(span, format!("[{index}]")),
+    )
 }
 
 pub fn not_a_condition(span: Span, given: &str) -> Diagnostic {
@@ -51,10 +88,15 @@ pub fn fraction_as_integer(span: Span, value: f64, dtype: DType) -> Diagnostic {
         .help("convert the other side: x as f32")
 }
 
-pub fn positions_are_no_numbers(span: Span, given: &str) -> Diagnostic {
+/// `dtype`: that of the number it is calculated with.
+pub fn positions_are_no_numbers(span: Span, given: &str, dtype: DType) -> Diagnostic {
     Diagnostic::error(Code(307), format!("{given} is a position on an axis, not a number"))
         .label(span, "used as a number")
-        .help("position(i) makes a number of it; an axis that is a set does not allow that")
+        .help(
+            Help::from("position(i) makes a number of it; an axis that is a set does not allow that")
+                .before(span, "(position(")
+                .after(span, format!(") as {dtype})")),
+        )
 }
 
 pub fn numbers_are_no_positions(span: Span, given: &str, param: &ast::Param) -> Diagnostic {
@@ -79,7 +121,19 @@ pub fn not_a_tensor(span: Span, what: &str, param: &ast::Param) -> Diagnostic {
 }
 
 pub fn expected_tensor(span: Span, what: &str) -> Diagnostic {
-    Diagnostic::error(Code(311), "a tensor or a number is wanted here").label(span, format!("this is {what}"))
+    Diagnostic::error(Code(311), "a tensor or a number is wanted here")
+        .label(span, format!("this is {what}"))
+        .maybe(not_applied(what))
+}
+
+/// What is missing where a layer stands for its result.
+fn not_applied(what: &str) -> Option<Help> {
+    let text = match what {
+        "a layer" => "a layer is applied to a tensor: linear(10)(x), or x |> linear(10)",
+        "a function" => "a function is applied to a tensor: relu(x), or x |> relu",
+        _ => return None,
+    };
+    Some(Help::from(text))
 }
 
 pub fn not_a_tensor_type(span: Span) -> Diagnostic {
@@ -92,6 +146,7 @@ pub fn wrong_value(span: Span, given: &str, place: Span) -> Diagnostic {
     Diagnostic::error(Code(313), "the value does not have the declared type")
         .label(span, format!("this is {given}"))
         .label(place, "declared here")
+        .maybe(not_applied(given))
 }
 
 pub fn arms_differ(span: Span, then: &str, otherwise: &str) -> Diagnostic {
@@ -130,6 +185,13 @@ pub fn not_a_list(span: Span, what: &str) -> Diagnostic {
         "a tensor" => error.help("over the entries of a tensor: for i => x[i], sum i => x[i], or scan t (…) { … } for steps that follow each other"),
         _ => error.help("for example: for width in [64, 32] { … }"),
     }
+}
+
+/// `len(x)` of what is no list.
+pub fn no_length(span: Span, what: &str) -> Diagnostic {
+    Diagnostic::error(Code(320), "a list that is known when compiling is wanted here")
+        .label(span, format!("this is {what}"))
+        .help("the sizes of a tensor are the names in its type: of x: f32[N, D] they are N and D")
 }
 
 pub fn gradient_of_non_scalar(span: Span, given: &str) -> Diagnostic {
