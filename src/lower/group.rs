@@ -22,6 +22,9 @@ const FEWEST_LANES: i64 = 4;
 /// Lanes of a loop's vector; fewer take further loops inside, of about so many points.
 const VECTOR: i64 = 16;
 const POINTS: i64 = 64;
+/// Taps of a window at most, and places of a row of windows that is a loop inside of the lanes.
+const TAPS: i64 = 128;
+const PLACES: i64 = 256;
 /// A value that costs more than this is kept for the next loop instead of computed again.
 const KEEP: u32 = 8;
 
@@ -175,10 +178,28 @@ impl Emitter<'_, '_> {
             return self.store_all(roots, &place);
         };
         let depth = self.depth();
-        self.open_all(outer, inner, chunk, &mut place)?;
+        let across =
+            row(outer).filter(|(row, _)| self.is_window() && reads.any_stays(&row.axes, &inner.axes));
+        match across {
+            Some((row, outer)) => {
+                self.open_all(outer, inner, chunk, &mut place)?;
+                self.open_run(row, false, &mut place)?;
+            }
+            None => self.open_all(outer, inner, chunk, &mut place)?,
+        }
         self.store_all(roots, &place)?;
         self.close_to(depth);
         Ok(())
+    }
+
+    /// Whether each entry is made of a few others: the taps of a window.
+    fn is_window(&self) -> bool {
+        let taps = |node: &Node| {
+            let Op::Reduce { over, .. } = &self.cx.graph.nodes[*node].op else { return None };
+            over.iter().try_fold(1_i64, |taps, axis| taps.checked_mul(self.cx.size(*axis).as_const()?))
+        };
+        !self.reductions.is_empty()
+            && self.reductions.iter().all(|node| taps(node).is_some_and(|taps| taps <= TAPS))
     }
 
     /// Opens a grid of runs and lanes in it. Where the lanes fill no vector, the last runs are loops inside of them instead, so that what a
@@ -434,6 +455,13 @@ impl Emitter<'_, '_> {
         };
         members.iter().map(cost).sum()
     }
+}
+
+/// The last of the runs of a grid, as a loop inside of the lanes: a row of places whose windows share their weights and a call.
+fn row(grid: &[Run]) -> Option<(&Run, &[Run])> {
+    let (row, outer) = grid.split_last()?;
+    let fits = row.extent.as_const().is_some_and(|places| (2..=PLACES).contains(&places));
+    (fits && !outer.is_empty()).then_some((row, outer))
 }
 
 fn inner_axes(axes: &[Axis], shared: &[Axis]) -> Vec<Axis> {

@@ -7,12 +7,16 @@ use smallvec::SmallVec;
 use super::emit::Emitter;
 use super::home::Home;
 use super::index::{Atom, Ix, Place};
-use super::scalar::accumulation;
+use super::scalar::{accumulation, combination};
 use super::{LowerError, Lowering};
 use crate::axes::{Dim, DimError};
 use crate::graph::{Axis, Node, Op, Outside, Reducer};
 use crate::kernel::{AccOp, Val};
 use crate::tensor::DType;
+
+/// Turns of loops inside of lanes that are written out, one after the other: what they read then has constant addresses, and what does not
+/// change from place to place, such as the weights of a window, is loaded before the loop over the places.
+const WRITTEN_OUT: i64 = 9;
 
 /// What an evaluation reads, by the axes that have no index yet.
 #[derive(Default)]
@@ -77,6 +81,13 @@ impl Reads {
         let along: Vec<&Read> = self.reads.iter().filter(|read| read.address.mentions(&atom)).collect();
         let unit = along.iter().filter(|read| read.is_unit(axis)).count();
         (unit, along.len() - unit)
+    }
+
+    /// Whether something is read that moves with the axes of `lanes` and not with those of `row`: the weights of a row of windows.
+    pub fn any_stays(&self, row: &[Axis], lanes: &[Axis]) -> bool {
+        let moves =
+            |read: &Read, axes: &[Axis]| axes.iter().any(|axis| read.address.mentions(&Atom::Axis(*axis)));
+        self.reads.iter().any(|read| moves(read, lanes) && !moves(read, row))
     }
 
     /// The digit that is split from an axis everywhere: the one number by which quotients divide it.
@@ -320,31 +331,18 @@ impl Emitter<'_, '_> {
                 _ => value,
             });
         }
+        let (runs, taps) = match in_lanes {
+            true => self.taps(&runs, &together),
+            false => (&runs[..], &[][..]),
+        };
         for (i, run) in runs.iter().enumerate() {
             let last = i + 1 == runs.len();
             let tiny = run.extent.as_const().is_some_and(|n| n < 8);
             self.open_run(run, last && !in_lanes && !tiny, &mut inner)?;
         }
         self.in_progress.extend(together.iter().copied());
-        let mut accs: Vec<(AccOp, Val)> = Vec::new();
-        for node in &together {
-            let data = &graph.nodes[*node];
-            let Op::Reduce { op, over } = &data.op else { unreachable!("companions reduce") };
-            let value = self.value(data.args[0], &inner, mask)?;
-            match op {
-                Reducer::ArgMax | Reducer::ArgMin => {
-                    let (best, index) = match op {
-                        Reducer::ArgMax => (AccOp::Max, AccOp::ArgMax),
-                        _ => (AccOp::Min, AccOp::ArgMin),
-                    };
-                    let position = self.index_value(&inner.of(over[0]))?;
-                    let position = self.b.cast(position, DType::I32);
-                    accs.extend([(best, value), (index, position)]);
-                }
-                op => accs.push((accumulation(*op), value)),
-            }
-        }
-        for _ in &runs {
+        let mut accs = self.terms(&together, taps, &inner, mask)?;
+        for _ in runs {
             let outer = self.depth() - 1;
             let started: Vec<(AccOp, Val, Val)> = self.at(outer, |e| {
                 let start = |e: &mut Self, (op, term): &(AccOp, Val)| {
@@ -374,6 +372,70 @@ impl Emitter<'_, '_> {
             }
         }
         Ok(own.expect("the reduction itself is among them"))
+    }
+
+    /// The runs that are loops, and behind them those whose few turns are written out: the taps of a window, in lanes.
+    fn taps<'r>(&self, runs: &'r [Run], together: &[Node]) -> (&'r [Run], &'r [Run]) {
+        let finds = |node: &Node| {
+            let op = &self.cx.graph.nodes[*node].op;
+            matches!(op, Op::Reduce { op: Reducer::ArgMax | Reducer::ArgMin, .. })
+        };
+        let (mut at, mut turns) = (runs.len(), 1);
+        while at > 0
+            && let Some(extent) = runs[at - 1].extent.as_const()
+            && (1..=WRITTEN_OUT).contains(&(extent * turns))
+        {
+            turns *= extent;
+            at -= 1;
+        }
+        if together.iter().any(finds) { (runs, &[]) } else { runs.split_at(at) }
+    }
+
+    /// What a turn adds to each reduction: its term, or those of all turns of the runs that are written out, joined as loops would.
+    fn terms(
+        &mut self,
+        together: &[Node],
+        taps: &[Run],
+        place: &Place,
+        mask: Option<Val>,
+    ) -> Result<Vec<(AccOp, Val)>, LowerError> {
+        if let Some((run, rest)) = taps.split_first() {
+            let mut all: Vec<(AccOp, Val)> = Vec::new();
+            for turn in 0..run.extent.as_const().expect("a few turns") {
+                let mut at = place.clone();
+                self.spread(run, Ix::constant(Dim::constant(turn)), &mut at)?;
+                let terms = self.terms(together, rest, &at, mask)?;
+                all = match all.is_empty() {
+                    true => terms,
+                    false => {
+                        let joined = all.iter().zip(&terms);
+                        joined
+                            .map(|((op, a), (_, b))| (*op, self.b.op(combination(*op), &[*a, *b])))
+                            .collect()
+                    }
+                };
+            }
+            return Ok(all);
+        }
+        let mut terms: Vec<(AccOp, Val)> = Vec::new();
+        for node in together {
+            let data = &self.cx.graph.nodes[*node];
+            let Op::Reduce { op, over } = &data.op else { unreachable!("companions reduce") };
+            let value = self.value(data.args[0], place, mask)?;
+            match op {
+                Reducer::ArgMax | Reducer::ArgMin => {
+                    let (best, index) = match op {
+                        Reducer::ArgMax => (AccOp::Max, AccOp::ArgMax),
+                        _ => (AccOp::Min, AccOp::ArgMin),
+                    };
+                    let position = self.index_value(&place.of(over[0]))?;
+                    let position = self.b.cast(position, DType::I32);
+                    terms.extend([(best, value), (index, position)]);
+                }
+                op => terms.push((accumulation(*op), value)),
+            }
+        }
+        Ok(terms)
     }
 
     /// The reduction and those that can run in the same loop: over the same axes, with the same axes left, none depending on another.

@@ -32,6 +32,13 @@ pub(super) fn bare(graph: &Graph, mut node: Node) -> Node {
 /// `reduce sum (mul a b)` in f32, if it is worth a contraction: both operands have summed axes in common, and each has one of its own.
 /// `bound` are the axes of the scans around.
 pub fn roles(graph: &Graph, node: Node, bound: &dyn Fn(Axis) -> bool) -> Option<Roles> {
+    let size = |axis: &Axis| -> &Dim { &graph.axes[*axis].size };
+    let one = |axes: &[Axis]| axes.iter().all(|axis| size(axis).as_const() == Some(1));
+    products(graph, node, bound).filter(|roles| !one(&roles.m) && !one(&roles.n))
+}
+
+/// `reduce sum (mul a b)` in f32 whose operands have summed axes in common, such as a convolution of each feature by itself.
+pub(super) fn products(graph: &Graph, node: Node, bound: &dyn Fn(Axis) -> bool) -> Option<Roles> {
     let data = &graph.nodes[node];
     let Op::Reduce { op: Reducer::Sum, over } = &data.op else { return None };
     let product = data.args[0];
@@ -51,7 +58,5 @@ pub fn roles(graph: &Graph, node: Node, bound: &dyn Fn(Axis) -> bool) -> Option<
         }
     }
     let shared = over.iter().any(|axis| of_a.contains(axis) && of_b.contains(axis));
-    let size = |axis: &Axis| -> &Dim { &graph.axes[*axis].size };
-    let one = |axes: &[Axis]| axes.iter().all(|axis| size(axis).as_const() == Some(1));
-    (shared && !one(&roles.m) && !one(&roles.n)).then_some(roles)
+    shared.then_some(roles)
 }

@@ -9,7 +9,7 @@
 
 use smallvec::SmallVec;
 
-use super::contraction::roles;
+use super::contraction::products;
 use crate::axes::Dim;
 use crate::graph::sets::{union, without};
 use crate::graph::{
@@ -68,7 +68,7 @@ struct Stride {
 }
 
 fn find(graph: &Graph, node: Node, bound: &[Axis]) -> Option<Transposed> {
-    let roles = roles(graph, node, &|axis| bound.contains(&axis))?;
+    let roles = products(graph, node, &|axis| bound.contains(&axis))?;
     [(roles.a, roles.b), (roles.b, roles.a)].into_iter().find_map(|(strided, other)| {
         let Op::View(map) = &graph.nodes[strided].op else { return None };
         let of_other = &graph.nodes[other].axes;
@@ -219,7 +219,7 @@ impl Transposed {
         }
         let sum = graph.nodes.push(sum);
         new.push(sum);
-        graph.nodes[node].op = Op::View(IndexMap::new(result, Outside::Zero));
+        graph.nodes[node].op = Op::View(inside(graph, result.into()));
         graph.nodes[node].args = [sum].into_iter().collect();
         new
     }
@@ -228,10 +228,19 @@ impl Transposed {
 /// The map, which reads zero outside, or never does where that is plain.
 fn inside(graph: &Graph, at: SmallVec<[(Axis, Index); 2]>) -> IndexMap {
     let size = |axis: Axis| graph.axes[axis].size.clone();
-    let affine = |(axis, index): &(Axis, Index)| {
-        index.as_affine().is_some_and(|index| index.lies_below(&size(*axis), &size))
+    let lies = |(axis, index): &(Axis, Index)| {
+        let end = size(*axis);
+        match index {
+            Index::Affine(sum) => sum.lies_below(&end, &size),
+            Index::Div(sum, by) => {
+                let end = end.mul(by);
+                sum.as_affine().zip(end.ok()).is_some_and(|(sum, end)| sum.lies_below(&end, &size))
+            }
+            Index::Rem(_, by) => *by == end,
+            Index::Sum(_) => false,
+        }
     };
-    let outside = if at.iter().all(affine) { Outside::Never } else { Outside::Zero };
+    let outside = if at.iter().all(lies) { Outside::Never } else { Outside::Zero };
     IndexMap::new(at, outside)
 }
 

@@ -12,6 +12,7 @@ use cranelift_entity::{EntitySet, SecondaryMap};
 use super::contraction::{bare, roles};
 use super::fuse::is_free;
 use super::scalar_cost;
+use super::windows::sliding;
 use crate::graph::walk::captures;
 use crate::graph::{Axis, Graph, Node, Op, Region};
 
@@ -102,9 +103,12 @@ impl<'a> Derivation<'a> {
             if let Some(body) = own.op.region() {
                 captures(graph, body).into_iter().for_each(|read| self.store(read));
             }
-            if let Some(roles) = roles(graph, *node, &|axis| self.bound.contains(&axis)) {
+            let bound = |axis: Axis| self.bound.contains(&axis);
+            if let Some(roles) = roles(graph, *node, &bound) {
                 [roles.a, roles.b, roles.product].into_iter().for_each(|read| self.store(read));
             }
+            // Windows would make each entry again for every tap.
+            sliding(graph, *node, &bound).into_iter().for_each(|read| self.store(read));
             match &own.op {
                 // What is smaller is made once, before the loop over the larger, unless that is a mere comparison of positions.
                 Op::Map(_) => {

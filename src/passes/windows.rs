@@ -1,12 +1,12 @@
-//! `windows`: contractions read windows of padded copies.
+//! `windows`: sums of products read windows of padded copies.
 //!
 //! A convolution reads `x[s*i + a - p, …]`, zero outside. Where the copy of `x` has a border of zeros (and zeros between its entries, where
-//! the window divides: the transpose of a stride), every read lies inside and its address is affine, so that the contraction needs no mask
+//! the window divides: the transpose of a stride), every read lies inside and its address is affine, so that the sum needs no mask
 //! and nothing is as large as all windows together. The copy is an ordinary value: what makes `x` may make it too.
 
 use std::collections::HashMap;
 
-use super::contraction::roles;
+use super::contraction::{Roles, products, roles};
 use crate::axes::{Dim, DimError};
 use crate::graph::sets::{union, without};
 use crate::graph::{
@@ -59,7 +59,9 @@ impl Padding {
                 self.region(graph, body, bound);
                 bound.pop();
             }
-            if let Some(roles) = roles(graph, node, &|axis| bound.contains(&axis)) {
+            let is_bound = |axis: Axis| bound.contains(&axis);
+            let contraction = roles(graph, node, &is_bound);
+            if let Some(roles) = contraction.or_else(|| each_by_itself(graph, node, &is_bound)) {
                 for operand in [roles.a, roles.b] {
                     at += self.operand(graph, region, operand, roles.product, at, bound);
                 }
@@ -120,6 +122,29 @@ impl Padding {
         nodes.splice(place..place, new);
         count
     }
+}
+
+/// A convolution of each feature by itself, or the gradient of its taps: one operand reads windows.
+fn each_by_itself(graph: &Graph, node: Node, bound: &dyn Fn(Axis) -> bool) -> Option<Roles> {
+    let roles = products(graph, node, bound)?;
+    [roles.a, roles.b].into_iter().any(|operand| slides(graph, operand, &roles.k)).then_some(roles)
+}
+
+/// The operands of a sum of products that read windows, each entry several times.
+pub(super) fn sliding(graph: &Graph, node: Node, bound: &dyn Fn(Axis) -> bool) -> Vec<Node> {
+    let Some(roles) = products(graph, node, bound) else { return Vec::new() };
+    [roles.a, roles.b].into_iter().filter(|operand| slides(graph, *operand, &roles.k)).collect()
+}
+
+/// Whether a view reads at sums of a summed axis and a kept one.
+fn slides(graph: &Graph, operand: Node, summed: &[Axis]) -> bool {
+    let Op::View(map) = &graph.nodes[operand].op else { return false };
+    map.at.iter().any(|(_, index)| {
+        let axes = index.mentioned();
+        index.as_affine().is_some()
+            && axes.iter().any(|axis| summed.contains(axis))
+            && axes.iter().any(|axis| !summed.contains(axis))
+    })
 }
 
 /// For each axis that a map names: its border, where it needs one, and the index into the copy (or the array). `None` where an index is of

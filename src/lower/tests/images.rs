@@ -110,6 +110,15 @@ impl Net {
         Image { x: y, h: i, w: j, c: merged }
     }
 
+    /// Each channel by itself.
+    pub fn depthwise(&mut self, x: Image, size: i64, stride: i64, pad: i64, dilation: i64) -> Image {
+        let (window, [i, j, a, c]) = self.windows(x, size, stride, pad, dilation);
+        let w = self.param(&[a, c, x.c]);
+        let product = self.b.mul(window, w);
+        let y = self.b.sum(product, &[a, c]);
+        Image { x: y, h: i, w: j, c: x.c }
+    }
+
     /// The transpose of a convolution, as a program says it: `y[i] = Σ_a x[(i + pad - a) / stride] w[a]` where the stride divides.
     pub fn spread(&mut self, x: Image, channels: i64, size: i64, stride: i64, pad: i64) -> Image {
         let [i, j] =
@@ -389,6 +398,30 @@ fn groups_of_channels_agree() {
         let y = net.grouped(y, groups, 8, 3, 1);
         let loss = net.head(y);
         sizes(&net.step(loss));
+    }
+}
+
+/// Channels that fill vectors or not, rows as loops inside of the lanes, taps that are written out, in part, or not at all.
+#[test]
+fn channels_by_themselves_agree() {
+    for (size, channels, kernel, stride, pad, dilation) in [
+        (5, 18, 3, 1, 1, 1),
+        (6, 5, 3, 2, 1, 1),
+        (6, 17, 5, 1, 2, 1),
+        (7, 4, 3, 1, 2, 2),
+        (5, 17, 1, 2, 0, 1),
+    ] {
+        let mut net = Net::new();
+        let x = net.image(size, 3);
+        let first = net.conv(x, channels, 1, 1, 0);
+        let y = net.depthwise(first, kernel, stride, pad, dilation);
+        let y = net.bias(y);
+        let y = net.relu(y);
+        let loss = net.head(y);
+        let graph = net.step(loss);
+        agree(&graph, &[("B", 2)], 11);
+        let folds = super::fused(&graph).nodes.values().any(|data| matches!(data.op, Op::Fold(_)));
+        assert!(!folds, "{graph}");
     }
 }
 
