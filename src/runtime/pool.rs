@@ -1,7 +1,9 @@
 //! A small thread pool for kernels of a few microseconds.
 //!
 //! `run` hands out the numbers `0 .. tasks`; the calling thread works too, and nobody waits for a
-//! worker that has not begun. Which thread runs which task is not determined, so a result may not
+//! worker that has not begun. Each thread begins with a share of its own, the same part of `tasks` in
+//! every run: what it wrote in one kernel then lies in its own cache when it reads it in the next. Who is
+//! done helps the others, so which thread runs which task is not determined, and a result may not
 //! depend on it. Workers spin for `SPIN` after a run, then sleep; a run allocates nothing.
 //!
 //! **Protocol.** One word, the gate, holds a generation, whether the gate is open, and how many
@@ -12,6 +14,7 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -40,8 +43,8 @@ type Task<'a> = &'a (dyn Fn(usize) + Sync + 'a);
 
 struct Shared {
     gate: Line<AtomicU64>,
-    /// The next task to hand out.
-    next: Line<AtomicUsize>,
+    /// The next task of each thread's share; the caller's comes first.
+    next: Box<[Line<AtomicUsize>]>,
     /// The function and the number of tasks, while the gate is open or workers are inside.
     job: UnsafeCell<Option<(Task<'static>, usize)>>,
     /// Whether a `run` is under way.
@@ -71,7 +74,7 @@ impl Pool {
     pub fn new(threads: usize) -> std::io::Result<Pool> {
         let shared = Arc::new(Shared {
             gate: Line(AtomicU64::new(0)),
-            next: Line(AtomicUsize::new(0)),
+            next: (0..threads.clamp(1, INSIDE as usize)).map(|_| Line(AtomicUsize::new(0))).collect(),
             job: UnsafeCell::new(None),
             busy: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -87,7 +90,7 @@ impl Pool {
         for worker in 1..threads.min(INSIDE as usize) {
             let shared = Arc::clone(&pool.shared);
             let thread = std::thread::Builder::new().name(format!("nnc-worker-{worker}"));
-            pool.workers.push(thread.spawn(move || shared.work())?);
+            pool.workers.push(thread.spawn(move || shared.work(worker))?);
         }
         Ok(pool)
     }
@@ -114,9 +117,11 @@ impl Pool {
         let task = unsafe { std::mem::transmute::<Task<'_>, Task<'static>>(f) };
         // SAFETY: `busy` was ours to take, the gate is closed and nobody is inside.
         unsafe { *shared.job.get() = Some((task, tasks)) };
-        shared.next.0.store(0, Ordering::Relaxed);
+        for (thread, next) in shared.next.iter().enumerate() {
+            next.0.store(shared.share(thread, tasks).start, Ordering::Relaxed);
+        }
         shared.open();
-        shared.hand_out(task, tasks);
+        shared.hand_out(0, task, tasks);
         shared.close();
         // SAFETY: as above, after `close`.
         unsafe { *shared.job.get() = None };
@@ -140,20 +145,31 @@ impl Drop for Pool {
 }
 
 impl Shared {
-    /// Runs tasks until none is left.
-    fn hand_out(&self, task: Task<'_>, tasks: usize) {
+    /// The tasks that a thread begins with.
+    fn share(&self, thread: usize, tasks: usize) -> Range<usize> {
+        let threads = self.next.len();
+        let (each, more) = (tasks / threads, tasks % threads);
+        let start = |thread: usize| thread * each + thread.min(more);
+        start(thread)..start(thread + 1)
+    }
+
+    /// Runs the tasks of the thread's share, then those of the others, until none is left.
+    fn hand_out(&self, thread: usize, task: Task<'_>, tasks: usize) {
         let result = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let index = self.next.0.fetch_add(1, Ordering::Relaxed);
-                if index >= tasks {
-                    return;
+            for other in (thread..self.next.len()).chain(0..thread) {
+                let (next, end) = (&self.next[other].0, self.share(other, tasks).end);
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= end {
+                        break;
+                    }
+                    task(index);
                 }
-                task(index);
             }
         }));
         if let Err(panic) = result {
             // Far from wrapping: each thread adds at most one more.
-            self.next.0.store(usize::MAX / 2, Ordering::Relaxed);
+            self.next.iter().for_each(|next| next.0.store(usize::MAX / 2, Ordering::Relaxed));
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
         }
     }
@@ -183,7 +199,7 @@ impl Shared {
     }
 
     /// The life of a worker.
-    fn work(&self) {
+    fn work(&self, thread: usize) {
         let mut last = 0;
         while !self.stop.load(Ordering::SeqCst) {
             let Some(generation) = self.enter(last) else {
@@ -193,7 +209,7 @@ impl Shared {
             last = generation;
             // SAFETY: we are inside, so the job does not change until we leave.
             if let Some((task, tasks)) = unsafe { *self.job.get() } {
-                self.hand_out(task, tasks);
+                self.hand_out(thread, task, tasks);
             }
             let before = self.gate.0.fetch_sub(1, Ordering::SeqCst);
             if before & INSIDE == 1 && self.waiting.load(Ordering::SeqCst) {
