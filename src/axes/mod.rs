@@ -5,6 +5,7 @@
 pub mod dim;
 mod facts;
 mod fold;
+mod least;
 mod poly;
 mod range;
 mod ratio;
@@ -16,5 +17,6 @@ mod tests;
 pub use dim::{Dim, DimError, DimVar, solve_one};
 pub use facts::Facts;
 pub use fold::Algebra;
+pub use least::Solutions;
 pub use ratio::Ratio;
 pub use scale::Scale;

@@ -65,8 +65,11 @@ impl Interval {
                 let floor = |bound: Option<i128>| Some(bound?.div_euclid(i128::from(constant)));
                 Interval { low: floor(over.low), high: floor(over.high) }
             }
-            // A divisor of zero has no value to bound.
-            None if over.nonnegative() && under.nonnegative() => Interval { low: Some(0), high: over.high },
+            // A divisor of zero has no value to bound; any other takes what is divided nearer to zero, at most down to -1.
+            None if under.nonnegative() => {
+                let (low, high) = (over.low.map(|low| low.min(0)), over.high.map(|high| high.max(-1)));
+                Interval { low, high }
+            }
             None => Interval::ANY,
         }
     }

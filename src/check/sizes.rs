@@ -1,6 +1,6 @@
 //! What sizes must satisfy: it is proved, or becomes a `where` of the definition, which is checked at each use.
 
-use crate::axes::{Dim, DimVar, Facts};
+use crate::axes::{Dim, DimVar, Facts, Solutions};
 use crate::base::Span;
 
 use super::core::*;
@@ -33,8 +33,22 @@ impl Checker<'_> {
     }
 
     /// `left <= right` becomes a `where` of the definition, in the place of those that it implies: of `2 <= H` and `6 <= H` one is told.
+    ///
+    /// What it asks of a single name is solved for it: `43 <= H` for `2 <= (H + 21) / 32`.
     pub fn require_at_most(&mut self, left: Dim, right: Dim, span: Span) {
-        let (left, right) = with_constant_apart(left, right);
+        let room = self.core.expand(&right).sub(&self.core.expand(&left));
+        if let Ok(room) = &room {
+            self.facts.bound_below(room, 0);
+        }
+        let (left, right) = match room.as_ref().ok().and_then(Dim::solutions) {
+            Some((_, Solutions::All)) => return,
+            Some((var, Solutions::From(least))) => (Dim::constant(least), Dim::var(var)),
+            Some((var, Solutions::UpTo(most))) => (Dim::var(var), Dim::constant(most)),
+            None => match room.ok().filter(|room| room.as_const().is_none()) {
+                Some(room) => room.sides().unwrap_or((left, right)),
+                None => (left, right),
+            },
+        };
         // By how much less this one leaves than another one.
         let tighter = |other: &Constraint| {
             let (room, others) = (right.sub(&left).ok()?, other.right.sub(&other.left).ok()?);
@@ -123,20 +137,4 @@ impl Checker<'_> {
             },
         }
     }
-}
-
-/// `0 <= H - 6` as `6 <= H`: where one side is a number, all numbers stand there.
-fn with_constant_apart(left: Dim, right: Dim) -> (Dim, Dim) {
-    let constant = left.as_const().or(right.as_const());
-    let room = right.sub(&left).ok().filter(|_| constant.is_some());
-    let split = room.and_then(|room| {
-        let number = room.eval_with(&|_| Some(0)).ok()?;
-        let rest = room.sub(&Dim::constant(number)).ok()?;
-        if left.as_const().is_some() {
-            Some((Dim::constant(number.checked_neg()?), rest))
-        } else {
-            Some((rest.neg().ok()?, Dim::constant(number)))
-        }
-    });
-    split.unwrap_or((left, right))
 }
