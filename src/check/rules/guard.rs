@@ -16,6 +16,8 @@ struct Side {
     to: AxisVar,
     low: Option<Limit>,
     high: Option<Limit>,
+    /// Whether the comparison says no more than the sides that follow from it.
+    exact: bool,
 }
 
 /// How far: a number of places, or one that sizes say.
@@ -74,7 +76,7 @@ pub fn point_of(core: &Core, val: Val) -> Option<Point> {
 
 /// The comparisons of a guard that bound an index from both sides of another one.
 pub fn bands(roots: &Roots, guard: Val) -> Vec<Val> {
-    let sides: Vec<(Val, Side)> = sides(roots, guard).collect();
+    let sides: Vec<(Val, Side)> = sides(roots, guard).filter(|(_, side)| side.exact).collect();
     let closes = |a: &Side, b: &Side| {
         let same = a.bounded == b.bounded && a.to == b.to;
         same && (a.low.is_some() && b.high.is_some() || a.high.is_some() && b.low.is_some())
@@ -189,39 +191,49 @@ fn comparison(roots: &Roots, val: Val) -> Vec<(Val, Side)> {
         Form::Scalar(function, args) => Some((*function, args.as_slice())),
         _ => None,
     };
-    let compared = || {
-        // left + strict <= right, with one variable of a root on each side in the end.
-        let (left, right, strict) = match form(val)? {
-            (ScalarFn::Eq | ScalarFn::Le, [left, right]) => (*left, *right, 0),
-            (ScalarFn::Lt, [left, right]) => (*left, *right, 1),
+    let claims = || {
+        let (left, right, strict, both) = match form(val)? {
+            (ScalarFn::Eq, [left, right]) => (*left, *right, 0, true),
+            (ScalarFn::Le, [left, right]) => (*left, *right, 0, false),
+            (ScalarFn::Lt, [left, right]) => (*left, *right, 1, false),
             (ScalarFn::Not, [negated]) => match form(*negated)? {
-                (ScalarFn::Le, [left, right]) => (*right, *left, 1),
-                (ScalarFn::Lt, [left, right]) => (*right, *left, 0),
+                (ScalarFn::Le, [left, right]) => (*right, *left, 1, false),
+                (ScalarFn::Lt, [left, right]) => (*right, *left, 0, false),
                 _ => return None,
             },
             _ => return None,
         };
         let (left, right) = (point_of(roots.core, left)?, point_of(roots.core, right)?);
-        let Apart { below, above, gap, rate } = one_each(roots, &left, &right, strict)?;
-        let back = gap.neg().ok()?;
-        // A bound that sizes say counts as 0 where it cannot lie on the other side of it.
-        let limit = |dim: &Dim, beyond: &Dim| match dim.as_const() {
-            Some(places) => Some(Limit::At(rate.mul(Ratio::whole(places))?)),
-            None if roots.core.facts.at_least(beyond, 0) => Some(Limit::At(Ratio::ZERO)),
-            None => Some(Limit::Sized),
-        };
-        let side = |bounded, to, low, high| (val, Side { bounded, to, low, high });
-        let high = |dim: &Dim, back: &Dim| limit(dim, back);
-        let low = |dim: &Dim| limit(dim, dim);
-        let mut found =
-            vec![side(below, above, None, high(&gap, &back)), side(above, below, low(&back), None)];
-        if matches!(form(val), Some((ScalarFn::Eq, _))) {
-            found.push(side(below, above, low(&gap), None));
-            found.push(side(above, below, None, high(&back, &gap)));
-        }
-        Some(found)
+        let forth = claim(roots, val, &left, &right, strict);
+        let back = both.then(|| claim(roots, val, &right, &left, strict));
+        Some(forth.into_iter().chain(back.flatten()).flatten().collect())
     };
-    compared().unwrap_or_default()
+    claims().unwrap_or_default()
+}
+
+/// What `left + strict <= right` says of one variable of a root on each side.
+fn claim(roots: &Roots, val: Val, left: &Point, right: &Point, strict: i64) -> Option<[(Val, Side); 2]> {
+    // Of whole quotients: `a / k < b / k` only where a < b, `a / k <= b / k` only where a < b + k.
+    let (left, right, strict, exact) = match (left, right) {
+        (Point::Div(left, by), Point::Div(right, other)) if by == other => {
+            let strict = if strict > 0 { 1 } else { 1 - by.as_const()? };
+            (&**left, &**right, strict, false)
+        }
+        _ => (left, right, strict, true),
+    };
+    let Apart { below, above, gap, rate } = one_each(roots, left, right, strict)?;
+    let back = gap.neg().ok()?;
+    // A bound that sizes say counts as 0 where it cannot lie on the other side of it.
+    let limit = |dim: &Dim, beyond: &Dim| match dim.as_const() {
+        Some(places) => Some(Limit::At(rate.mul(Ratio::whole(places))?)),
+        None if roots.core.facts.at_least(beyond, 0) => Some(Limit::At(Ratio::ZERO)),
+        None => Some(Limit::Sized),
+    };
+    let (high, low) = (limit(&gap, &back), limit(&back, &back));
+    Some([
+        (val, Side { bounded: below, to: above, low: None, high, exact }),
+        (val, Side { bounded: above, to: below, low, high: None, exact }),
+    ])
 }
 
 /// `i == j + c`: two positions, of which each says the other.
