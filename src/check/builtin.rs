@@ -42,8 +42,8 @@ pub enum Builtin {
     Uniform,
     Normal,
     GlobalNorm,
-    Npz,
-    Text,
+    /// All arrays of a file of this format.
+    Read(&'static str),
 }
 
 const NAMED: &[(&str, Builtin)] = &[
@@ -78,8 +78,12 @@ const NAMED: &[(&str, Builtin)] = &[
     ("len", Builtin::Len),
     ("enumerate", Builtin::Enumerate),
     ("global_norm", Builtin::GlobalNorm),
-    ("npz", Builtin::Npz),
-    ("text", Builtin::Text),
+    ("npz", Builtin::Read("npz")),
+    ("npy", Builtin::Read("npy")),
+    ("csv", Builtin::Read("csv")),
+    ("idx", Builtin::Read("idx")),
+    ("folder", Builtin::Read("folder")),
+    ("text", Builtin::Read("text")),
     ("random.uniform", Builtin::Uniform),
     ("random.normal", Builtin::Normal),
     ("max", Builtin::Reduce(Reducer::Max)),
@@ -300,9 +304,9 @@ impl Checker<'_> {
                 self.binary(ast::BinaryOp::Add, (scaled, span), low, span)
             }
             Builtin::Normal => self.random(Draw::Normal, args, span),
-            Builtin::Npz | Builtin::Text => {
+            Builtin::Read(format) => {
                 let (path, place) = args.positional.remove(0);
-                self.whole_arrays(name, path, place)
+                self.whole_arrays(format, path, place)
             }
             Builtin::GlobalNorm => match args.positional.remove(0) {
                 (Value::Tensor(gradient), _) => self.global_norm(gradient, span),

@@ -1,5 +1,5 @@
 //! The files that train and test blocks read. `data d = npz("digits.npz")` has samples, of which a step sees a batch;
-//! `npz("karate.npz")` as a value is a record of whole arrays, the same in every step. Headers are read here, no data.
+//! `npz("karate.npz")` as a value, or any of the formats, is a record of whole arrays, the same in every step. Headers are read here, no data.
 
 use nn_grammar::ast::{self, ExprKind};
 
@@ -64,7 +64,7 @@ pub struct Files<'p> {
 }
 
 impl Checker<'_> {
-    /// `npz("data/karate.npz")`: a record of the file's arrays. `text("plays.txt")` has `x`, the characters, and their number, `symbols`.
+    /// `npz("data/karate.npz")`, `csv("table.csv")`: a record of the file's arrays, those that `data` gives. `text("plays.txt")` has `x`, the characters, and their number, `symbols`.
     pub fn whole_arrays(&mut self, format: &str, path: Value, span: Span) -> Checking<Value> {
         let Value::Str(path) = path else {
             return self.fail(errors::data_form(span));

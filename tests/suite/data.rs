@@ -73,6 +73,34 @@ fn one_training_from_every_format() {
 }
 
 #[test]
+fn whole_arrays_are_the_same_from_every_format() {
+    let mut weights: Vec<(&str, Vec<u8>)> = Vec::new();
+    for (data, x, y) in [
+        ("let d = idx(\"x-idx2-ubyte\")\n  let l = idx(\"y-idx1-ubyte\")", "d.x", "l.x"),
+        ("let d = npy(\"x.npy\")\n  let l = csv(\"t.csv\")", "d.x", "l.class"),
+        ("let d = folder(\"parts\")\n  let l = idx(\"y-idx1-ubyte\")", "d.x", "l.x"),
+        ("let d = csv(\"t.csv\")", "for b: 10, i: 2 => d.x[b, i]", "d.class"),
+    ] {
+        let block = program(data, x, y).replace("  batch  4\n  epochs 2\n", "  steps 3\n");
+        let each = format!("cross_entropy(net({x}), {y})");
+        let block = block.replace(&each, &format!("mean({each})"));
+        let asserted =
+            format!("test \"t\" {{\n  {data}\n  assert sum({x}) ~= 15.625\n  assert sum({y}) == 9\n}}\n");
+        let folder = folder(&(block + &asserted));
+        let here = folder.path();
+        write_all(here);
+        let ran = nnc(here, &["train", "a.nn:t", "--out", "run", "--seed", "1"]);
+        assert_eq!(ran.code, 0, "{data}: {}", ran.err);
+        weights.push((data, fs::read(here.join("run/weights.safetensors")).unwrap()));
+        let ran = nnc(here, &["test", "a.nn"]);
+        assert_eq!(ran.code, 0, "{data}: {} {}", ran.out, ran.err);
+    }
+    for (data, bytes) in &weights[1..] {
+        assert_eq!(bytes, &weights[0].1, "{data}");
+    }
+}
+
+#[test]
 fn folders_of_classes_have_labels() {
     let folder = folder(&program("data d = folder(\"kinds\")", "d.x", "d.y"));
     let here = folder.path();
