@@ -160,6 +160,9 @@ impl TrainWalk<'_> {
         let Some(count) = header.arrays.iter().find_map(|(_, _, shape)| shape.first().copied()) else {
             return self.cx.fail(errors::data_without_samples(place, written));
         };
+        if count == 0 {
+            return self.cx.fail(errors::no_samples(place, written));
+        }
         if let Some(before) = self.count
             && before != count
         {

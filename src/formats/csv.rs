@@ -13,6 +13,8 @@ use crate::tensor::Tensor;
 pub struct Table {
     pub names: Option<Vec<String>>,
     pub values: Tensor,
+    /// In which line of the file each row stands, from 1.
+    pub lines: Vec<usize>,
 }
 
 pub fn load(path: &Path) -> Result<Table, FormatError> {
@@ -26,7 +28,7 @@ fn parse(text: &str) -> Result<Table, Problem> {
     let mut names = None;
     let mut values = Vec::new();
     let mut columns = None;
-    let mut rows = 0;
+    let mut rows = Vec::new();
     for (number, line) in lines {
         let line_number = number + 1;
         let fields: Vec<&str> = split(line);
@@ -36,7 +38,7 @@ fn parse(text: &str) -> Result<Table, Problem> {
             let message = format!("the line has {} fields, the first one has {expected}", fields.len());
             return Err(Problem::Field { line: line_number, field, message });
         }
-        if names.is_none() && rows == 0 && fields.iter().any(|field| number_in(field).is_none()) {
+        if names.is_none() && rows.is_empty() && fields.iter().any(|field| number_in(field).is_none()) {
             names = Some(fields.iter().map(|field| field.to_string()).collect());
             continue;
         }
@@ -49,15 +51,18 @@ fn parse(text: &str) -> Result<Table, Problem> {
                 Problem::Field { line: line_number, field: index + 1, message }
             })?);
         }
-        rows += 1;
+        rows.push(line_number);
     }
     match columns {
-        Some(columns) if rows > 0 => Ok(Table { names, values: Tensor::from_vec(&[rows, columns], values)? }),
+        Some(columns) if !rows.is_empty() => {
+            Ok(Table { names, values: Tensor::from_vec(&[rows.len(), columns], values)?, lines: rows })
+        }
         _ => Err(Problem::malformed("there are no rows of numbers in it")),
     }
 }
 
-fn number_in(field: &str) -> Option<f64> {
+/// The number that a field is, if it is one.
+pub(super) fn number_in(field: &str) -> Option<f64> {
     field.parse().ok()
 }
 
@@ -88,7 +93,7 @@ mod tests {
         let table = parse("\u{feff}a, \"b, c\" ,d\r\n1,2.5,-3e2\r\n\r\n4,\"5\",inf\n").unwrap();
         assert_eq!(table.names.unwrap(), ["a", "b, c", "d"]);
         let values = Tensor::from_vec(&[2, 3], vec![1.0, 2.5, -300.0, 4.0, 5.0, f64::INFINITY]).unwrap();
-        assert_eq!(table.values, values);
+        assert_eq!((table.values, table.lines), (values, vec![2, 4]));
         let bare = parse("1\n2").unwrap();
         assert_eq!((bare.names, bare.values.shape()), (None, &[2, 1][..]));
     }

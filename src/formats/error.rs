@@ -28,6 +28,9 @@ pub enum Problem {
     Kind { expected: &'static str },
     #[error("the file ends too early: {what} needs {needed} bytes, {found} are there")]
     Truncated { what: String, needed: u64, found: u64 },
+    /// Bytes that no header accounts for: either it or they are wrong.
+    #[error("{what} needs {needed} bytes, and more follow; its header says less than there is")]
+    Longer { what: String, needed: u64 },
     /// The format is right, its contents are not.
     #[error("{0}")]
     Malformed(String),

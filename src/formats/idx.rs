@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
+use super::npy::{exactly, rest, stored_bytes};
 use super::{ArrayInfo, FormatError, Problem};
 use crate::tensor::{DType, Element, Tensor, TensorError};
 
-/// Dtype and shape, read from the header alone, of a file that is long enough for them.
+/// Dtype and shape, read from the header alone, of a file that is as long as they say.
 pub fn header(path: &Path) -> Result<ArrayInfo, FormatError> {
     let read = || {
         let file = File::open(path)?;
@@ -15,7 +16,7 @@ pub fn header(path: &Path) -> Result<ArrayInfo, FormatError> {
         let mut reader = BufReader::new(file);
         let (stored, shape) = read_header(&mut reader)?;
         let behind = length.saturating_sub(reader.stream_position()?);
-        super::npy::enough(stored.size(), &shape, stored.dtype(), behind)?;
+        exactly("the array", stored_bytes(stored.size(), &shape, stored.dtype())?, behind)?;
         Ok::<_, Problem>(ArrayInfo { name: String::new(), dtype: stored.dtype(), shape })
     };
     read().map_err(|problem| problem.in_file(path))
@@ -106,17 +107,8 @@ fn read_header(reader: &mut dyn Read) -> Result<(Stored, Vec<usize>), Problem> {
 
 fn read_array(reader: &mut dyn Read) -> Result<Tensor, Problem> {
     let (stored, shape) = read_header(reader)?;
-    let dtype = stored.dtype();
-    // The file's elements are never larger than the tensor's.
-    let bytes = dtype.bytes(&shape);
-    let bytes = bytes.ok_or_else(|| TensorError::TooLarge { dtype, shape: shape.clone() })?;
-    let needed = (bytes / dtype.size() * stored.size()) as u64;
-    let mut bytes = Vec::new();
-    let found = reader.take(needed).read_to_end(&mut bytes)? as u64;
-    if found < needed {
-        return Err(Problem::Truncated { what: "the array".into(), needed, found });
-    }
-    Ok(stored.decode(&shape, &bytes)?)
+    let needed = stored_bytes(stored.size(), &shape, stored.dtype())?;
+    Ok(stored.decode(&shape, &rest(reader, "the array", needed)?)?)
 }
 
 #[cfg(test)]

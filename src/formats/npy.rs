@@ -6,8 +6,9 @@
 //! The header is parsed here and not by a library, because a hostile one may be nested deeply
 //! enough to overflow the stack of a general parser of Python literals.
 
+use std::cmp::Ordering;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use super::{ArrayInfo, FormatError, Problem, write_atomic};
@@ -18,29 +19,48 @@ const MAGIC: &[u8; 6] = b"\x93NUMPY";
 const MAX_HEADER: usize = 1 << 16;
 const MAX_RANK: usize = 64;
 
-/// Dtype and shape, read from the header alone, of a file that is long enough for them.
+/// Dtype and shape, read from the header alone, of a file that is as long as they say.
 pub fn header(path: &Path) -> Result<ArrayInfo, FormatError> {
     let read = || {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
-        let mut reader = BufReader::new(file);
-        let header = Header::read(&mut reader)?;
-        let behind = length.saturating_sub(reader.stream_position()?);
-        enough(header.stored.size(), &header.shape, header.stored.dtype(), behind)?;
+        let header = Header::read(&mut BufReader::new(file))?;
+        header.fits("the array", length)?;
         Ok::<_, Problem>(header.info(""))
     };
     read().map_err(|problem| problem.in_file(path))
 }
 
-/// Refuses a header that promises more elements, of `size` bytes each, than the `found` bytes behind it hold.
-pub(super) fn enough(size: usize, shape: &[usize], dtype: DType, found: u64) -> Result<(), Problem> {
+/// How many bytes an array has in a file where an element has `size`; `dtype` is that of its tensor.
+///
+/// # Errors
+/// More than can be addressed.
+pub(super) fn stored_bytes(size: usize, shape: &[usize], dtype: DType) -> Result<u64, Problem> {
     let too_large = || TensorError::TooLarge { dtype, shape: shape.to_vec() };
     let bytes = dtype.bytes(shape).ok_or_else(too_large)?;
-    let needed = (bytes / dtype.size()).checked_mul(size).ok_or_else(too_large)? as u64;
-    match found < needed {
-        true => Err(Problem::Truncated { what: "the array".into(), needed, found }),
-        false => Ok(()),
+    Ok((bytes / dtype.size()).checked_mul(size).ok_or_else(too_large)? as u64)
+}
+
+/// Refuses a header that promises more bytes, or less, than the `found` ones behind it.
+pub(super) fn exactly(what: &str, needed: u64, found: u64) -> Result<(), Problem> {
+    match found.cmp(&needed) {
+        Ordering::Less => Err(Problem::Truncated { what: what.into(), needed, found }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(Problem::Longer { what: what.into(), needed }),
     }
+}
+
+/// The rest of a stream, which is to have `needed` bytes. The buffer grows with what is really there.
+pub(super) fn rest(reader: &mut dyn Read, what: &str, needed: u64) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    let found = (&mut *reader).take(needed).read_to_end(&mut bytes)? as u64;
+    // At its end an archive compares the checksum.
+    let more = match found == needed {
+        true => reader.take(1).read_to_end(&mut Vec::new())? as u64,
+        false => 0,
+    };
+    exactly(what, needed, found + more)?;
+    Ok(bytes)
 }
 
 pub fn load(path: &Path) -> Result<Tensor, FormatError> {
@@ -58,6 +78,8 @@ pub(super) struct Header {
     big_endian: bool,
     fortran: bool,
     shape: Vec<usize>,
+    /// Its own bytes.
+    length: u64,
 }
 
 /// The element type in the file.
@@ -155,7 +177,17 @@ impl Header {
         }
         let text = std::str::from_utf8(&text);
         let text = text.map_err(|_| Problem::malformed("the npy header is not text"))?;
-        Literal { rest: text.trim_end() }.header()
+        let header = Literal { rest: text.trim_end() }.header()?;
+        Ok(Header { length: (start.len() + length_size + needed) as u64, ..header })
+    }
+
+    fn needed(&self) -> Result<u64, Problem> {
+        stored_bytes(self.stored.size(), &self.shape, self.stored.dtype())
+    }
+
+    /// Refuses a header of a stream of `total` bytes, itself among them, that promises more or less.
+    pub(super) fn fits(&self, what: &str, total: u64) -> Result<(), Problem> {
+        exactly(what, self.needed()?, total.saturating_sub(self.length))
     }
 
     pub(super) fn info(&self, name: &str) -> ArrayInfo {
@@ -165,21 +197,11 @@ impl Header {
 
 /// Reads a whole npy stream: header and elements. `what` names the array in errors.
 pub(super) fn read_array(reader: &mut dyn Read, what: &str) -> Result<Tensor, Problem> {
-    let Header { stored, big_endian, fortran, mut shape } = Header::read(reader)?;
-    let size = stored.size();
-    let count = stored.dtype().bytes(&shape).map(|bytes| bytes / stored.dtype().size());
-    let needed = count.and_then(|count| count.checked_mul(size)).ok_or_else(|| {
-        let shape = shape.clone();
-        TensorError::TooLarge { dtype: stored.dtype(), shape }
-    })? as u64;
-    // The buffer grows with what is really there.
-    let mut bytes = Vec::new();
-    let found = reader.take(needed).read_to_end(&mut bytes)? as u64;
-    if found < needed {
-        return Err(Problem::Truncated { what: what.into(), needed, found });
-    }
+    let header = Header::read(reader)?;
+    let mut bytes = rest(reader, what, header.needed()?)?;
+    let Header { stored, big_endian, fortran, mut shape, .. } = header;
     if big_endian {
-        bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        bytes.chunks_exact_mut(stored.size()).for_each(<[u8]>::reverse);
     }
     if fortran {
         shape.reverse();
@@ -255,7 +277,7 @@ impl<'a> Literal<'a> {
         let (Some((stored, big_endian)), Some(fortran), Some(shape)) = (descriptor, fortran, shape) else {
             return Err(Problem::malformed("the npy header lacks descr, fortran_order or shape"));
         };
-        Ok(Header { stored, big_endian, fortran, shape })
+        Ok(Header { stored, big_endian, fortran, shape, length: 0 })
     }
 
     fn wrong(&self) -> Problem {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use zip::read::ZipFile;
@@ -13,20 +13,36 @@ use zip::{CompressionMethod, ZipArchive};
 use super::{ArrayInfo, FormatError, Problem, npy, write_atomic};
 use crate::tensor::Tensor;
 
-/// The arrays of an archive in its order, from their headers alone.
+/// No byte of an archive unpacks to more than this many (the longest match of deflate has 258 bytes and two bits).
+const MOST_UNPACKED: u64 = 1032;
+
+/// The arrays of an archive in its order, from their headers alone, each as long as its header says.
 pub fn header(path: &Path) -> Result<Vec<ArrayInfo>, FormatError> {
-    let read = || header_of(&mut open(path)?);
+    let read = || {
+        let length = File::open(path)?.metadata()?.len();
+        let mut archive = open(path)?;
+        // The crate keeps the last of several entries of one name; such a file is ambiguous.
+        match entries(path)? {
+            Some(count) if count != archive.len() as u64 => {
+                Err(Problem::malformed("several arrays have one name"))
+            }
+            _ => header_of(&mut archive, length),
+        }
+    };
     read().map_err(|problem| problem.in_file(path))
 }
 
-fn header_of(archive: &mut Archive) -> Result<Vec<ArrayInfo>, Problem> {
+fn header_of(archive: &mut Archive, length: u64) -> Result<Vec<ArrayInfo>, Problem> {
     let mut infos = Vec::new();
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|error| unreadable("an entry", error))?;
         let name = entry.name().strip_suffix(".npy").map(String::from);
         // What is no array is passed over.
         if let Some(name) = name {
-            infos.push(npy::Header::read(&mut entry)?.info(&name));
+            let unpacked = entry.size().min(length.saturating_mul(MOST_UNPACKED));
+            let header = npy::Header::read(&mut entry)?;
+            header.fits(&format!("the array `{name}`"), unpacked)?;
+            infos.push(header.info(&name));
         }
     }
     Ok(infos)
@@ -37,30 +53,14 @@ pub fn load(path: &Path, name: &str) -> Result<Tensor, FormatError> {
     let read = || {
         let mut archive = open(path)?;
         let mut entry = entry(&mut archive, name)?;
-        let tensor = npy::read_array(&mut entry, &format!("the array `{name}`"))?;
-        // The end of the entry is where its checksum is compared.
-        match io::copy(&mut entry, &mut io::sink())? {
-            0 => Ok(tensor),
-            _ => Err(Problem::malformed(format!("the array `{name}` is shorter than its entry"))),
-        }
+        npy::read_array(&mut entry, &format!("the array `{name}`"))
     };
     read().map_err(|problem| problem.in_file(path))
 }
 
 /// All arrays by their names.
 pub fn load_all(path: &Path) -> Result<BTreeMap<String, Tensor>, FormatError> {
-    let names = || {
-        let mut archive = open(path)?;
-        // The crate keeps the last of several entries of one name; such a file is ambiguous.
-        match entries(path)? {
-            Some(count) if count != archive.len() as u64 => {
-                Err(Problem::malformed("several arrays have one name"))
-            }
-            _ => header_of(&mut archive),
-        }
-    };
-    let infos = names().map_err(|problem| problem.in_file(path))?;
-    infos.into_iter().map(|info| Ok((info.name.clone(), load(path, &info.name)?))).collect()
+    header(path)?.into_iter().map(|info| Ok((info.name.clone(), load(path, &info.name)?))).collect()
 }
 
 /// How many entries an archive says that it has; `None` where it does not say so in the plain form.

@@ -99,6 +99,25 @@ impl Format {
             Format::Folder => Folder::read(path)?.load(array, tables),
         }
     }
+
+    /// The file, of a table with the line, that holds a sample, for messages: `parts/3.csv, line 17`.
+    pub fn holder(self, path: &Path, sample: usize, tables: &mut Tables) -> String {
+        let found = match self {
+            Format::Csv => tables.get(path).and_then(|table| table.lines.get(sample)),
+            Format::Folder => {
+                let within = Folder::read(path).and_then(|folder| folder.holder(sample, tables));
+                return match within {
+                    Ok(Some((format, file, sample))) => format.holder(&file, sample, tables),
+                    _ => path.display().to_string(),
+                };
+            }
+            Format::Npz | Format::Npy | Format::Idx => None,
+        };
+        match found {
+            Some(line) => format!("{}, line {line}", path.display()),
+            None => path.display().to_string(),
+        }
+    }
 }
 
 /// A table, which is read unless it was before.
@@ -117,7 +136,15 @@ fn columns(table: &csv::Table) -> Result<Vec<(String, Tensor)>, Problem> {
     let mut arrays: Vec<(String, Tensor)> = Vec::new();
     for (at, name) in names.iter().enumerate() {
         if arrays.iter().any(|(other, _)| other == name) {
-            return Err(Problem::malformed(format!("two columns are called `{name}`")));
+            // A line of numbers with a slip in it looks like one of names.
+            let not_a_number = names.iter().find(|name| csv::number_in(name).is_none());
+            let why = match (csv::number_in(name), not_a_number) {
+                (Some(_), Some(word)) => {
+                    format!("; the first line is one of names, since `{word}` is not a number")
+                }
+                _ => String::new(),
+            };
+            return Err(Problem::malformed(format!("two columns are called `{name}`{why}")));
         }
         let column: Vec<f64> = values.iter().skip(at).step_by(width.max(1)).copied().collect();
         // Whole numbers that a double holds exactly.
@@ -240,6 +267,31 @@ impl Folder {
                 let x = ArrayInfo { name: "x".into(), dtype: sample.dtype, shape };
                 let y = ArrayInfo { name: "y".into(), dtype: DType::I64, shape: vec![count] };
                 Ok(Contents { arrays: vec![x, y], classes: Some(classes.len()) })
+            }
+        }
+    }
+
+    /// The file that holds a sample, its format, and which of its samples that is.
+    fn holder(
+        self,
+        sample: usize,
+        tables: &mut Tables,
+    ) -> Result<Option<(Format, PathBuf, usize)>, FormatError> {
+        match self {
+            Folder::Parts { format, files, .. } => {
+                let mut before = 0;
+                for file in files {
+                    let arrays = format.contents(&file, tables)?.arrays;
+                    let rows = arrays.first().and_then(|array| array.shape.first()).copied().unwrap_or(0);
+                    if sample < before + rows {
+                        return Ok(Some((format, file, sample - before)));
+                    }
+                    before += rows;
+                }
+                Ok(None)
+            }
+            Folder::Classes { classes, .. } => {
+                Ok(classes.into_iter().flatten().nth(sample).map(|file| (Format::Npy, file, 0)))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The samples of a train block in memory, checked once, and which of them train.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::base::Span;
 use crate::check::core::{Core, InputInfo};
@@ -125,13 +125,14 @@ fn array(
     tables: &mut Tables,
 ) -> Result<Tensor, Box<Diagnostic>> {
     let (file, span) = (locate(&source.path, source.span), source.span);
+    let format = Format::parse(&source.format);
     let array = match (&*source.format, source.window) {
         ("text", None) => text::load_characters(&file).map(|(_, characters)| characters),
         ("text", Some(window)) => text::load_windows(&file, window).map(|text| match field {
             "y" => text.following,
             _ => text.characters,
         }),
-        (format, _) => Format::parse(format).unwrap_or(Format::Npz).load(&file, field, tables),
+        _ => format.unwrap_or(Format::Npz).load(&file, field, tables),
     };
     let array = array.map_err(|error| Box::new(errors::unreadable(span, &error)))?;
     let known = infos[0].axes.iter().skip(usize::from(count.is_some()));
@@ -141,38 +142,35 @@ fn array(
     if array.shape() != shape {
         return Err(Box::new(errors::data_changed(span, &file, field)));
     }
-    check_labels(&array, &infos, &file, field, span)?;
+    let mut holder = |at: &[usize]| match (format, at.first()) {
+        (Some(format), Some(&sample)) => format.holder(&file, sample, tables),
+        _ => file.display().to_string(),
+    };
+    if let Some((at, value, bound)) = beyond_labels(&array, &infos) {
+        return Err(Box::new(errors::out_of_range(span, &holder(&at), field, &at, value, bound)));
+    }
     // After the conversion: what is finite in f64 may be infinite in f32.
     let array = array.cast(infos[0].elem.dtype());
     if !array.all_finite() {
         let at = array.first_non_finite().unwrap_or_default();
         let value = value_at(&array, &at);
-        return Err(Box::new(errors::not_finite(span, &file, field, &at, value)));
+        return Err(Box::new(errors::not_finite(span, &holder(&at), field, &at, value)));
     }
     Ok(array)
 }
 
-/// Refuses labels beyond the classes.
-fn check_labels(
-    array: &Tensor,
-    infos: &[&InputInfo],
-    file: &Path,
-    field: &str,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
-    for info in infos {
-        let Some(bound) = info.bound.as_ref().and_then(|bound| bound.as_const()) else { continue };
+/// The first label beyond the classes: where it stands, what it is, and how many there are.
+fn beyond_labels(array: &Tensor, infos: &[&InputInfo]) -> Option<(Vec<usize>, i64, i64)> {
+    infos.iter().find_map(|info| {
+        let bound = info.bound.as_ref()?.as_const()?;
         let outside = |number: Number| match number {
             Number::Int(value) => !(0..bound).contains(&value),
             Number::Float(value) => !(0.0..bound as f64).contains(&value),
         };
-        if let Some(position) = array.numbers().position(outside) {
-            let at = coordinates(position, array.shape());
-            let value = array.number(position).map_or(0, |number| number.as_f64() as i64);
-            return Err(Box::new(errors::out_of_range(span, file, field, &at, value, bound)));
-        }
-    }
-    Ok(())
+        let position = array.numbers().position(outside)?;
+        let value = array.number(position).map_or(0, |number| number.as_f64() as i64);
+        Some((coordinates(position, array.shape()), value, bound))
+    })
 }
 
 fn value_at(array: &Tensor, at: &[usize]) -> f64 {

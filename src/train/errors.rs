@@ -23,25 +23,18 @@ pub fn unreadable(span: Span, error: &FormatError) -> Diagnostic {
     in_file(508, error.to_string()).label(span, "named here")
 }
 
-/// A NaN or an infinity among the data.
-pub fn not_finite(span: Span, file: &Path, field: &str, at: &[usize], value: f64) -> Diagnostic {
+/// A NaN or an infinity among the data of a file, of which the line may be known.
+pub fn not_finite(span: Span, file: &str, field: &str, at: &[usize], value: f64) -> Diagnostic {
     let sample = at.first().map_or(String::new(), |sample| format!("sample {sample}: "));
-    in_file(521, format!("{}: {sample}`{field}{}` is {}", file.display(), place(at), number(value)))
+    in_file(521, format!("{}: {sample}`{field}{}` is {}", file, place(at), number(value)))
         .label(span, "these data")
         .help("data must be finite numbers; leave such samples out, or fill the gaps before training")
 }
 
 /// A label beyond the classes of the model.
-pub fn out_of_range(
-    span: Span,
-    file: &Path,
-    field: &str,
-    at: &[usize],
-    value: i64,
-    bound: i64,
-) -> Diagnostic {
+pub fn out_of_range(span: Span, file: &str, field: &str, at: &[usize], value: i64, bound: i64) -> Diagnostic {
     let sample = at.first().map_or(String::new(), |sample| format!("sample {sample}: "));
-    in_file(522, format!("{}: {sample}`{field}{}` is {value}, not in 0..{bound}", file.display(), place(at)))
+    in_file(522, format!("{}: {sample}`{field}{}` is {value}, not in 0..{bound}", file, place(at)))
         .label(span, "these data")
         .help(format!("the program uses `{field}` as a position among {bound}"))
 }

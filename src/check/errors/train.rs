@@ -77,6 +77,16 @@ pub fn data_without_samples(span: Span, path: &str) -> Diagnostic {
         .fault(crate::diag::Fault::File)
 }
 
+/// Arrays without entries along their first axis.
+pub fn no_samples(span: Span, path: &str) -> Diagnostic {
+    Diagnostic::error(
+        Code(404),
+        format!("`{path}` has no samples: its arrays have 0 entries along their first axis"),
+    )
+    .label(span, "no samples")
+    .fault(crate::diag::Fault::File)
+}
+
 pub fn data_counts_differ(span: Span, before: usize, count: usize) -> Diagnostic {
     Diagnostic::error(Code(405), format!("the data have {before} and {count} samples"))
         .label(span, format!("{count} samples here"))
