@@ -13,7 +13,7 @@ pub enum Storage {
     Scratch(Arg),
 }
 
-/// A dense array in row-major order of some axes.
+/// An array in row-major order of some axes: dense, or a part of one that is.
 #[derive(Clone, Debug)]
 pub struct Home {
     pub storage: Storage,
@@ -21,6 +21,8 @@ pub struct Home {
     pub order: Vec<Axis>,
     /// In elements, for each axis of `order`.
     pub strides: Vec<Dim>,
+    /// The element at index 0 of all axes.
+    pub base: Dim,
 }
 
 impl Home {
@@ -37,16 +39,22 @@ impl Home {
             len = len.mul(&size(*axis))?;
         }
         strides.reverse();
-        Ok((Home { storage, order, strides }, len))
+        Ok((Home { storage, order, strides, base: Dim::constant(0) }, len))
     }
 
     pub fn stride(&self, axis: Axis) -> Option<&Dim> {
         self.order.iter().position(|a| *a == axis).map(|at| &self.strides[at])
     }
 
+    /// Whether its axes, of these sizes, fill memory without gaps.
+    pub fn is_dense(&self, size: impl Fn(Axis) -> Dim) -> bool {
+        let dense = Home::dense(self.storage, self.order.clone(), size);
+        self.base.as_const() == Some(0) && dense.is_ok_and(|(dense, _)| dense.strides == self.strides)
+    }
+
     /// The element at a place.
     pub fn address(&self, place: &Place) -> Result<Ix, DimError> {
-        let mut address = Ix::zero();
+        let mut address = Ix::constant(self.base.clone());
         for (axis, stride) in self.order.iter().zip(&self.strides) {
             address = address.add_scaled(&place.of(*axis), stride)?;
         }

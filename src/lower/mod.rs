@@ -3,10 +3,11 @@
 //! This room decides what exists in memory and in which order loops run. It never knows machine instructions, threads, or layers.
 //! docs/architecture.md has the design; the files hold: `index` and `home` addresses, `emit` evaluation on demand, `nest` loops,
 //! `group` a kernel's shape, `contract` matrix products, `split` those with long sums, `winograd` convolutions of 3 x 3, `levels` other long
-//! sums, `scatter` accumulation, `sort` sorted rows, `scan` loops of kernels, `recurrence` those that are one kernel, `in_place` updates, `prepare` what is computed once.
+//! sums, `frame` images inside of their borders, `scatter` accumulation, `sort` sorted rows, `scan` loops of kernels, `recurrence` those that are one kernel, `in_place` updates, `prepare` what is computed once.
 
 mod contract;
 mod emit;
+mod frame;
 mod group;
 mod home;
 mod in_place;
@@ -70,6 +71,8 @@ pub struct Lowering<'g> {
     steps: Vec<Vec<Step>>,
     names: HashMap<Name, u32>,
     next_turn: u32,
+    /// The copies whose images lie in them.
+    framed: HashMap<Node, frame::Frame>,
     /// The reductions whose chunks are summed already.
     partials: HashMap<Node, levels::Partial>,
 }
@@ -112,6 +115,7 @@ impl<'g> Lowering<'g> {
             steps: vec![Vec::new()],
             names: HashMap::new(),
             next_turn: 0,
+            framed: HashMap::new(),
             partials: HashMap::new(),
         }
     }
@@ -199,6 +203,9 @@ impl<'g> Lowering<'g> {
                 copies.push((target, home));
             }
         }
+        if self.turns.is_empty() {
+            self.frames(region)?;
+        }
         for node in nodes {
             self.node(*node)?;
         }
@@ -232,6 +239,10 @@ impl<'g> Lowering<'g> {
             Op::Scan(scan) => self.scan(node, scan),
             Op::Scatter { .. } | Op::Fold(_) => self.scatter(node),
             Op::Sort { .. } => self.sort(node),
+            Op::Map(_) if self.framed.contains_key(&node) => {
+                let frame = self.framed[&node].clone();
+                self.border(node, &frame)
+            }
             Op::Map(ScalarFn::Mul) if self.feeds_contraction(node) => Ok(()),
             Op::Reduce { .. } if self.contraction(node, None)? => Ok(()),
             Op::Map(_) | Op::Reduce { .. } | Op::Gather { .. } | Op::Random { .. } => {

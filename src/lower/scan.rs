@@ -123,7 +123,7 @@ impl Lowering<'_> {
                 Some(home) => late.push((buffer(home), to, i)),
                 None => {
                     let home = self.homes[target].clone().expect("a next carry is materialised");
-                    let whole = home.order == carries[i].order;
+                    let whole = home.order == carries[i].order && home.is_dense(|axis| self.size(axis));
                     let from = buffer(&home);
                     // It was added to where it stands.
                     if from == to {

@@ -10,7 +10,8 @@ impl Lowering<'_> {
     /// The rows are put together along the sorted axis, sorted into an array of the same form, and that is copied where the value has
     /// a home of another form.
     pub(super) fn sort(&mut self, node: Node) -> Result<(), LowerError> {
-        let data = &self.graph.nodes[node];
+        let graph = self.graph;
+        let data = &graph.nodes[node];
         let Op::Sort { what, axis, into, descending } = data.op else { unreachable!("a sort") };
         let x = data.args[0];
         let given = self.homes[node].take();
@@ -21,7 +22,9 @@ impl Lowering<'_> {
             rows = rows.mul(&self.size(*own))?;
         }
         let along = |last: Axis| kept.iter().copied().chain([last]).collect::<Vec<Axis>>();
-        let whole = |home: &Home, last: Axis| home.order == along(last);
+        let whole = |home: &Home, last: Axis| {
+            home.order == along(last) && home.is_dense(|axis| graph.axes[axis].size.clone())
+        };
         let from = match self.homes[self.resolve(x)].clone().filter(|home| whole(home, axis)) {
             Some(home) => home,
             None => {

@@ -61,7 +61,7 @@ impl Lowering<'_> {
         far: bool,
     ) -> Result<Option<Split>, LowerError> {
         let Some((by, len)) = wanted(entries, sums, far) else { return Ok(None) };
-        if home.order.iter().any(|axis| self.is_bound(*axis)) {
+        if home.order.iter().any(|axis| self.is_bound(*axis)) || !home.is_dense(|axis| self.size(axis)) {
             return Ok(None);
         }
         let chunks = sums[0].extent.add(&Dim::constant(by - 1))?.div(&Dim::constant(by))?;

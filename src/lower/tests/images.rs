@@ -425,6 +425,33 @@ fn channels_by_themselves_agree() {
     }
 }
 
+/// What a convolution reads is written into its border's middle by what makes it, also where the windows leave out its end.
+#[test]
+fn images_lie_in_their_borders() {
+    for (size, stride) in [(5, 1), (6, 2)] {
+        let network = || {
+            let mut net = Net::new();
+            let x = net.image(size, 3);
+            let y = net.conv(x, 4, 1, 1, 0);
+            let y = net.bias(y);
+            let y = net.relu(y);
+            let y = net.conv(y, 5, 3, stride, 1);
+            let y = net.norm(y);
+            let y = net.relu(y);
+            let y = net.conv(y, 3, 3, 1, 1);
+            (net, y)
+        };
+        let (mut net, y) = network();
+        let loss = net.head(y);
+        sizes(&net.step(loss));
+        let (net, y) = network();
+        let program = super::program(&super::fused(&net.forward(y)));
+        let named =
+            |name: &str| program.kernels.values().filter(|kernel| kernel.name.starts_with(name)).count();
+        assert_eq!((named("border"), named("f32")), (2, 0), "{program}");
+    }
+}
+
 #[test]
 fn a_pooled_network_agrees() {
     let mut net = Net::new();
