@@ -86,13 +86,22 @@ impl Blocking {
                 let columns = whole((LEAST_WORK / (BATCH * depth)).max(least));
                 let most = (NEAR / (4 * depth)).clamp(BATCH_ROWS, 8 * BATCH_ROWS);
                 let rows = (LEAST_WORK / (columns * depth)).clamp(BATCH_ROWS, most);
-                Blocking { rows: if many { LARGE_BATCH } else { rows }, columns, rows_within: false }
+                let rows = if many || extents.apart { LARGE_BATCH.max(rows) } else { rows };
+                Blocking { rows, columns, rows_within: false }
+            }
+            // A gradient of weights: the steps are a batch, and many. Wide, for A lies transposed, and its copy wants to be used often.
+            Some(m) if extents.alone && extents.depth.is_none() && m >= 2 * LEAST_ROWS => {
+                let columns = whole(MOST_COLUMNS);
+                let beside = (n.unwrap_or(columns) + columns - 1) / columns;
+                let rows = (m * beside / (CHUNKS / 2)).clamp(LEAST_ROWS, FEW_ROWS);
+                Blocking { rows: cut(m, rows, 1), columns, rows_within: false }
             }
             // Two large operands.
             Some(m) if extents.alone && !near && m >= 2 * LEAST_ROWS => {
                 let work = (m * n.unwrap_or(STREAM) * depth / ENOUGH).clamp(LEAST_WORK, MOST_WORK);
                 let tall = extents.apart || 4 * n.unwrap_or(STREAM) * depth > LARGE;
-                let rows = cut(m, if tall { ROWS } else { FEW_ROWS }, STRIP);
+                // Equal shares for the threads; strips of any height below are as good.
+                let rows = cut(m, if tall { ROWS } else { FEW_ROWS }, 1);
                 let enough = (m + rows - 1) / rows * n.unwrap_or(STREAM) >= CHUNKS * COLUMNS;
                 let least = if enough { COLUMNS } else { LEAST_COLUMNS };
                 let columns = whole((work / depth / rows).clamp(least, MOST_COLUMNS));
@@ -153,7 +162,7 @@ mod tests {
         let Blocking { columns, rows_within, .. } = Blocking::choose(image);
         assert!(columns == 32 && rows_within);
         assert_eq!(known(49, 512, 4608).columns, 32);
-        assert_eq!(known(1024, 1024, 1024), Blocking { rows: 210, columns: 256, rows_within: false });
+        assert_eq!(known(1024, 1024, 1024), Blocking { rows: 205, columns: 256, rows_within: false });
     }
 
     #[test]
@@ -161,6 +170,16 @@ mod tests {
         assert!(64 / known(64, 128, 256).rows * 128 / known(64, 128, 256).columns >= 4);
         let layer = Extents { m: None, n: Some(256), depth: Some(784), alone: true, apart: false };
         assert_eq!(Blocking::choose(layer), Blocking { rows: 112, columns: 64, rows_within: false });
+    }
+
+    #[test]
+    fn gradients_of_weights_are_wide() {
+        let of = |m, n| {
+            let chosen =
+                Blocking::choose(Extents { m: Some(m), n: Some(n), depth: None, alone: true, apart: false });
+            (chosen.rows, chosen.columns)
+        };
+        assert_eq!([of(256, 256), of(1024, 256), of(256, 1024)], [(64, 256), (128, 256), (128, 512)]);
     }
 
     proptest! {
