@@ -32,6 +32,9 @@ impl Interval {
 
     /// The product, where both signs are known; without a bound otherwise.
     fn mul(self, other: Interval) -> Interval {
+        if self.low == Some(1) && self.high == Some(1) {
+            return other;
+        }
         match (self.nonnegative(), other.nonnegative()) {
             (true, true) => {
                 let product = |a: Option<i128>, b: Option<i128>| a?.checked_mul(b?);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::axes::{Ratio, Scale};
 use crate::base::Sources;
 use crate::check::Kind;
-use crate::check::certificate::{AxisTheorem, Certificate, Property};
+use crate::check::certificate::{AxisTheorem, Broken, Certificate, Property};
 use crate::diag;
 use crate::session::{Check, Checked, Session, Settings, What, errors, name_of, theorem};
 use crate::verify::{Draws, Search, Subject, search};
@@ -116,6 +116,7 @@ fn axis(sources: &Sources, axis: &AxisTheorem) -> Value {
             json!({
                 "property": broken.property.to_string(),
                 "by": broken.by,
+                "file": sources.name(broken.span.file),
                 "line": at.line,
                 "column": at.column,
                 "message": broken.message,
@@ -181,14 +182,16 @@ fn explain(session: &Session, check: &Check, name: &str, console: &mut Console) 
         for property in &axis.assumed {
             console.say(format!("  assumed  {property}"));
         }
-        for broken in &axis.broken {
-            console.say(format!(
-                "  broken   {} by {} at {}: {}",
-                broken.property,
-                broken.by,
-                place(broken.span),
-                broken.message
-            ));
+        // What one operation breaks is told together.
+        let same = |one: &Broken, other: &Broken| {
+            (one.span, one.inside, &one.message) == (other.span, other.inside, &other.message)
+        };
+        for together in axis.broken.chunk_by(same) {
+            let properties: Vec<&str> = together.iter().map(|broken| broken.property.as_str()).collect();
+            let Broken { by, span, inside, message, .. } = &together[0];
+            let inside = inside.map_or_else(String::new, |inside| format!(" ({})", place(inside)));
+            let at = place(*span);
+            console.say(format!("  broken   {} by {by} at {at}{inside}: {message}", properties.join(", ")));
         }
     }
     Ok(check.exit_code())

@@ -17,6 +17,7 @@ use crate::check::{
 use crate::diag::{Diagnostic, Fault};
 
 use super::compile::Settings;
+use super::side_by_side::InOrder;
 use super::{Session, errors, name_of};
 
 /// What an item is.
@@ -102,21 +103,20 @@ impl Session {
     fn check_items(&self, settings: &Settings, wanted: &dyn Fn(&Entry) -> bool) -> Check {
         let mut found = Found::default();
         found.all(self.diagnostics.clone());
-        let mut items = Vec::new();
-        for (scope, entry) in self.items() {
+        let items = self.items();
+        for (_, entry) in &items {
             if self.user.is_some()
-                && let Entry::Def(def) = &entry
+                && let Entry::Def(def) = entry
                 && self.program.resolve(Scope(0), &def.name.name).is_some()
             {
                 found.all(vec![check_errors::shadows_library(&def.name.name, def.name.span)]);
             }
-            if wanted(&entry) {
-                items.push(self.item(scope, &entry, settings, &mut found));
-                if found.is_enough() {
-                    break;
-                }
-            }
         }
+        let entries: Vec<(Scope, Entry)> = items.into_iter().filter(|(_, entry)| wanted(entry)).collect();
+        let (items, mut found) = InOrder::all(entries.len(), found, |index, own| {
+            let (scope, entry) = &entries[index];
+            self.item(*scope, entry, settings, own)
+        });
         if found.is_enough() {
             found.all(vec![errors::checking_stopped()]);
         }
@@ -125,6 +125,7 @@ impl Session {
         Check { items, diagnostics }
     }
 
+    /// Checks one item, which knows of no other but by the program's names: so items are checked side by side.
     fn item(&self, scope: Scope, entry: &Entry, settings: &Settings, found: &mut Found) -> Checked {
         let (name, span) = name_of(entry);
         let mut item = Checked {
@@ -320,9 +321,9 @@ fn same_slots(training: &Core, inference: &Core, train: bool) -> Vec<Diagnostic>
 
 /// Diagnostics, each code at each place once.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     seen: HashSet<(u16, Option<Span>, Option<String>)>,
-    diagnostics: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 /// Most errors that anybody reads.
@@ -330,12 +331,12 @@ const ERRORS: usize = 100;
 
 impl Found {
     /// Nothing more is looked for: there are many errors, or a limit was met, which others would meet again and again.
-    fn is_enough(&self) -> bool {
+    pub fn is_enough(&self) -> bool {
         let errors = self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
         self.diagnostics.iter().any(|diagnostic| diagnostic.fault == Fault::Limit) || errors.count() >= ERRORS
     }
 
-    fn all(&mut self, diagnostics: Vec<Diagnostic>) {
+    pub fn all(&mut self, diagnostics: Vec<Diagnostic>) {
         for diagnostic in diagnostics {
             let place = diagnostic.primary();
             // Without a place the text tells two apart.

@@ -17,6 +17,7 @@ mod load;
 #[cfg(test)]
 mod mutations;
 mod placement;
+mod side_by_side;
 mod timings;
 
 use std::collections::HashMap;

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::Span;
+
 use super::super::core::*;
 use super::super::rules::{Center, Demanded, Facts, Reach, Roots, Window, arguments};
+use super::kinds::place;
 use super::theorem::written;
 use super::words::{operation, reason};
 use super::{Broken, Property};
@@ -12,9 +15,16 @@ pub(super) fn break_of(core: &Core, property: Property, demanded: &Demanded, axi
     Broken {
         property,
         by: operation(core, demanded.by),
-        span: core.vals[demanded.by].span,
+        span: place(core, demanded.by).0,
+        inside: inside(core, demanded.by),
         message: reason(core, demanded.by, demanded.demand, axis),
     }
+}
+
+/// Where an operation stands, if not in the definition itself.
+fn inside(core: &Core, val: Val) -> Option<Span> {
+    let data = &core.vals[val];
+    data.path.as_ref().map(|_| data.span)
 }
 
 /// The first value, from the inputs on, whose entries depend on more than a property lets them.
@@ -32,7 +42,8 @@ pub(super) fn flow_break(
     Some(Broken {
         property,
         by: operation(core, guilty),
-        span: core.vals[guilty].span,
+        span: place(core, guilty).0,
+        inside: inside(core, guilty),
         message: match property {
             Property::Causal => format!(
                 "an entry of the result depends on later entries of `{name}`, or on how many there are"
@@ -56,11 +67,16 @@ fn exceeds(facts: &Facts, root: Root, fits: &dyn Fn(Center, &Window) -> bool, va
 /// Walks from an output to a value that exceeds what is allowed and is made of values that do not: through scans and blocks, and round
 /// through what they carry.
 pub(super) fn guilty(facts: &Facts, root: Root, fits: &dyn Fn(Center, &Window) -> bool, output: Val) -> Val {
-    let roots = &facts.roots;
+    let (roots, core) = (&facts.roots, facts.core());
     let mut seen = BTreeSet::from([output]);
     let mut rest = vec![output];
-    let mut mixing = None;
+    let (mut mixing, mut looping) = (None, None);
     while let Some(at) = rest.pop() {
+        if let Form::Component { of, .. } = &core.vals[at].form
+            && matches!(&core.vals[*of].form, Form::Scan { axis, .. } if roots.has(*axis, root))
+        {
+            looping = Some(at);
+        }
         if mixing.is_none() && mixes(roots, root, at) {
             mixing = Some(at);
         }
@@ -72,8 +88,8 @@ pub(super) fn guilty(facts: &Facts, root: Root, fits: &dyn Fn(Center, &Window) -
         // The first one is looked at first.
         rest.extend(made_of.into_iter().rev().filter(|arg| seen.insert(*arg)));
     }
-    // A loop hands it round: all that is in it exceeds, and one of them makes it so.
-    mixing.unwrap_or(output)
+    // A loop hands it round: all that is in it exceeds, and one of them makes it so, or the loop itself.
+    mixing.or(looping).unwrap_or(output)
 }
 
 /// Whether an entry of a value is made of several entries along a root, or of another one than its own.

@@ -161,7 +161,7 @@ pub(super) fn diagonal(core: &Core, root: Root) -> Option<Diagnostic> {
 }
 
 /// The place in the definition that declared the kind: the operation, or the call that leads to it; and the way down from it.
-fn place(core: &Core, val: Val) -> (Span, Vec<(Span, String)>) {
+pub(super) fn place(core: &Core, val: Val) -> (Span, Vec<(Span, String)>) {
     let data = &core.vals[val];
     let mut calls = Vec::new();
     let mut path = data.path.clone();

@@ -62,7 +62,10 @@ pub struct Broken {
     pub property: Property,
     /// The operation, in the user's terms.
     pub by: String,
+    /// In the definition itself: the operation, or the call that leads to it.
     pub span: Span,
+    /// The operation, where a call leads to it.
+    pub inside: Option<Span>,
     pub message: String,
 }
 
