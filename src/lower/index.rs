@@ -118,8 +118,14 @@ impl Ix {
         self.add_scaled(other, &Dim::constant(-1))
     }
 
-    /// `self / by`, rounded down; `by` is positive.
+    /// `self / by`, rounded down.
+    ///
+    /// # Errors
+    /// `by` is a constant that is not positive: a ring of no entries.
     pub fn div(&self, by: &Dim, extents: &dyn Extents) -> Result<Ix, DimError> {
+        if by.as_const().is_some_and(|by| by < 1) {
+            return Err(DimError::DivisionByZero);
+        }
         if by.as_const() == Some(1) {
             return Ok(self.clone());
         }
@@ -320,6 +326,13 @@ mod tests {
         let stride = Dim::var("S");
         let address = q.scale(&stride.mul(&five).unwrap()).unwrap().add_scaled(&r, &stride).unwrap();
         assert_eq!(address, x.scale(&stride).unwrap());
+    }
+
+    #[test]
+    fn nothing_is_divided_by_a_size_of_zero() {
+        for by in [0, -1] {
+            assert_eq!(axis(3).div(&Dim::constant(by), &ByNumber), Err(DimError::DivisionByZero));
+        }
     }
 
     #[test]

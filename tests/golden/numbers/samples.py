@@ -218,6 +218,21 @@ S("conv_transpose2d", "conv_transpose2d(3)(x)", lambda x, w, b: last(x, lambda x
   x=(1, 2, 3, 2), own={"conv_transpose2d_0.w": (2, 2, 2, 3), "conv_transpose2d_0.b": (3,)})
 S("conv_transpose2d_extra", "conv_transpose2d(2, 3, stride: 2, padding: 1, extra: 1)(x)", lambda x, w, b: last(x, lambda x: F.conv_transpose2d(x, w.permute(2, 3, 0, 1), b, 2, 1, 1)),
   x=(1, 3, 2, 2), own={"conv_transpose2d_0.w": (3, 3, 2, 2), "conv_transpose2d_0.b": (2,)})
+# Every pair of values of these is in one of them.
+for k, stride, padding, dilation, groups in [(1, 1, 0, 1, 1), (1, 2, 1, 2, 2), (1, 3, 2, 1, 2), (2, 1, 1, 2, 2), (2, 2, 2, 1, 1), (2, 3, 0, 2, 1), (3, 1, 2, 1, 2), (3, 2, 0, 2, 1), (3, 3, 1, 1, 2), (4, 2, 1, 1, 2), (4, 1, 2, 2, 1), (4, 3, 0, 1, 2)]:
+    arguments = f"{k}, stride: {stride}, padding: {padding}, dilation: {dilation}, groups: {groups}"
+    name = f"k{k}_s{stride}_p{padding}_d{dilation}_g{groups}"
+    of = lambda f, *given: lambda x, w, b: last(x, lambda x: f(x, weight(w), b, *given))
+    S(f"conv1d_{name}", f"conv1d(4, {arguments})(x)", of(F.conv1d, stride, padding, dilation, groups),
+      x=(1, 8, 4), own={"conv1d_0.w": (k, 4 // groups, 4), "conv1d_0.b": (4,)})
+    S(f"conv2d_{name}", f"conv2d(2, {arguments})(x)", of(F.conv2d, stride, padding, dilation, groups),
+      x=(1, 8, 7, 2), own={"conv2d_0.w": (k, k, 2 // groups, 2), "conv2d_0.b": (2,)})
+for k, stride, padding, extra in [(1, 1, 0, 0), (1, 2, 0, 1), (2, 1, 1, 0), (2, 3, 0, 2), (3, 2, 1, 0), (3, 3, 2, 1), (4, 1, 2, 0), (4, 2, 0, 1), (4, 3, 1, 2)]:
+    arguments = f"{k}, stride: {stride}, padding: {padding}, extra: {extra}"
+    name = f"k{k}_s{stride}_p{padding}_e{extra}"
+    across = lambda stride, padding, extra: lambda x, w, b: last(x, lambda x: F.conv_transpose2d(x, w.permute(2, 3, 0, 1), b, stride, padding, extra))
+    S(f"conv_transpose2d_{name}", f"conv_transpose2d(2, {arguments})(x)", across(stride, padding, extra),
+      x=(1, 3, 4, 2), own={"conv_transpose2d_0.w": (k, k, 2, 2), "conv_transpose2d_0.b": (2,)})
 S("conv3d", "conv3d(2)(x)", lambda x, w, b: last(x, lambda x: F.conv3d(x, weight(w), b, padding=1)), x=(1, 3, 2, 3, 2), own={"conv3d_0.w": (3, 3, 3, 2, 2), "conv3d_0.b": (2,)})
 S("conv3d_all", "conv3d(2, 2, stride: 2, padding: 1, dilation: 2, groups: 2)(x)", lambda x, w, b: last(x, lambda x: F.conv3d(x, weight(w), b, 2, 1, 2, 2)),
   x=(1, 3, 4, 3, 2), own={"conv3d_0.w": (2, 2, 2, 1, 2), "conv3d_0.b": (2,)})
@@ -284,6 +299,8 @@ def roi_pool(x, box, rows, columns):
 section("images")
 S("upsample", "upsample(2)(x)", lambda x: last(x, lambda x: F.interpolate(x, scale_factor=2)), x=(1, 2, 3, 2))
 S("resize_nearest", "resize_nearest(3, 5)(x)", lambda x: last(x, lambda x: F.interpolate(x, (3, 5))), x=(1, 4, 3, 2))
+S("resize_bilinear_corners", "resize_bilinear(3, 5, align_corners: true)(x)", lambda x: last(x, lambda x: F.interpolate(x, (3, 5), mode="bilinear", align_corners=True)), x=(1, 4, 3, 2))
+S("resize_bilinear_smaller", "resize_bilinear(2, 1, align_corners: true)(x)", lambda x: last(x, lambda x: F.interpolate(x, (2, 1), mode="bilinear", align_corners=True)), x=(1, 4, 3, 2))
 S("resize_bilinear", "resize_bilinear(3, 5)(x)", lambda x: last(x, lambda x: F.interpolate(x, (3, 5), mode="bilinear")), x=(1, 4, 3, 2))
 S("space_to_depth", "space_to_depth(2)(x)", lambda x: x.reshape(1, 2, 2, 1, 2, 2).permute(0, 1, 3, 2, 4, 5).reshape(1, 2, 1, 8), x=(1, 4, 2, 2))
 S("depth_to_space", "depth_to_space(2)(x)", lambda x: x.reshape(1, 2, 1, 2, 2, 2).permute(0, 1, 3, 2, 4, 5).reshape(1, 4, 2, 2), x=(1, 2, 1, 8))
