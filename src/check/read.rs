@@ -241,7 +241,7 @@ impl Checker<'_> {
         {
             self.require_at_most(least, size, span);
         }
-        if self.facts.at_least(&low, 0) && room.as_const().is_none() {
+        if self.facts.at_least(&low, 0) && room.as_const().is_none_or(|room| room >= 0) {
             if !self.facts.at_least(&room, 0) {
                 let size = self.core.size(axis);
                 let least = size.sub(&room);

@@ -117,8 +117,10 @@ impl Session {
             let (scope, entry) = &entries[index];
             self.item(*scope, entry, settings, own)
         });
-        if found.is_enough() {
-            found.all(vec![errors::checking_stopped()]);
+        if found.is_enough()
+            && let Some((_, next)) = entries.get(items.len())
+        {
+            found.all(vec![errors::checking_stopped(name_of(next).1)]);
         }
         let mut diagnostics = found.diagnostics;
         diagnostics.sort_by_key(Diagnostic::primary);

@@ -132,9 +132,10 @@ pub fn not_compiled_alone(span: Span, name: &str) -> Diagnostic {
         .help("give the parameter a default, or compile a model that uses it")
 }
 
-/// There is more to check, and nobody would read it.
-pub fn checking_stopped() -> Diagnostic {
+/// There is more to check, from this item on, and nobody would read it.
+pub fn checking_stopped(next: Span) -> Diagnostic {
     Diagnostic::note(Code(536), "what follows was not checked: there are errors enough, or a limit was met")
+        .label(next, "not checked from here on")
 }
 
 /// The two compilations of a model disagree about what it owns.
