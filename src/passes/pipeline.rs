@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::{
-    accumulators, blocks, cse, dce, distribute, factor, fuse, guards, phases, residuals, simplify, strides,
-    unfold, unify, windows,
+    accumulators, blocks, cse, dce, distribute, factor, fuse, grouped, guards, phases, residuals, simplify,
+    strides, unfold, unify, windows,
 };
 use crate::graph::{Defect, Graph, verify};
 
@@ -49,6 +49,7 @@ pub static PIPELINE: &[Pass] = &[
     ACCUMULATORS,
     DISTRIBUTE,
     PHASES,
+    GROUPED,
     RESIDUALS,
     dce::DCE,
     BLOCKS,
@@ -81,6 +82,8 @@ const DISTRIBUTE: Pass = Pass {
 };
 const PHASES: Pass =
     Pass { name: "phases", summary: "transposed strides become sums over their phases", run: phases };
+const GROUPED: Pass =
+    Pass { name: "grouped", summary: "narrow groups of features stand side by side", run: grouped };
 const RESIDUALS: Pass = Pass {
     name: "residuals",
     summary: "loops store as little as can be for those of their derivatives",

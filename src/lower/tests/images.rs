@@ -401,6 +401,23 @@ fn groups_of_channels_agree() {
     }
 }
 
+/// Groups too narrow for a vector stand side by side: with zeros in the weights, or in pairs of which those of one group count.
+#[test]
+fn narrow_groups_agree() {
+    let mut net = Net::new();
+    let x = net.image(4, 3);
+    let y = net.conv(x, 16, 1, 1, 0);
+    let y = net.grouped(y, 8, 32, 3, 1);
+    let y = net.bias(y);
+    let y = net.relu(y);
+    let loss = net.head(y);
+    let graph = net.step(loss);
+    agree(&graph, &[("B", 2)], 11);
+    let wide = super::program(&super::fused(&graph)).to_string();
+    let contractions = wide.lines().filter(|line| line.contains("contract ") && line.contains("n in 0..16"));
+    assert!(contractions.count() >= 3, "{wide}");
+}
+
 /// Channels that fill vectors or not, rows as loops inside of the lanes, taps that are written out, in part, or not at all.
 #[test]
 fn channels_by_themselves_agree() {

@@ -3,7 +3,8 @@
 use cranelift_entity::SecondaryMap;
 
 use super::{Orders, Wishes};
-use crate::graph::{Axis, Graph, Index, Node, Op, Reducer};
+use crate::axes::Dim;
+use crate::graph::{Axis, Graph, Index, IndexMap, Node, Op, Reducer};
 use crate::passes::contraction::bare;
 
 /// Orders that outputs ask for, handed down to what they are made of as long as the axes stay the same.
@@ -156,23 +157,14 @@ impl Readers<'_> {
         }
     }
 
-    /// A view that makes one axis of two: the one that runs faster wishes to be innermost; or, where features are innermost that the view
-    /// does not touch, behind the one that runs slower, so that places and their phases lie as the places that they make.
+    /// A view that makes one axis of several: the one that runs fastest wishes to be innermost, and those between before it; or, where features are
+    /// innermost that the view does not touch, behind the one that runs slowest, so that places and their phases lie as the places that
+    /// they make.
     fn merged(&mut self, node: Node) {
         let graph = self.graph;
         let data = &graph.nodes[node];
         let Op::View(map) = &data.op else { return };
-        let fast = |index: &Index| match index {
-            Index::Rem(whole, by) => Some((whole.as_axis()?, by.clone())),
-            _ => None,
-        };
-        let mut digits: Vec<(Axis, Axis)> = Vec::new();
-        for (axis, index) in &map.at {
-            let Some((whole, by)) = fast(index) else { continue };
-            let quotient = Index::axis(whole).div(&by);
-            let slow = map.at.iter().find(|(_, index)| *index == quotient);
-            digits.extend(slow.map(|(slow, _)| (*slow, *axis)));
-        }
+        let mut digits = digits(map);
         if digits.is_empty() {
             return;
         }
@@ -182,7 +174,7 @@ impl Readers<'_> {
             if map.at.iter().any(|(_, index)| index.as_axis().is_none()) {
                 return;
             }
-            for digit in digits.iter_mut().flat_map(|(slow, fast)| [slow, fast]) {
+            for digit in digits.iter_mut().flatten() {
                 if let Some((axis, _)) = map.at.iter().find(|(_, index)| index.as_axis() == Some(*digit)) {
                     *digit = *axis;
                 }
@@ -199,17 +191,19 @@ impl Readers<'_> {
             })
         };
         let features = order.last().copied().filter(|last| {
-            let other = |(slow, fast): &(Axis, Axis)| slow != last && fast != last;
-            digits.iter().all(|digit| other(digit) && of_one_operand(*last, digit.1))
+            let fastest = |of: &Vec<Axis>| of.last().is_some_and(|fast| of_one_operand(*last, *fast));
+            digits.iter().all(|of| !of.contains(last) && fastest(of))
         });
-        for (slow, fast) in &digits {
-            let Some(at) = order.iter().position(|axis| axis == fast) else { return };
-            order.remove(at);
-            match (features, order.iter().position(|axis| axis == slow)) {
-                (Some(_), Some(slow)) => order.insert(slow + 1, *fast),
+        for of in &digits {
+            if !of[1..].iter().all(|axis| order.contains(axis)) {
+                return;
+            }
+            order.retain(|axis| !of[1..].contains(axis));
+            match (features, order.iter().position(|axis| *axis == of[0])) {
+                (Some(_), Some(slowest)) => drop(order.splice(slowest + 1..slowest + 1, of[1..].to_vec())),
                 (Some(_), None) => return,
                 (None, _) => {
-                    order.push(*fast);
+                    order.extend(&of[1..]);
                     break;
                 }
             }
@@ -223,4 +217,39 @@ impl Readers<'_> {
             self.any = true;
         }
     }
+}
+
+/// For each axis that a view makes of several these, the slowest first: its quotient, remainders of quotients, and its remainder.
+fn digits(map: &IndexMap) -> Vec<Vec<Axis>> {
+    /// The axis, by how much an index divides it, and whether that leaves a digit.
+    fn digit(index: &Index) -> Option<(Axis, Dim, bool)> {
+        match index {
+            Index::Affine(_) => Some((index.as_axis()?, Dim::constant(1), false)),
+            Index::Div(inner, by) => {
+                let (whole, divisor, _) = digit(inner)?;
+                Some((whole, divisor.mul(by).ok()?, true))
+            }
+            Index::Rem(inner, _) => digit(inner).map(|(whole, divisor, _)| (whole, divisor, true)),
+            Index::Sum(_) => None,
+        }
+    }
+    let mut found: Vec<(Axis, Vec<(Axis, i64)>)> = Vec::new();
+    for (axis, index) in &map.at {
+        let Some((whole, divisor, true)) = digit(index) else { continue };
+        // An unknown number divides by more than none.
+        let divisor = divisor.as_const().unwrap_or(i64::MAX);
+        match found.iter_mut().find(|(other, _)| *other == whole) {
+            Some((_, of)) => of.push((*axis, divisor)),
+            None => found.push((whole, vec![(*axis, divisor)])),
+        }
+    }
+    let mut digits = Vec::new();
+    for (_, mut of) in found {
+        of.sort_by_key(|(_, divisor)| std::cmp::Reverse(*divisor));
+        let distinct = of.windows(2).all(|pair| pair[0].1 > pair[1].1);
+        if of.len() > 1 && distinct && of.last().is_some_and(|(_, divisor)| *divisor == 1) {
+            digits.push(of.into_iter().map(|(axis, _)| axis).collect());
+        }
+    }
+    digits
 }
