@@ -105,6 +105,13 @@ pub struct StepPlan {
     pub in_parts: Option<InParts>,
 }
 
+impl StepPlan {
+    /// What a training runs on samples: all of the step, or the gradients of a part.
+    pub fn run_core(&self) -> &Core {
+        self.in_parts.as_ref().map_or(&self.core, |parts| &parts.gradients)
+    }
+}
+
 /// A step that takes its batch in parts: it is `core` up to rounding, where the loss is a mean over samples.
 #[derive(Clone, Debug)]
 pub struct InParts {
@@ -175,12 +182,14 @@ pub fn check_train(
     let mut steps = steps;
     if let Some((bytes, span)) = step.memory {
         for step in &mut steps {
-            let (core, batch) = match &mut step.in_parts {
-                Some(parts) => (&mut parts.gradients, batch.div_ceil(parts.count)),
-                None => (&mut step.core, batch),
-            };
-            let dims = samples.iter().map(|samples| (samples.clone(), batch as i64)).collect();
-            core.budget = Some(Budget { bytes, dims, span });
+            // The whole step is what libraries run; a training runs the parts where there are any.
+            let whole = [(&mut step.core, batch)];
+            let part = step.in_parts.as_mut();
+            let part = part.map(|parts| (&mut parts.gradients, batch.div_ceil(parts.count)));
+            for (core, batch) in whole.into_iter().chain(part) {
+                let dims = samples.iter().map(|samples| (samples.clone(), batch as i64)).collect();
+                core.budget = Some(Budget { bytes, dims, span });
+            }
         }
     }
     let length = overrides.steps.or(step.steps);

@@ -33,6 +33,8 @@ struct Subject {
     /// "a training step", "a run"
     what: &'static str,
     units: Vec<Unit>,
+    /// How many times each runs before the next does.
+    repeats: Vec<usize>,
     arguments: Vec<Array>,
     store: Store,
     dims: Dims,
@@ -55,14 +57,21 @@ pub fn bench(global: &Global, arguments: &BenchArguments, console: &mut Console)
     let pool = pool(global)?;
     let mut timings = prepared.session.timings;
     let mut compiler = Compiler { settings: &settings, timings: &mut timings, seed: arguments.seed };
-    let Subject { what, units, arguments: arrays, store, dims, batch } = match &prepared.item.plan {
+    let Subject { what, units, repeats, arguments: arrays, store, dims, batch } = match &prepared.item.plan {
         Some(plan) => compiler.step(&prepared, plan, &pool)?,
         None => compiler.model(&prepared, arguments.overrides.batch, &pool)?,
     };
     console.timings(global.timings, &timings);
     let fail = failed(&prepared.session);
-    let mut bench =
-        Bench { units: &units, dims: &dims, arguments: &arrays, store, seed: arguments.seed, pool: &pool };
+    let mut bench = Bench {
+        units: &units,
+        repeats: &repeats,
+        dims: &dims,
+        arguments: &arrays,
+        store,
+        seed: arguments.seed,
+        pool: &pool,
+    };
     let long = Duration::from_secs_f64(arguments.seconds);
     let spread = bench.steps(long).map_err(&fail)?;
     let kernels = match arguments.profile {
@@ -99,7 +108,8 @@ impl Compiler<'_> {
         session::compile(core, part, dims, self.settings, self.timings)
     }
 
-    /// A training step on the first training samples; where the batch is larger than all of them, some again.
+    /// A training step on the first training samples; where the batch is larger than all of them, some again. Of a batch in parts, which are
+    /// of one size here, each part is the first.
     fn step(
         &mut self,
         prepared: &Prepared,
@@ -110,17 +120,29 @@ impl Compiler<'_> {
         let on_disk = prepared.session.on_disk();
         let samples = split(plan).map_err(&fail)?.train;
         let data = Dataset::load(plan, &|path, span| on_disk.path(path, span)).map_err(&fail)?;
-        let rows: Vec<u32> = samples.into_iter().cycle().take(plan.batch).collect();
+        // As many for all optimizers.
+        let parts = plan.steps.iter().find_map(|step| step.in_parts.as_ref()).map_or(1, |parts| parts.count);
+        let part = plan.batch.div_ceil(parts);
+        let rows: Vec<u32> = samples.into_iter().cycle().take(part).collect();
         let mut arguments = data.batch(rows.len()).map_err(&fail)?;
         data.gather(&rows, &mut arguments);
-        let mut compile = |part| -> Result<Vec<Unit>, Stop> {
-            let units = plan.steps.iter().map(|step| self.unit(&step.core, part, &self.settings.dims));
-            units.collect::<Result<_, _>>().map_err(&fail)
-        };
-        let (units, inits) = (compile(Part::Body)?, compile(Part::Init)?);
+        let mut compile = |core, part| self.unit(core, part, &self.settings.dims).map_err(&fail);
+        let (mut units, mut repeats, mut inits) = (Vec::new(), Vec::new(), Vec::new());
+        for step in &plan.steps {
+            inits.push(compile(&step.core, Part::Init)?);
+            match &step.in_parts {
+                None => units.push(compile(&step.core, Part::Body)?),
+                Some(parts) => {
+                    units.push(compile(&parts.gradients, Part::Body)?);
+                    repeats.push(parts.count);
+                    units.push(compile(&parts.update, Part::Body)?);
+                }
+            }
+            repeats.push(1);
+        }
         let store = initial(plan, &inits, self.seed, pool).map_err(&fail)?;
-        let (dims, batch) = (batch_dims(plan, rows.len()), Some(rows.len()));
-        Ok(Subject { what: "a training step", units, arguments, store, dims, batch })
+        let (dims, batch) = (batch_dims(plan, rows.len()), Some(part * parts));
+        Ok(Subject { what: "a training step", units, repeats, arguments, store, dims, batch })
     }
 
     /// A model at inference, on random inputs.
@@ -177,7 +199,7 @@ impl Compiler<'_> {
         let arguments: Result<Vec<Array>, Box<Diagnostic>> =
             core.inputs.iter().map(|input| random(core, input, &dims, self.seed)).collect();
         let (arguments, batch) = (arguments.map_err(&fail)?, batch.map(|size| size as usize));
-        Ok(Subject { what: "a run", units: vec![unit], arguments, store, dims, batch })
+        Ok(Subject { what: "a run", units: vec![unit], repeats: vec![1], arguments, store, dims, batch })
     }
 }
 

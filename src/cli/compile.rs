@@ -36,9 +36,10 @@ pub fn compile(global: &Global, arguments: &CompileArguments, console: &mut Cons
         Some(plan) => &plan.steps[0].core,
         None => item.alone().map_err(|found| stop(&prepared.session, found))?,
     };
+    let run = item.plan.as_ref().map_or(core, |plan| plan.steps[0].run_core());
     let fail = failed(&prepared.session);
     if let Some(stage) = &arguments.emit {
-        let text = emit_core(core, Part::Body, stage, &settings, &mut timings).map_err(fail)?;
+        let text = emit_core(run, Part::Body, stage, &settings, &mut timings).map_err(fail)?;
         console.print(&text);
         console.timings(global.timings, &timings);
         return Ok(0);
@@ -47,11 +48,12 @@ pub fn compile(global: &Global, arguments: &CompileArguments, console: &mut Cons
         return library::write(global, &arguments.library, &prepared, &settings, console);
     }
     library::refuse(&arguments.library)?;
-    let unit = session::compile(core, Part::Body, &settings.dims, &settings, &mut timings).map_err(fail)?;
+    let unit = session::compile(run, Part::Body, &settings.dims, &settings, &mut timings).map_err(fail)?;
     prepared.session.timings = timings;
     let dims: BTreeMap<_, _> = match &item.plan {
         Some(plan) => {
-            let batch = plan.batch.min(plan.count) as i64;
+            let parts = plan.steps[0].in_parts.as_ref().map_or(1, |parts| parts.count);
+            let batch = plan.batch.min(plan.count).div_ceil(parts) as i64;
             plan.samples.iter().map(|samples| (samples.clone(), batch)).collect()
         }
         None => settings.dims.clone(),

@@ -56,8 +56,7 @@ impl<'a> Block<'a> {
         let inits: Vec<Unit> =
             plan.steps.iter().map(|step| compile(&step.core, Part::Init)).collect::<Result<_, _>>()?;
         let steps = plan.steps.iter().map(|step| {
-            let body = step.in_parts.as_ref().map_or(&step.core, |parts| &parts.gradients);
-            let unit = compile(body, Part::Body)?;
+            let unit = compile(step.run_core(), Part::Body)?;
             let parts = match &step.in_parts {
                 Some(parts) => Some((parts.count, compile(&parts.update, Part::Body)?)),
                 None => None,

@@ -16,6 +16,8 @@ const RUNS: std::ops::RangeInclusive<usize> = 5..=100_000;
 /// Programs that are run one after the other, and what they run on.
 pub struct Bench<'a> {
     pub units: &'a [Unit],
+    /// How many times each of them runs before the next does.
+    pub repeats: &'a [usize],
     pub dims: &'a Dims,
     pub arguments: &'a [Array],
     pub store: Store,
@@ -116,7 +118,14 @@ impl Bench<'_> {
         for (unit, program) in self.units.iter().enumerate() {
             let bound = program.exec.bind(self.dims).map_err(|error| Box::new(errors::not_bound(&error)))?;
             let work = program.exec.work(&bound);
-            let of = |kernel| KernelTime { unit, kernel, time: Duration::ZERO, work: work[kernel] };
+            let repeats = self.repeats[unit];
+            let of = |kernel| {
+                let KernelWork { runs, flops, bytes } = work[kernel];
+                let times = repeats as f64;
+                let (runs, flops, bytes) = (runs * repeats as u64, flops * times, bytes * times);
+                let work = KernelWork { runs, flops, bytes };
+                KernelTime { unit, kernel, time: Duration::ZERO, work }
+            };
             kernels.extend(program.exec.program().kernels.keys().map(of));
         }
         Ok(kernels)
@@ -126,7 +135,7 @@ impl Bench<'_> {
         self.units.iter().map(|unit| unit.outputs(self.dims)).collect()
     }
 
-    /// One run of each program; `times` has a place for each of [`Bench::kernels`].
+    /// One run of each program, or as many as it is to have; `times` has a place for each of [`Bench::kernels`].
     fn step(
         &mut self,
         clock: Clock,
@@ -134,14 +143,16 @@ impl Bench<'_> {
         mut times: Option<&mut [Duration]>,
     ) -> Result<(), Box<Diagnostic>> {
         let mut first = 0;
-        for (unit, outputs) in self.units.iter().zip(outputs) {
+        for ((unit, outputs), &repeats) in self.units.iter().zip(outputs).zip(self.repeats) {
             let count = unit.exec.program().kernels.len();
             let (dims, arguments, store, pool) = (self.dims, self.arguments, &mut self.store, self.pool);
-            match times.as_deref_mut().map(|times| &mut times[first..first + count]) {
-                None => unit.run_into(dims, arguments, store, clock, pool, outputs)?,
-                Some(times) => {
-                    let mut observe = |kernel: KernelId, time| times[kernel.as_u32() as usize] += time;
-                    unit.run_observed(dims, arguments, store, clock, pool, outputs, Some(&mut observe))?;
+            for _ in 0..repeats {
+                match times.as_deref_mut().map(|times| &mut times[first..first + count]) {
+                    None => unit.run_into(dims, arguments, store, clock, pool, outputs)?,
+                    Some(times) => {
+                        let mut observe = |kernel: KernelId, time| times[kernel.as_u32() as usize] += time;
+                        unit.run_observed(dims, arguments, store, clock, pool, outputs, Some(&mut observe))?;
+                    }
                 }
             }
             first += count;

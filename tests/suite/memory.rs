@@ -84,6 +84,60 @@ fn a_training_that_fits_its_memory_is_the_same_training() {
     }
 }
 
+/// With `accumulate` the training and what is measured hold it with a part; a library, whose batch is whole, with all of it or not at all.
+#[test]
+fn memory_holds_beside_parts() {
+    let program = |clauses: &str| {
+        format!(
+            "{NETWORKS}
+train t {{
+  data  d = npz(\"data.npz\")
+  let   net = even()
+  loss  mean(net(for b, i: 32 => d.x[b, i % 4]) ** 2)
+  optim sgd(1e-2)
+  batch 256
+  steps 2
+  {clauses}
+}}
+"
+        )
+    };
+    let peaks = |clauses: &str| {
+        let folder = folder(&program(clauses));
+        let here = folder.path();
+        let x = nnc::tensor::Tensor::from_vec(&[512, 4], (0..2048).map(|i| (i % 7) as f32).collect());
+        nnc::formats::npz::save(&here.join("data.npz"), &[("x", &x.unwrap())]).unwrap();
+        let json = |arguments: &[&str]| -> Value {
+            let ran = nnc(here, arguments);
+            assert_eq!(ran.code, 0, "{clauses}: {}", ran.err);
+            serde_json::from_str(&ran.out).unwrap()
+        };
+        let peak = |value: &Value| value.as_u64().unwrap();
+        let planned =
+            peak(&json(&["compile", "a.nn:t", "--train", "--summary", "--json"])["memory"]["peak"]["value"]);
+        let bench = json(&["bench", "a.nn:t", "--train", "--seconds", "0.01", "--json"]);
+        assert_eq!(bench["batch"], 256);
+        let measured = peak(&bench["arena_bytes"]);
+        assert_eq!(nnc(here, &["train", "a.nn:t", "--out", "run"]).code, 0);
+        (planned, measured, nnc(here, &["compile", "a.nn:t", "--train", "-o", "t.a"]))
+    };
+    let (whole, _, _) = peaks("");
+    let (part, measured, library) = peaks("accumulate 4");
+    assert!(part * 3 < whole * 2 && measured * 3 < whole * 2, "{part}, {measured} of {whole}");
+    assert_eq!(library.code, 0, "{}", library.err);
+    // A part fits as it is, and the whole batch nowhere.
+    let (planned, measured, library) = peaks(&format!("accumulate 4\n  memory {} KiB", part.div_ceil(1024)));
+    assert_eq!(planned, part);
+    assert!(measured <= part.div_ceil(1024) * 1024, "{measured} of {part}");
+    assert!(library.code == 1 && library.err.contains("E0537"), "{}", library.err);
+    // The whole batch fits when some of it is computed again.
+    let given = whole * 7 / 10 / 1024;
+    let (_, _, library) = peaks(&format!("accumulate 4\n  memory {given} KiB"));
+    assert_eq!(library.code, 0, "{}", library.err);
+    let (placed, _, _) = peaks(&format!("memory {given} KiB"));
+    assert!(placed <= given * 1024, "{placed} of {given} KiB");
+}
+
 #[test]
 fn memory_that_no_placement_reaches_is_refused() {
     let ran = |clause: &str| {
