@@ -125,7 +125,7 @@ impl Compiler<'_> {
         let part = plan.batch.div_ceil(parts);
         let rows: Vec<u32> = samples.into_iter().cycle().take(part).collect();
         let mut arguments = data.batch(rows.len()).map_err(&fail)?;
-        data.gather(&rows, &mut arguments);
+        data.gather(&rows, &mut arguments, Some(pool));
         let mut compile = |core, part| self.unit(core, part, &self.settings.dims).map_err(&fail);
         let (mut units, mut repeats, mut inits) = (Vec::new(), Vec::new(), Vec::new());
         for step in &plan.steps {

@@ -41,7 +41,7 @@ impl Trainer<'_> {
             for (_, turn) in self.turns(rows, clock) {
                 let dims = sized(self.plan, turn.rows.len());
                 let mut arrays = self.data.batch(turn.rows.len())?;
-                self.data.gather(turn.rows, &mut arrays);
+                self.data.gather(turn.rows, &mut arrays, Some(self.pool));
                 let before = store.clone();
                 let outputs = turn.unit.run(&dims, &arrays, &mut store, turn.clock, self.pool)?;
                 if outputs.iter().all(|loss| scalar(loss).is_finite()) && store.is_finite() {

@@ -1,6 +1,7 @@
 //! The samples of a train block in memory, checked once, and which of them train.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use crate::base::Span;
 use crate::check::core::{Core, InputInfo};
@@ -8,7 +9,7 @@ use crate::check::train::{self as plan, DataInput, DataSource, TrainPlan};
 use crate::diag::Diagnostic;
 use crate::formats::source::{Format, Tables};
 use crate::formats::text;
-use crate::runtime::{Array, OutOfMemory};
+use crate::runtime::{Array, OutOfMemory, Pool};
 use crate::tensor::random::{Key, site};
 use crate::tensor::{DType, Number, Tensor};
 
@@ -82,18 +83,49 @@ impl Dataset {
         arrays.map_err(|error| Box::new(errors::not_run(&error.into())))
     }
 
-    /// Copies these samples into arrays that [`Dataset::batch`] made for as many.
-    pub fn gather(&self, rows: &[u32], batch: &mut [Array]) {
+    /// The bytes that [`Dataset::gather`] copies for so many samples.
+    pub fn bytes(&self, rows: usize) -> usize {
+        let fields = self.fields.iter().filter(|field| !field.whole);
+        fields.map(|field| field.row * field.dtype.size() * rows).sum()
+    }
+
+    /// Copies these samples into arrays that [`Dataset::batch`] made for as many, on the threads of a pool where they are worth it.
+    pub fn gather(&self, rows: &[u32], batch: &mut [Array], pool: Option<&Pool>) {
+        /// Bytes that are worth a thread's start.
+        const SHARE: usize = 1 << 15;
         for (field, array) in self.fields.iter().zip(batch) {
             let size = field.row * field.dtype.size();
-            let target = array.bytes_mut();
             if size == 0 || field.whole {
                 continue;
             }
-            for (&row, place) in rows.iter().zip(target.chunks_exact_mut(size)) {
-                place.copy_from_slice(&field.bytes[row as usize * size..][..size]);
+            let copy = |rows: &[u32], target: &mut [u8]| {
+                for (&row, place) in rows.iter().zip(target.chunks_exact_mut(size)) {
+                    place.copy_from_slice(&field.bytes[row as usize * size..][..size]);
+                }
+            };
+            let target = array.bytes_mut();
+            let share = SHARE.div_ceil(size);
+            match pool.filter(|pool| pool.threads() > 1 && rows.len() > share) {
+                None => copy(rows, target),
+                Some(pool) => {
+                    let parts = rows.chunks(share).zip(target.chunks_mut(share * size)).map(Mutex::new);
+                    let parts: Vec<_> = parts.collect();
+                    pool.run(parts.len(), &|index| {
+                        let mut part = parts[index].lock().unwrap_or_else(PoisonError::into_inner);
+                        let (rows, target) = &mut *part;
+                        copy(rows, target);
+                    });
+                }
             }
         }
+    }
+
+    /// `count` rows of `row` elements, each byte another than in the row before.
+    #[cfg(test)]
+    pub(super) fn of_rows(dtype: DType, row: usize, count: usize) -> Dataset {
+        let size = row * dtype.size();
+        let bytes = (0..count * size).map(|at| (at / size * 7 + at % 5) as u8).collect();
+        Dataset { fields: vec![Field { dtype, whole: false, row, bytes }], count }
     }
 }
 

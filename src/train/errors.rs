@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::blame::Blame;
-use crate::base::Span;
+use crate::base::{Name, Span};
 use crate::check::errors::nearest;
 use crate::diag::{Code, Diagnostic, Fault};
 use crate::formats::FormatError;
@@ -58,19 +58,29 @@ pub fn short_batch(span: Span, batch: usize, count: usize) -> Diagnostic {
     .label(span, "each epoch is one short batch")
 }
 
-/// The loss is NaN or infinite.
+/// What a training stops at.
+pub enum Wrong {
+    Loss(f64),
+    /// A parameter or a state, after a step with a finite loss.
+    Weight(Name),
+}
+
+/// The loss is NaN or infinite, or the weights that a step leaves are.
 pub fn loss_not_finite(
     span: Span,
-    loss: f64,
+    wrong: &Wrong,
     step: u64,
     epoch: usize,
     kept: &Path,
     blame: Option<&Blame>,
 ) -> Diagnostic {
-    let diagnostic = Diagnostic::error(
-        Code(526),
-        format!("the loss is {} at step {step}, in epoch {epoch}", number(loss)),
-    );
+    let message = match wrong {
+        Wrong::Loss(loss) => format!("the loss is {} at step {step}, in epoch {epoch}", number(*loss)),
+        Wrong::Weight(path) => {
+            format!("`{path}` is not finite after step {step}, in epoch {epoch}, whose loss was")
+        }
+    };
+    let diagnostic = Diagnostic::error(Code(526), message);
     let diagnostic = match blame {
         Some(Blame { step, span, operator }) => diagnostic
             .label(*span, format!("in step {step} this made the first infinity or NaN: `{operator}`")),

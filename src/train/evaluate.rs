@@ -34,7 +34,7 @@ pub fn evaluate(
             batch = data.batch(rows.len())?;
             filled = rows.len();
         }
-        data.gather(rows, &mut batch);
+        data.gather(rows, &mut batch, Some(pool));
         let outputs = unit.run(&sized(plan, rows.len()), &batch, store, Clock::default(), pool)?;
         for ((sum, (_, weighting)), output) in sums.iter_mut().zip(&plan.measures).zip(&outputs) {
             let value = scalar(output);

@@ -9,6 +9,7 @@ mod checkpoint;
 mod data;
 pub mod errors;
 mod evaluate;
+mod feed;
 mod journal;
 mod measure;
 mod rename;

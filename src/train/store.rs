@@ -126,6 +126,13 @@ impl Store {
         self.tensors.values().all(|owned| owned.array.all_finite())
     }
 
+    /// The first entry of a weights file with an infinity or a NaN in it, by its path.
+    pub fn not_finite(&self) -> Option<Name> {
+        let weights = self.tensors.iter().filter(|(_, owned)| owned.ownership != Ownership::Optimizer);
+        let mut wrong = weights.filter(|(_, owned)| !owned.array.all_finite());
+        wrong.next().map(|(path, _)| path.clone())
+    }
+
     /// Numbers in all trained parameters.
     pub fn parameter_count(&self) -> usize {
         let params = self.tensors.values().filter(|owned| owned.ownership == Ownership::Param);

@@ -1,9 +1,8 @@
 //! The loop: epochs, steps, measures, files.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use smallvec::SmallVec;
@@ -20,6 +19,7 @@ use super::checkpoint::{Checkpoint, load_part, load_weights, save_weights};
 use super::data::{Dataset, Split};
 use super::errors;
 use super::evaluate::{Measured, evaluate, scalar, sized};
+use super::feed::Feed;
 use super::journal::Journal;
 use super::store::Store;
 use super::unit::{Clock, Unit};
@@ -137,13 +137,25 @@ impl Trainer<'_> {
     /// # Errors
     /// A loss that is not finite: the weights of the last whole epoch are written. A file that cannot be written or resumed from.
     pub fn run(&self, watcher: &mut dyn Watcher) -> Result<Outcome, Box<Diagnostic>> {
+        let batch = self.plan.batch.min(self.split.train.len());
+        thread::scope(|scope| {
+            let feed = Feed::new(self.data, self.pool, batch, scope);
+            self.epochs(batch, Steps::new(self, feed)?, watcher)
+        })
+    }
+
+    fn epochs(
+        &self,
+        batch: usize,
+        mut training: Steps<'_>,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Outcome, Box<Diagnostic>> {
         let place = Place::of(self.folder);
         let io = |path: &Path, error: std::io::Error| {
             Box::new(errors::bad_file(&Problem::from(error).in_file(path)))
         };
         std::fs::create_dir_all(self.folder)
             .map_err(|error| Box::new(errors::no_folder(self.folder, &error)))?;
-        let batch = self.plan.batch.min(self.split.train.len());
         let steps_per_epoch = self.split.train.len().div_ceil(batch);
         let steps = self.plan.length.unwrap_or((self.plan.epochs * steps_per_epoch) as u64);
         let epochs = steps.div_ceil(steps_per_epoch as u64) as usize;
@@ -160,7 +172,6 @@ impl Trainer<'_> {
             done: state.step,
         });
         let clock = Clock { seed: state.seed, step: 0, steps };
-        let mut feed = Feed::new(self)?;
         let mut measured = None;
         // The first epoch may be one that is resumed in its middle.
         for epoch in done..epochs {
@@ -175,17 +186,27 @@ impl Trainer<'_> {
             let begun = Instant::now();
             let (mut seen, mut behind) = (0, first * batch);
             let left = (steps - state.step) as usize;
-            for (index, rows) in order.chunks(batch).enumerate().skip(first).take(left) {
-                let loss = feed.step(self, rows, &mut store, Clock { step: state.step, ..clock })?;
-                if !loss.is_finite() {
+            let mut batches = order.chunks(batch).enumerate().skip(first).take(left).peekable();
+            while let Some((index, rows)) = batches.next() {
+                // Of the next epoch's order nobody asks before this one is over.
+                let next = batches.peek().map_or(&[][..], |(_, rows)| rows);
+                let now = Clock { step: state.step, ..clock };
+                let loss = training.step(self, (rows, next), &mut store, now)?;
+                let stop = self.interrupted.load(Ordering::Relaxed);
+                // A loss tells of the weights before its step: those that are written need a look of their own.
+                let wrong = match loss.is_finite() {
+                    false => Some(errors::Wrong::Loss(loss)),
+                    true if stop || next.is_empty() => store.not_finite().map(errors::Wrong::Weight),
+                    true => None,
+                };
+                if let Some(wrong) = wrong {
                     let batches: Vec<&[u32]> =
                         order.chunks(batch).skip(first).take(index + 1 - first).collect();
                     let blame = self.blame(&batches, good.clone(), Clock { step: from, ..clock })?;
                     with_averages(&mut { good }, |good| save_weights(&place.weights, good))?;
-                    let span = self.plan.span;
                     return Err(Box::new(errors::loss_not_finite(
-                        span,
-                        loss,
+                        self.plan.span,
+                        &wrong,
                         state.step + 1,
                         epoch + 1,
                         &place.weights,
@@ -202,10 +223,7 @@ impl Trainer<'_> {
                     loss: state.loss_sum / behind as f64,
                     samples_per_second: rate(seen, begun),
                 });
-                if self.interrupted.load(Ordering::Relaxed)
-                    && index + 1 < steps_per_epoch
-                    && state.step < steps
-                {
+                if stop && index + 1 < steps_per_epoch && state.step < steps {
                     state.save(&place.checkpoint, &store)?;
                     return Ok(Outcome::Interrupted {
                         checkpoint: place.checkpoint,
@@ -388,48 +406,44 @@ impl Trainer<'_> {
     }
 }
 
-/// The arrays that programs run on, by their number of samples: a whole batch, the last short one, parts of both.
-struct Feed {
-    arrays: BTreeMap<usize, (Vec<Array>, Dims)>,
+/// What steps run on from one to the next.
+struct Steps<'a> {
+    feed: Feed<'a>,
     /// What the program of each optimizer that has a loss gives back.
     losses: Vec<Vec<Array>>,
     /// The loss of the first optimizer's last step.
     last: f64,
 }
 
-impl Feed {
-    fn new(trainer: &Trainer<'_>) -> Result<Feed, Box<Diagnostic>> {
+impl<'a> Steps<'a> {
+    fn new(trainer: &Trainer<'a>, feed: Feed<'a>) -> Result<Steps<'a>, Box<Diagnostic>> {
         let dims = sized(trainer.plan, 1);
         let losses = trainer.steps.iter().map(|step| step.unit.outputs(&dims));
-        Ok(Feed { arrays: BTreeMap::new(), losses: losses.collect::<Result<_, _>>()?, last: f64::NAN })
+        Ok(Steps { feed, losses: losses.collect::<Result<_, _>>()?, last: f64::NAN })
     }
 
-    /// One step of each optimizer whose turn it is, on these samples; gives the loss of the first, or one that is not finite.
+    /// One step of each optimizer whose turn it is, on these samples; gives the loss of the first, or one that is not finite. Behind it comes
+    /// a step on the samples `next`.
     fn step(
         &mut self,
         trainer: &Trainer<'_>,
-        rows: &[u32],
+        (rows, next): (&[u32], &[u32]),
         store: &mut Store,
         clock: Clock,
     ) -> Result<f64, Box<Diagnostic>> {
         let mut means = SmallVec::<[f64; 2]>::from_elem(0.0, trainer.steps.len());
         let mut due = false;
-        let mut gathered = None;
-        for (index, turn) in trainer.turns(rows, clock) {
-            let (arrays, dims) = match self.arrays.entry(turn.rows.len()) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(place) => {
-                    let arrays = trainer.data.batch(turn.rows.len())?;
-                    place.insert((arrays, sized(trainer.plan, turn.rows.len())))
-                }
-            };
-            let rows_of_turn = turn.rows.as_ptr_range();
-            if gathered.replace(rows_of_turn.clone()) != Some(rows_of_turn) {
-                trainer.data.gather(turn.rows, arrays);
-            }
+        let following = Clock { step: clock.step + 1, ..clock };
+        let behind = trainer.turns(next, following).next().map_or(&[][..], |(_, turn)| turn.rows);
+        let mut turns = trainer.turns(rows, clock).peekable();
+        while let Some((index, turn)) = turns.next() {
+            let dims = sized(trainer.plan, turn.rows.len());
+            self.feed.take(turn.rows)?;
+            self.feed.prepare(turns.peek().map_or(behind, |(_, turn)| turn.rows));
+            let arrays = self.feed.take(turn.rows)?;
             let has_loss = !turn.core.outputs.is_empty();
             let losses = if has_loss { self.losses[index].as_mut_slice() } else { &mut [] };
-            turn.unit.run_into(dims, arrays, store, turn.clock, trainer.pool, losses)?;
+            turn.unit.run_into(&dims, arrays, store, turn.clock, trainer.pool, losses)?;
             if let Some(loss) = losses.first().map(scalar) {
                 if !loss.is_finite() {
                     return Ok(loss);

@@ -442,6 +442,82 @@ fn a_loss_that_is_not_finite_names_the_operator_that_made_it() {
     }
 }
 
+/// The update of the last step of an epoch, whose loss is finite, makes the weights infinite: they are not written as if they were good.
+#[test]
+fn weights_that_are_not_finite_are_not_written() {
+    let late = "
+optimizer late(lr: f32)(w: f32[..S], g: f32[..S]) -> f32[..S] {
+  w - lr * g / (if training.step == LAST { 0.0 } else { 1.0 })
+}
+";
+    // 30 samples to train in batches of 8: four steps an epoch. The last step of the second epoch, and of all.
+    for last in ["7", "15"] {
+        for (parts, row) in [("", 3), ("  accumulate 2\n", 3)] {
+            let source = late.replace("LAST", last) + PROGRAM;
+            let folder = folder(&source.replace("adam(lr)\n", &format!("late(lr)\n{parts}")));
+            let here = folder.path();
+            let ran = nnc(here, &["train", "a.nn"]);
+            assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+            let (epoch, step) = if last == "7" { (2, 8) } else { (4, 16) };
+            for word in [
+                "E0526".to_owned(),
+                format!("is not finite after step {step}, in epoch {epoch}"),
+                format!("a.nn:{row}:"),
+                format!("in step {step} this made the first infinity or NaN: `div`"),
+            ] {
+                assert!(ran.err.contains(&word), "{word}: {}", ran.err);
+            }
+            for file in ["weights.safetensors", "checkpoint.safetensors"] {
+                let kept = safetensors::load(&here.join("runs/fit").join(file)).unwrap();
+                let numbers = kept.tensors.values().flat_map(|tensor| tensor.numbers());
+                assert!(numbers.into_iter().all(|number| number.as_f64().is_finite()), "{file}");
+            }
+        }
+    }
+}
+
+/// Samples so large that the next batch is gathered ahead, by a thread of its own or by those of the pool: the same bits, and a training that
+/// was stopped goes on with the right samples.
+#[test]
+fn batches_that_are_gathered_ahead_are_the_same() {
+    let program = |clauses: &str| {
+        format!(
+            "model wide(x: f32[4096]) -> f32[3] = x |> linear(3)
+train fit {{
+  data   d = npz(\"wide.npz\")
+  let    net = wide()
+  loss   cross_entropy(net(d.x), d.y)
+  optim  adam(1e-3)
+  batch  16
+  {clauses}
+}}
+"
+        )
+    };
+    for clauses in ["epochs 3", "epochs 3\n  accumulate 3"] {
+        let folder = folder(&program(clauses));
+        let here = folder.path();
+        let x: Vec<f32> =
+            (0..70 * 4096).map(|i| ((i * 7919 + i / 4096 * 31) % 1009) as f32 / 1009.0).collect();
+        let x = nnc::tensor::Tensor::from_vec(&[70, 4096], x).unwrap();
+        let y = nnc::tensor::Tensor::from_vec(&[70], (0..70i64).map(|i| i % 3).collect()).unwrap();
+        nnc::formats::npz::save(&here.join("wide.npz"), &[("x", &x), ("y", &y)]).unwrap();
+        for (out, threads) in [("a", "1"), ("b", "2"), ("c", "64")] {
+            let ran = nnc(here, &["train", "a.nn", "--out", out, "--threads", threads]);
+            assert_eq!(ran.code, 0, "{}", ran.err);
+        }
+        // In two pieces, the first of which ends within an epoch.
+        let ran = nnc(here, &["train", "a.nn", "--out", "d", "--steps", "7", "--threads", "1"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let ran = nnc(here, &["train", "a.nn", "--out", "d", "--resume", "--threads", "1"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let bytes = |run: &str| fs::read(here.join(run).join("weights.safetensors")).unwrap();
+        for run in ["b", "c", "d"] {
+            assert_eq!(bytes("a"), bytes(run), "{clauses}: {run}");
+        }
+    }
+}
+
 /// Parameters that are stored in 16 bits, one of them read as such only.
 const NARROW: &str = "
 layer narrow(O: dim)(x: f32[I]) -> f32[O] {
