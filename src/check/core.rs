@@ -63,6 +63,13 @@ pub struct AxisInfo {
     pub origin: Arc<Origin>,
 }
 
+impl CallPath {
+    /// The call in the definition that is checked.
+    pub fn outermost(&self) -> &CallPath {
+        std::iter::successors(Some(self), |call| call.outer.as_deref()).last().unwrap_or(self)
+    }
+}
+
 /// What an entry of a value is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Elem {

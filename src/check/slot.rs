@@ -51,12 +51,16 @@ impl Checker<'_> {
                 SlotKind::Param => &self.core.params[index],
                 SlotKind::State => &self.core.states[index],
             };
-            let (have, place) = (slot.axes[slot.stacks..].to_vec(), slot.span);
+            let (have, place, init) = (slot.axes[slot.stacks..].to_vec(), slot.span, slot.init);
             let same = have.len() == axes.len()
                 && have.iter().zip(&axes).all(|(&have, &want)| self.unify(have, want));
             if !same || present != kind {
                 let (have, want) = (self.show_axes(&have), self.show_axes(&axes));
-                return self.fail(errors::slot_changes(span, &path, &have, &want, place));
+                // The two uses of the instance, where calls lead here; what it declares is the same.
+                let here = self.path.as_ref().map(|path| path.outermost().span);
+                let first = self.core.vals[init].path.as_ref().map(|path| path.outermost().span);
+                let uses = here.zip(first.filter(|first| Some(*first) != here));
+                return self.fail(errors::slot_changes(span, &path, &have, &want, place, uses));
             }
             return Ok(index);
         }

@@ -96,6 +96,12 @@ impl Checker<'_> {
             return None;
         }
         let names: Vec<String> = visible[..left].iter().map(|&axis| self.show_axis(axis)).collect();
+        // An axis is named by its size where no other has it.
+        let unique =
+            |name: &String| visible.iter().filter(|&&axis| self.show_axis(axis) == *name).count() == 1;
+        if !names.iter().all(unique) {
+            return None;
+        }
         Some(if left == 1 { names.concat() } else { format!("({})", names.join(", ")) })
     }
 

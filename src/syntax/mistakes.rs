@@ -105,10 +105,23 @@ impl<'s> Stop<'_, 's> {
             (Some(Token::Where), Some(Token::LeftParen)) if self.expected.expression() => {
                 error.help("a choice is written: if c { a } else { b }")
             }
+            (Some(Token::Param | Token::State), _) if self.expected.expression() => {
+                error.help("it is declared by a statement of its own: param w: f32[I, O] = zeros")
+            }
             (Some(Token::DotDot), _) if self.same_level().any(|token| token == Token::In) => error.help(
                 "`for` in statements runs over a list, for width in [64, 32] { … }; blocks follow one another by stack(L, block), a step is repeated by iterate(n, f)(x)",
             ),
             _ => error,
+        }
+    }
+
+    /// `set` of `N: set`, at the colon.
+    fn kind_behind(&self) -> Option<&'s str> {
+        let kinds = ["batch", "set", "ring", "grid", "causal", "dim"];
+        let named = matches!(self.before(1), Some(Token::Name(_)));
+        match self.token(self.at + 1) {
+            Some(Token::Name(kind)) if named && kinds.contains(&kind) => Some(kind),
+            _ => None,
         }
     }
 
@@ -430,6 +443,14 @@ impl<'s> Stop<'_, 's> {
             (LeftBracket, Colon) if self.expected.expression() => {
                 let error = self.error("`:` stands for no whole axis", "name an index for it");
                 Some(error.help("a column is written: for i => x[i, 0]"))
+            }
+            (LeftBracket, Colon) if self.kind_behind().is_some() => {
+                let (name, kind) = (self.text_of(self.at - 1), self.kind_behind()?);
+                let whole = self.span_of(self.at - 1).to(self.span_of(self.at + 1));
+                let text = format!("{kind} {name}");
+                let error = Diagnostic::error(UNEXPECTED, "the kind of an axis stands before its name");
+                let help = Help::from(format!("write `{text}`")).replace(whole, text);
+                Some(error.label(whole, help.text.clone()).help(help))
             }
             (LeftBracket, Colon) if self.after_value() => {
                 Some(self.write("a slice is written with `..`", "..").help("x[a..b], x[..b], x[a..]"))

@@ -24,6 +24,9 @@ pub fn too_few_axes(span: Span, wanted: usize, given: &str, place: Span, kept: O
             if given == "[]" { "this is a scalar".to_owned() } else { format!("this has the axes {given}") },
         )
         .label(place, "as declared here")
+        .maybe((wanted == 3 && given.matches(',').count() == 1).then(|| {
+            Help::from("a picture without channels gets one by its indices: for i, j, c: 1 => x[i, j]")
+        }))
         .maybe(kept.map(|axes| {
             Help::from(format!("without `over:` all axes are reduced; to keep the last: over: {axes}"))
                 .argument(span, format!("over: {axes}"))

@@ -72,7 +72,11 @@ pub fn wrong_static(span: Span, what: &str, param: &ast::Param) -> Diagnostic {
     let diagnostic = Diagnostic::error(Code(336), format!("`{}` does not take {what}", param.name))
         .label(span, format!("this is {what}"))
         .label(param.ty.span, "declared here");
+    let truth = matches!(&param.ty.kind, ast::TypeKind::Named { name, .. } if name.name == "bool");
     match what {
+        "a number" if truth => {
+            diagnostic.help("a layer takes the size of what it gives; that of its input follows from the input: linear(10)(x)")
+        }
         "a tensor" | "a list" => diagnostic
             .help("the first group of arguments is what is known when compiling; tensors come in the second: f()(x), or x |> f"),
         _ => diagnostic,
@@ -99,14 +103,27 @@ pub fn parameter_in_function(span: Span, name: &ast::Ident, head: Option<Span>) 
         .help(as_a_layer("make the definition a `layer`", head))
 }
 
-pub fn slot_changes(span: Span, path: &str, have: &str, want: &str, first: Span) -> Diagnostic {
-    Diagnostic::error(
+/// `uses`: the call that needs other axes, and the one that made the instance.
+pub fn slot_changes(
+    span: Span,
+    path: &str,
+    have: &str,
+    want: &str,
+    first: Span,
+    uses: Option<(Span, Span)>,
+) -> Diagnostic {
+    let error = Diagnostic::error(
         Code(339),
         format!("`{path}` has the axes {have}, and this use of the same instance needs {want}"),
-    )
-    .label(span, format!("{want} here"))
-    .label(first, format!("made with {have} here"))
-    .help(
+    );
+    let error = match uses {
+        Some((here, made)) => error
+            .label(here, format!("{want} here"))
+            .label(made, format!("made with {have} here"))
+            .label(span, "declared here"),
+        None => error.label(span, format!("{want} here")).label(first, format!("made with {have} here")),
+    };
+    error.help(
         "an instance that is applied twice shares its parameters; make two instances where the shapes differ",
     )
 }

@@ -161,7 +161,12 @@ pub fn if_without_else(span: Span) -> Diagnostic {
 }
 
 pub fn pattern_mismatch(span: Span, count: usize, given: &str) -> Diagnostic {
-    Diagnostic::error(Code(316), format!("{count} names for {given}")).label(span, "does not fit the value")
+    let error = Diagnostic::error(Code(316), format!("{count} names for {given}"))
+        .label(span, "does not fit the value");
+    match given.starts_with('(') {
+        true => error,
+        false => error.help("it is one value: let h = …; split(x, 2) cuts a tensor into two"),
+    }
 }
 
 pub fn unused_value(span: Span) -> Diagnostic {
