@@ -1,7 +1,8 @@
 //! Sums of long axes to few entries, in two levels: gradients of biases over a batch, the loss, the statistics of a batch norm.
 //!
 //! The outermost summed run is cut into chunks of a constant size. A first kernel sums each chunk, row by row as memory lies; the kernel that
-//! wants the sum adds up the chunks in order. **Invariant:** the cuts depend on static sizes alone, so the order of a sum is the same on any
+//! wants the sum adds up the chunks in order. Where summed features lie side by side and the entries apart, as in a group norm, each feature has a sum of
+//! its own in the first kernel, which so reads memory as it lies. **Invariant:** the cuts depend on static sizes alone, so the order of a sum is the same on any
 //! machine and at any number of threads.
 
 use std::collections::HashSet;
@@ -29,8 +30,9 @@ pub struct Partial {
     /// Where the first chunk's are; those of the next follow.
     pub home: Home,
     pub chunks: Dim,
-    /// Entries of the result.
+    /// Sums of a chunk: for each entry of the result as many as there are features.
     pub len: i64,
+    pub features: i64,
 }
 
 impl Lowering<'_> {
@@ -104,7 +106,6 @@ impl Lowering<'_> {
         let kept: Vec<Axis> =
             self.orders[node].iter().copied().filter(|axis| !self.is_bound(*axis)).collect();
         let storage = Storage::Buffer(self.program.buffers.next_key());
-        let (home, _) = Home::dense(storage, kept.clone(), |axis| self.size(axis))?;
         // Its length is known once the chunks are.
         let decl = BufferDecl { name, dtype: data.dtype, len: Dim::constant(0), kind: BufferKind::Temp };
         let buffer = self.program.buffers.push(decl);
@@ -113,9 +114,18 @@ impl Lowering<'_> {
         e.inside.extend(inside.iter().copied().filter(|other| *other != node));
         let mut reads = Reads::default();
         e.reads(data.args[0], &place, &mut reads)?;
-        let order = reads.order(over);
+        let features = side_by_side(&reads, &kept, over).filter(|axis| {
+            let size = e.cx.size(*axis).as_const();
+            over.len() > 1 && size.is_some_and(|size| size.saturating_mul(len) <= ENTRIES)
+        });
+        let over: Vec<Axis> = over.iter().copied().filter(|axis| Some(*axis) != features).collect();
+        let order = reads.order(&over);
+        let columns: Vec<Axis> = kept.iter().copied().chain(features).collect();
+        let (home, _) = Home::dense(storage, columns.clone(), |axis| e.cx.size(axis))?;
+        let features = features.and_then(|axis| e.cx.size(axis).as_const()).unwrap_or(1);
+        let len = len * features;
         let rows = e.runs(&order, &reads, &mut place)?;
-        let columns = e.runs(&kept, &reads, &mut place)?;
+        let columns = e.runs(&columns, &reads, &mut place)?;
         let Some((outer, inner)) = rows.split_first() else {
             // One term: nothing to cut.
             e.cx.program.buffers[buffer].len = Dim::constant(0);
@@ -166,9 +176,19 @@ impl Lowering<'_> {
         }
         let (kernel, args) = e.finish();
         self.run(kernel, args);
-        self.partials.insert(node, Partial { home, chunks, len });
+        let mut home = home;
+        home.order.truncate(kept.len());
+        home.strides.truncate(kept.len());
+        self.partials.insert(node, Partial { home, chunks, len, features });
         Ok(())
     }
+}
+
+/// The summed axis along which everything is read as it lies in memory, where something is not along the innermost kept one.
+pub fn side_by_side(reads: &Reads, kept: &[Axis], over: &[Axis]) -> Option<Axis> {
+    let inner = kept.last()?;
+    let along = over.iter().copied().find(|axis| matches!(reads.contiguous(*axis), (1.., 0)))?;
+    (reads.contiguous(*inner).1 > 0).then_some(along)
 }
 
 /// Opens the loops over the rows of a chunk; gives their number.
@@ -210,8 +230,18 @@ impl Emitter<'_, '_> {
         let at = partial.home.address(place)?;
         let chunk = self.open(&partial.chunks, !in_lanes && partial.len == 1);
         let pitch = self.b.size(&Dim::constant(partial.len));
-        let at = self.address(&at)?.with(Coord::Var(chunk), pitch);
+        let mut at = self.address(&at)?.with(Coord::Var(chunk), pitch);
+        if partial.features == 1 {
+            let term = self.b.load(from, at);
+            return Ok(self.close(&[(acc, start, term)])[0]);
+        }
+        let feature = self.open(&Dim::constant(partial.features), false);
+        let one = self.b.size(&Dim::constant(1));
+        at = at.with(Coord::Var(feature), one);
         let term = self.b.load(from, at);
+        let inner = self.depth() - 1;
+        let neutral = self.at(inner, |e| e.b.neutral(acc, e.cx.graph.nodes[node].dtype));
+        let term = self.close(&[(acc, neutral, term)])[0];
         Ok(self.close(&[(acc, start, term)])[0])
     }
 }

@@ -144,6 +144,11 @@ impl Run {
     }
 }
 
+/// Whether the lanes of a run fill few vectors: the features of a group.
+fn is_short(run: &Run) -> bool {
+    run.extent.as_const().is_some_and(|lanes| (4..64).contains(&lanes))
+}
+
 impl Lowering<'_> {
     /// A load or store of a home.
     pub fn read(&self, home: &Home, place: &Place) -> Result<Read, LowerError> {
@@ -335,10 +340,21 @@ impl Emitter<'_, '_> {
             true => self.taps(&runs, &together),
             false => (&runs[..], &[][..]),
         };
-        for (i, run) in runs.iter().enumerate() {
-            let last = i + 1 == runs.len();
-            let tiny = run.extent.as_const().is_some_and(|n| n < 8);
-            self.open_run(run, last && !in_lanes && !tiny, &mut inner)?;
+        match runs.split_last() {
+            // Lanes that are joined once, and not for each turn of the loops around.
+            Some((last, outer)) if !in_lanes && !outer.is_empty() && is_short(last) => {
+                self.open_run(last, true, &mut inner)?;
+                for run in outer {
+                    self.open_run(run, false, &mut inner)?;
+                }
+            }
+            _ => {
+                for (i, run) in runs.iter().enumerate() {
+                    let last = i + 1 == runs.len();
+                    let tiny = run.extent.as_const().is_some_and(|n| n < 8);
+                    self.open_run(run, last && !in_lanes && !tiny, &mut inner)?;
+                }
+            }
         }
         self.in_progress.extend(together.iter().copied());
         let mut accs = self.terms(&together, taps, &inner, mask)?;
