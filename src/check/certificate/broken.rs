@@ -6,7 +6,7 @@ use crate::base::Span;
 
 use super::super::core::*;
 use super::super::rules::{Center, Demanded, Facts, Reach, Roots, Window, arguments};
-use super::kinds::place;
+use super::refused::place;
 use super::theorem::written;
 use super::words::{operation, reason};
 use super::{Broken, Property};

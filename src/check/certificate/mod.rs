@@ -2,6 +2,7 @@
 
 mod broken;
 mod kinds;
+mod refused;
 mod theorem;
 mod words;
 
@@ -15,7 +16,8 @@ use crate::diag::Diagnostic;
 use super::core::Core;
 use super::kind::Kind;
 use super::rules::analyse;
-use kinds::{diagonal, violations};
+use kinds::violations;
+use refused::diagonal;
 use theorem::theorem;
 
 use super::show::{show_type, show_val};
