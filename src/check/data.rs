@@ -61,6 +61,16 @@ pub struct Files<'p> {
     pub sources: Vec<DataSource>,
     /// In the order of the core's inputs.
     pub inputs: Vec<DataInput>,
+    /// Arrays that are not one row for each of the samples: they are no fields.
+    pub left: Vec<LeftArray>,
+}
+
+/// An array of a data file whose first axis is not that of the samples.
+pub struct LeftArray {
+    pub binding: Name,
+    pub field: Name,
+    pub shape: Vec<usize>,
+    pub samples: usize,
 }
 
 impl Checker<'_> {
@@ -182,6 +192,8 @@ impl TrainWalk<'_> {
         self.cx.files.sources.push(source);
         for (field, dtype, shape) in header.arrays {
             if shape.first() != Some(&count) {
+                let binding = name.name.clone();
+                self.cx.files.left.push(LeftArray { binding, field, shape, samples: count });
                 continue;
             }
             let value = self.cx.array(&field, dtype, vec![samples], &shape[1..]);

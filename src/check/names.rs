@@ -96,7 +96,17 @@ impl Checker<'_> {
                 let labels = fields.iter().filter_map(|field| field.label.clone()).collect::<Vec<_>>();
                 match fields.iter().find(|field| field.label.as_ref() == Some(&name.name)) {
                     Some(field) => Ok(field.value.clone()),
-                    None => self.fail(errors::unknown_field(name, &labels)),
+                    None => {
+                        let known = self.files.left.iter().find(|array| {
+                            base.as_name().is_some_and(|base| base.name == array.binding)
+                                && array.field == name.name
+                        });
+                        let error = match known {
+                            Some(array) => errors::array_is_no_field(name, &array.shape, array.samples),
+                            None => errors::unknown_field(name, &labels),
+                        };
+                        self.fail(error)
+                    }
                 }
             }
             Value::Module(scope) => match self.program.member(scope, &name.name) {

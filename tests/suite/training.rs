@@ -518,6 +518,36 @@ train fit {{
     }
 }
 
+/// The squares of great gradients are infinite in Adam's second moments: it trains on, and so does what is resumed.
+#[test]
+fn an_optimizer_whose_states_overflow_is_resumed() {
+    let source = PROGRAM.replace("loss   cross", "loss   1e25 * cross");
+    assert_ne!(source, PROGRAM);
+    let folder = folder(&source);
+    let here = folder.path();
+    for arguments in
+        [["whole", "--epochs", "6"], ["parts", "--epochs", "3"], ["parts", "--resume", "--epochs=6"]]
+    {
+        let ran = nnc(here, &[&["train", "a.nn", "--out"][..], &arguments].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    }
+    let bytes = |run: &str| fs::read(here.join(run).join("checkpoint.safetensors")).unwrap();
+    assert_eq!(bytes("whole"), bytes("parts"));
+}
+
+/// An array beside the samples is none of their fields, and it is said why.
+#[test]
+fn an_array_of_another_length_is_no_field() {
+    let folder = folder(PROGRAM);
+    let here = folder.path();
+    let x = nnc::tensor::Tensor::zeros(DType::F32, &[10, 4]).unwrap();
+    let y = nnc::tensor::Tensor::zeros(DType::I64, &[9]).unwrap();
+    nnc::formats::npz::save(&here.join("data.npz"), &[("x", &x), ("y", &y)]).unwrap();
+    let ran = nnc(here, &["train", "a.nn"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("the array `y` has the shape [9], and there are 10 samples"), "{}", ran.err);
+}
+
 /// Parameters that are stored in 16 bits, one of them read as such only.
 const NARROW: &str = "
 layer narrow(O: dim)(x: f32[I]) -> f32[O] {

@@ -56,6 +56,14 @@ pub fn unknown_field(name: &ast::Ident, fields: &[Name]) -> Diagnostic {
     }
 }
 
+/// `d.y` of a data file where y has not as many rows as there are samples.
+pub fn array_is_no_field(name: &ast::Ident, shape: &[usize], samples: usize) -> Diagnostic {
+    let message = format!("the array `{name}` has the shape {shape:?}, and there are {samples} samples");
+    Diagnostic::error(Code(102), message)
+        .label(name.span, "not a row for each sample")
+        .help("the arrays of `data` share their first axis; `let` gives the arrays of a file as a whole")
+}
+
 /// `e.foo` on a value without parts.
 ///
 /// `function`: the name is that of a function or layer.
