@@ -8,6 +8,7 @@ use super::emit::Emitter;
 use super::home::{Home, split_turns};
 use super::index::{Atom, Ix, Place};
 use super::nest::{Read, Run};
+use super::panels::Panels;
 use super::split::Split;
 use super::{LowerError, Lowering};
 use crate::axes::Dim;
@@ -140,7 +141,7 @@ impl Lowering<'_> {
     }
 
     /// Where a value lies, if reading it is nothing but a load: through views without masks or divisions.
-    fn linear(&self, node: Node) -> Result<Option<(Home, Read)>, LowerError> {
+    pub(super) fn linear(&self, node: Node) -> Result<Option<(Home, Read)>, LowerError> {
         let mut node = self.resolve(node);
         let mut place = self.outer_place();
         loop {
@@ -334,9 +335,10 @@ impl Lowering<'_> {
         // The code copies what lies otherwise for each call; where many would copy the same, it is done once before.
         let changes = self.depends_on_turns(roles.b) == self.turns.len();
         let once = m.len() < 2;
+        let panelled = batch.is_empty() && self.wants_panels(roles.b, &n, &roles.k)?;
         let (b_home, b) = self.operand(roles.b, &copied, |read| {
             let factor = factor_of(read, inner);
-            factor.as_const() == Some(1) || (once && changes && factor.as_const() != Some(0))
+            factor.as_const() == Some(1) || ((panelled || once && changes) && factor.as_const() != Some(0))
         })?;
         let mut k: Vec<Axis> = b.order.iter().copied().filter(|axis| roles.k.contains(axis)).collect();
         k.splice(0..0, roles.k.iter().copied().filter(|axis| !b.order.contains(axis)).collect::<Vec<_>>());
@@ -364,8 +366,19 @@ impl Lowering<'_> {
             }
             false => None,
         };
+        let few = matches!(nest.m[..], [ref rows] if rows.extent.as_const().is_some_and(|rows| rows < TALL));
+        let panels = match split.is_none() && nest.batch.is_empty() && !few {
+            true => self.panels(roles.b, (&b_home, &b), &nest.n, &nest.k)?,
+            false => None,
+        };
         let mut emitter = Emitter::new(self, name, span);
-        let operands = Operands { a: (&a_home, &a), b: (&b_home, &b), c: (home, &c), bias: bias.as_ref() };
+        let operands = Operands {
+            a: (&a_home, &a),
+            b: (&b_home, &b),
+            c: (home, &c),
+            bias: bias.as_ref(),
+            panels: panels.as_ref(),
+        };
         emitter.contract(nest, operands, (tail.onto.is_some(), tail.relu), split.as_ref(), place)?;
         let (kernel, args) = emitter.finish();
         self.run(kernel, args);
@@ -382,6 +395,8 @@ struct Operands<'a> {
     b: (&'a Home, &'a Read),
     c: (&'a Home, &'a Read),
     bias: Option<&'a (Home, Read)>,
+    /// Where B stands in panels.
+    panels: Option<&'a Panels>,
 }
 
 /// The loops of a contraction, each list outermost first.
@@ -401,7 +416,7 @@ impl Nest {
     }
 }
 
-fn factor_of(read: &Read, axis: Axis) -> Dim {
+pub(super) fn factor_of(read: &Read, axis: Axis) -> Dim {
     read.address.coefficient(&Atom::Axis(axis)).cloned().unwrap_or_else(|| Dim::constant(0))
 }
 
@@ -443,7 +458,7 @@ impl Emitter<'_, '_> {
         mut place: Place,
     ) -> Result<(), LowerError> {
         let Nest { batch, mut m, mut n, mut k } = nest;
-        let Operands { a, b, c, bias } = operands;
+        let Operands { a, b, c, bias, panels } = operands;
         // Chunk by chunk: all tiles of a chunk read the same parts of the operands.
         let part = split.map(|split| (split.by, self.grid(&split.chunks)));
         // The innermost run of rows that fills a tile is m, else the longest; n is contiguous, and k the innermost in B.
@@ -479,13 +494,20 @@ impl Emitter<'_, '_> {
                 }
                 None => of(&k.iter().chain([&steps]).collect::<Vec<_>>()),
             };
-            Blocking::choose(Extents {
-                m: of(&groups.iter().chain([&rows]).collect::<Vec<_>>()),
-                n: columns.extent.as_const(),
-                depth,
-                alone: batch.is_empty() && m.is_empty() && n.is_empty() && split.is_none(),
-                apart: columns.axes.last().is_some_and(|axis| factor_of(b.1, *axis).as_const() != Some(1)),
-            })
+            let m_extent = of(&groups.iter().chain([&rows]).collect::<Vec<_>>());
+            match (panels, depth) {
+                (Some(_), Some(depth)) => Blocking::of_panels(m_extent, depth),
+                _ => Blocking::choose(Extents {
+                    m: m_extent,
+                    n: columns.extent.as_const(),
+                    depth,
+                    alone: batch.is_empty() && m.is_empty() && n.is_empty() && split.is_none(),
+                    apart: columns
+                        .axes
+                        .last()
+                        .is_some_and(|axis| factor_of(b.1, *axis).as_const() != Some(1)),
+                }),
+            }
         };
         for run in [&rows, &columns, &steps].into_iter().chain(&k).chain(&groups) {
             for axis in &run.axes {
@@ -519,6 +541,10 @@ impl Emitter<'_, '_> {
         let mut stride = |read: &Read, axis: Axis| self.b.size(&factor_of(read, axis));
         let (a_m, a_k, b_k, c_m) = (stride(a.1, row), stride(a.1, step), stride(b.1, step), stride(c.1, row));
         let b_n = stride(b.1, last(&columns));
+        let (b_k, b_n) = match panels {
+            Some(_) => (Size::Const(Panels::STEP), Size::Const(1)),
+            None => (b_k, b_n),
+        };
         let groups = groups.map(|(run, range)| (range, stride(a.1, last(run)), stride(c.1, last(run))));
         let mut blocks = Vec::new();
         for (i, run) in k.iter().enumerate() {
@@ -546,7 +572,12 @@ impl Emitter<'_, '_> {
             _ => self.operand_at(c, &place, true)?,
         };
         let (a_arg, a_at) = self.operand_at(a, &place, false)?;
-        let (b_arg, b_at) = self.operand_at(b, &place, false)?;
+        let (b_arg, b_at) = match (panels, n) {
+            (Some(panels), Range::Chunk { index, .. }) => {
+                (self.arg(panels.buffer(), Vec::new(), false), panels.at(self, index))
+            }
+            _ => self.operand_at(b, &place, false)?,
+        };
         let bias = match bias {
             Some((home, read)) => Some(self.operand_at((home, read), &place, false)?),
             None => None,

@@ -3,7 +3,7 @@
 //! This room decides what exists in memory and in which order loops run. It never knows machine instructions, threads, or layers.
 //! docs/architecture.md has the design; the files hold: `index` and `home` addresses, `emit` evaluation on demand, `nest` loops,
 //! `group` a kernel's shape, `contract` matrix products, `split` those with long sums, `winograd` convolutions of 3 x 3, `levels` other long
-//! sums, `frame` images inside of their borders, `scatter` accumulation, `sort` sorted rows, `scan` loops of kernels, `recurrence` those that are one kernel, `in_place` updates, `prepare` what is computed once.
+//! sums, `frame` images inside of their borders, `scatter` accumulation, `sort` sorted rows, `scan` loops of kernels, `recurrence` those that are one kernel, `in_place` updates, `prepare` what is computed once, `panels` large weights.
 
 mod contract;
 mod emit;
@@ -14,6 +14,7 @@ mod in_place;
 mod index;
 mod levels;
 mod nest;
+mod panels;
 mod prepare;
 mod recurrence;
 mod scalar;
@@ -30,7 +31,7 @@ use std::collections::{HashMap, HashSet};
 use cranelift_entity::SecondaryMap;
 use thiserror::Error;
 
-pub use self::prepare::prepare;
+use self::prepare::prepare;
 
 use self::emit::{Emitter, KernelArg};
 use self::home::{Home, Storage};
@@ -51,9 +52,18 @@ pub enum LowerError {
 
 /// The program of a verified graph. It serves all values of the symbolic dims.
 pub fn lower(graph: &Graph) -> Result<Program, LowerError> {
-    let mut lowering = Lowering::new(graph);
+    let mut lowering = Lowering::new(graph, &|_| false);
     lowering.root()?;
     Ok(lowering.program)
+}
+
+/// A program that computes once what the inputs that are `fixed`, by number, decide alone. Large weights among them are kept in panels.
+pub fn lower_prepared(graph: &Graph, fixed: &dyn Fn(usize) -> bool) -> Result<Program, LowerError> {
+    let mut lowering = Lowering::new(graph, fixed);
+    lowering.root()?;
+    let mut program = lowering.program;
+    prepare(&mut program, fixed);
+    Ok(program)
 }
 
 /// The state of a lowering.
@@ -62,6 +72,10 @@ pub struct Lowering<'g> {
     program: Program,
     /// Where each materialised value lives, from the start for those whose buffer is given.
     homes: SecondaryMap<Node, Option<Home>>,
+    /// Of each input, whether it stays as it is from run to run.
+    fixed: Vec<bool>,
+    /// Those of them that stand in panels already.
+    in_panels: HashMap<panels::Weights, panels::Panels>,
     orders: SecondaryMap<Node, Vec<Axis>>,
     /// The nodes that read a node, in the same region or below it; results of a region do not count.
     users: SecondaryMap<Node, Vec<Node>>,
@@ -97,7 +111,7 @@ impl Extents for Lowering<'_> {
 }
 
 impl<'g> Lowering<'g> {
-    fn new(graph: &'g Graph) -> Lowering<'g> {
+    fn new(graph: &'g Graph, fixed: &dyn Fn(usize) -> bool) -> Lowering<'g> {
         let mut users: SecondaryMap<Node, Vec<Node>> = SecondaryMap::new();
         // The arena may hold nodes that stand in no region any more.
         for node in graph.regions.values().flat_map(|region| &region.nodes) {
@@ -109,6 +123,8 @@ impl<'g> Lowering<'g> {
             graph,
             program: Program::default(),
             homes: SecondaryMap::new(),
+            in_panels: HashMap::new(),
+            fixed: (0..graph.inputs.len()).map(fixed).collect(),
             orders: crate::passes::layout::orders(graph),
             users,
             turns: Vec::new(),

@@ -9,7 +9,7 @@ use crate::codegen::cranelift::{Options, compile};
 use crate::graph::{Graph, interpret};
 use crate::kernel::{BufferKind, KernelId, Program, verify_program};
 use crate::lower::tests::{Numbers, fused, images, inputs, programs, random};
-use crate::lower::{lower, prepare};
+use crate::lower::{lower, lower_prepared};
 use crate::tensor::{DType, Tensor, Tolerance};
 
 /// A program with the arrays of one run.
@@ -97,9 +97,8 @@ fn agree_prepared(graph: &Graph, size: i64, seed: u64, pool: &Pool) -> usize {
     let dims: BTreeMap<DimVar, i64> = [(DimVar::new("B"), size)].into();
     let map: HashMap<DimVar, i64> = dims.clone().into_iter().collect();
     let graph = fused(graph);
-    let mut program = lower(&graph).unwrap();
     let held = |input: usize| input % 2 == 1;
-    prepare(&mut program, &held);
+    let program = lower_prepared(&graph, &held).unwrap();
     verify_program(&program).unwrap_or_else(|defect| panic!("{defect}\n{program}"));
     let prepared = program.prepared.len();
     let given = inputs(&graph, &dims, &mut Numbers(seed));
@@ -137,9 +136,8 @@ fn what_is_prepared_follows_its_inputs() {
 /// What a loop's turns make of weights of their own has a place for each turn.
 #[test]
 fn what_is_prepared_in_a_loop_has_a_place_for_each_turn() {
-    let graph = programs::layers(3);
-    let mut program = lower(&fused(&graph)).unwrap();
-    prepare(&mut program, &|input| input % 2 == 1);
+    let graph = programs::layers(3, 16);
+    let program = lower_prepared(&fused(&graph), &|input| input % 2 == 1).unwrap();
     let kept: Vec<i64> = program
         .buffers
         .values()
@@ -149,6 +147,17 @@ fn what_is_prepared_in_a_loop_has_a_place_for_each_turn() {
     assert_eq!(kept, [3 * 16 * 16], "{program}");
     let pool = Pool::new(2).unwrap();
     assert_eq!(agree_prepared(&graph, 5, 3, &pool), 1);
+}
+
+/// Large weights are kept in panels, those of a loop for each turn.
+#[test]
+fn weights_in_panels_agree() {
+    let graph = programs::layers(2, 512);
+    let program = lower_prepared(&fused(&graph), &|input| input % 2 == 1).unwrap();
+    assert_eq!(program.prepared.len(), 1, "{program}");
+    assert!(program.kernels.values().any(|kernel| kernel.name.starts_with("panels")), "{program}");
+    let pool = Pool::new(2).unwrap();
+    assert_eq!(agree_prepared(&graph, 1, 5, &pool), 1);
 }
 
 #[test]

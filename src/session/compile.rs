@@ -11,7 +11,7 @@ use crate::diag::{Code, Diagnostic, Fault};
 use crate::elaborate::{Part, elaborate, elaborate_placed};
 use crate::graph::{self, Graph, Role};
 use crate::kernel::{self, Program};
-use crate::lower::{LowerError, lower, prepare};
+use crate::lower::{LowerError, lower, lower_prepared};
 use crate::passes::{self, PassCx};
 use crate::runtime::Executable;
 use crate::train::Unit;
@@ -109,8 +109,9 @@ pub fn prepared_program_of(
     settings: &Settings,
     timings: &mut Timings,
 ) -> Result<Program, Failure> {
-    let mut program = program_of(graph, settings, timings)?;
-    prepare(&mut program, &|input| matches!(graph.inputs[input].role, Role::Param | Role::State));
+    let fixed = |input: usize| matches!(graph.inputs[input].role, Role::Param | Role::State);
+    let program =
+        timings.lower(|| lower_prepared(graph, &fixed)).map_err(|error| Box::new(not_lowered(&error)))?;
     verify_kernels(&program, settings)?;
     Ok(program)
 }

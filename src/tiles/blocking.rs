@@ -64,6 +64,12 @@ const STREAM: i64 = 512;
 const NEAR: i64 = 1 << 19;
 
 impl Blocking {
+    /// That of a contraction whose B stands in panels of columns, one for each chunk: all rows, as long as they stay near.
+    pub fn of_panels(m: Option<i64>, depth: i64) -> Blocking {
+        let most = (3 * NEAR / (4 * depth.max(1))).clamp(LEAST_ROWS, LARGE_BATCH);
+        Blocking { rows: m.map_or(most, |m| cut(m.max(1), most, 1)), columns: PANEL, rows_within: false }
+    }
+
     /// The blocking of a contraction. Extents are taken as at least 1.
     pub fn choose(extents: Extents) -> Blocking {
         let known = |extent: Option<i64>| extent.map(|n| n.max(1));

@@ -14,7 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use abi::{ACCUMULATE, COPY, Contraction, RELU, ROOM, Tile};
-pub use blocking::{Blocking, Extents, cut};
+pub use blocking::{Blocking, Extents, PANEL, cut};
 pub use peak::peak;
 
 include!(concat!(env!("OUT_DIR"), "/blobs.rs"));

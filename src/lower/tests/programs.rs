@@ -61,11 +61,11 @@ fn one_entry_of_a_row_is_not_the_row() {
 }
 
 /// h' = tanh(u[t]ᵀ h) for a layer of weights after another, which have to be turned.
-pub fn layers(count: i64) -> Graph {
+pub fn layers(count: i64, width: i64) -> Graph {
     let mut b = Builder::new();
     let batch = b.axis("B", Dim::var("B"));
     let [t, place, h] =
-        [("t", count), ("p", 3), ("h", 16)].map(|(name, size)| b.axis(name, Dim::constant(size)));
+        [("t", count), ("p", 3), ("h", width)].map(|(name, size)| b.axis(name, Dim::constant(size)));
     let from = b.fresh(h);
     let first = argument(&mut b, "first", &[batch, place, h], F32);
     let u = argument(&mut b, "u", &[t, h, from], F32);
@@ -81,7 +81,7 @@ pub fn layers(count: i64) -> Graph {
 #[test]
 fn layers_agree() {
     for size in [0, 1, 5] {
-        agree(&layers(3), &[("B", size)], 3);
+        agree(&layers(3, 16), &[("B", size)], 3);
     }
 }
 

@@ -323,13 +323,16 @@ pub unsafe fn contract<M: Machine>(t: *const Tile, a: *const u8, b: *const u8, c
                         panel = panel.offset((steps * copied.brs) as isize);
                     }
                 }
-                let mut lines = if left > 0 { quotient(4 * width, 64) } else { 0 };
-                let mut next = at.b.wrapping_offset(beside);
+                // Where B is one panel without gaps, the next one lies behind it.
+                let (lies_behind, follows) = (t.brs == 4 * n, left > 0);
+                let mut lines = if follows || lies_behind { quotient(4 * width, 64) } else { 0 };
+                let after = if follows { beside } else { (steps * t.brs) as isize };
+                let mut next = at.b.wrapping_offset(after);
                 let mut group = at;
                 for _ in 0..t.mo {
                     let mut strip = group;
                     for rows in Runs::of_at_most(m, rows) {
-                        // The first strips ask for the panel beside this one, line by line.
+                        // The first strips ask for the next panel, line by line.
                         (strip.ahead, strip.apart) =
                             if lines > 0 { (next, t.brs as isize) } else { (strip.a, 0) };
                         next = next.wrapping_offset(64);
