@@ -90,11 +90,14 @@ impl Format {
             Format::Npy => npy::load(path),
             Format::Idx => idx::load(path),
             Format::Csv => {
-                let arrays = columns(parsed(path, tables)?).map_err(|problem| problem.in_file(path))?;
-                let available = arrays.iter().map(|(name, _)| name.clone()).collect();
-                let found = arrays.into_iter().find(|(name, _)| name == array);
-                let missing = || Problem::NoEntry { name: array.to_owned(), available };
-                found.map(|(_, tensor)| tensor).ok_or_else(|| missing().in_file(path))
+                let table = parsed(path, tables)?;
+                let names = table.names.as_deref().unwrap_or_default();
+                let found = match names.iter().position(|name| name == array) {
+                    Some(at) => column(table, at),
+                    None if array == "x" => Ok(table.values.clone()),
+                    None => Err(Problem::NoEntry { name: array.to_owned(), available: names.to_vec() }),
+                };
+                found.map_err(|problem| problem.in_file(path))
             }
             Format::Folder => Folder::read(path)?.load(array, tables),
         }
@@ -131,8 +134,6 @@ fn parsed<'t>(path: &Path, tables: &'t mut Tables) -> Result<&'t csv::Table, For
 /// The arrays of a table: all of it, then each named column. A column that is called `x` is that one.
 fn columns(table: &csv::Table) -> Result<Vec<(String, Tensor)>, Problem> {
     let names = table.names.as_deref().unwrap_or_default();
-    let (rows, width) = (table.values.shape()[0], table.values.shape()[1]);
-    let values: Vec<f64> = table.values.numbers().map(|number| number.as_f64()).collect();
     let mut arrays: Vec<(String, Tensor)> = Vec::new();
     for (at, name) in names.iter().enumerate() {
         if arrays.iter().any(|(other, _)| other == name) {
@@ -146,19 +147,25 @@ fn columns(table: &csv::Table) -> Result<Vec<(String, Tensor)>, Problem> {
             };
             return Err(Problem::malformed(format!("two columns are called `{name}`{why}")));
         }
-        let column: Vec<f64> = values.iter().skip(at).step_by(width.max(1)).copied().collect();
-        // Whole numbers that a double holds exactly.
-        let whole = |value: &f64| value.fract() == 0.0 && value.abs() < 9e15;
-        let column = match column.iter().all(whole) {
-            true => Tensor::from_vec(&[rows], column.iter().map(|&value| value as i64).collect())?,
-            false => Tensor::from_vec(&[rows], column)?,
-        };
-        arrays.push((name.clone(), column));
+        arrays.push((name.clone(), column(table, at)?));
     }
     if arrays.iter().all(|(name, _)| name != "x") {
         arrays.insert(0, ("x".into(), table.values.clone()));
     }
     Ok(arrays)
+}
+
+/// One column of a table, of integers where all its numbers are.
+fn column(table: &csv::Table, at: usize) -> Result<Tensor, Problem> {
+    let (rows, width) = (table.values.shape()[0], table.values.shape()[1]);
+    let values = table.values.as_slice::<f64>().unwrap_or_default();
+    let column: Vec<f64> = values.iter().skip(at).step_by(width.max(1)).copied().collect();
+    // Whole numbers that a double holds exactly.
+    let whole = |value: &f64| value.fract() == 0.0 && value.abs() < 9e15;
+    Ok(match column.iter().all(whole) {
+        true => Tensor::from_vec(&[rows], column.iter().map(|&value| value as i64).collect())?,
+        false => Tensor::from_vec(&[rows], column)?,
+    })
 }
 
 /// What lies in a folder, in the order of names.

@@ -24,6 +24,8 @@ pub struct Checkpoint {
     pub batch: u64,
     pub samples: u64,
     pub epochs: u64,
+    /// A checksum of the training samples; older files have none.
+    pub data: Option<u32>,
     /// The sum of the losses of this epoch's steps, each times its samples.
     pub loss_sum: f64,
     /// The best value of the measure that is kept, and how many evaluations have not reached it since.
@@ -46,7 +48,8 @@ impl Checkpoint {
             number("stale", self.stale),
         ]);
         let best = self.best.map(|best| ("best".to_owned(), format!("{:016x}", best.to_bits())));
-        let metadata = metadata.into_iter().chain(best).collect();
+        let data = self.data.map(|data| number("data", data.into()));
+        let metadata = metadata.into_iter().chain(best).chain(data).collect();
         let archive = Archive { tensors: store.export(true), metadata };
         safetensors::save(path, &archive).map_err(|error| Box::new(errors::bad_file(&error)))
     }
@@ -71,6 +74,10 @@ impl Checkpoint {
             batch: number("batch")?,
             samples: number("samples")?,
             epochs: number("epochs")?,
+            data: match archive.metadata.get("data") {
+                Some(data) => Some(data.parse().map_err(|_| broken("data"))?),
+                None => None,
+            },
             loss_sum: f64::from_bits(loss_sum),
             best: match archive.metadata.get("best") {
                 Some(best) => {

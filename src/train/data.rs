@@ -83,6 +83,20 @@ impl Dataset {
         arrays.map_err(|error| Box::new(errors::not_run(&error.into())))
     }
 
+    /// A checksum (CRC-32) of all arrays and of which samples these are.
+    pub fn checksum(&self, samples: &[u32]) -> u32 {
+        let mut sum = crc32fast::Hasher::new();
+        for field in &self.fields {
+            sum.update(field.dtype.name().as_bytes());
+            sum.update(&(field.row as u64).to_le_bytes());
+            sum.update(&field.bytes);
+        }
+        for sample in samples {
+            sum.update(&sample.to_le_bytes());
+        }
+        sum.finalize()
+    }
+
     /// The bytes that [`Dataset::gather`] copies for so many samples.
     pub fn bytes(&self, rows: usize) -> usize {
         let fields = self.fields.iter().filter(|field| !field.whole);

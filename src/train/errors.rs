@@ -125,6 +125,19 @@ pub fn cannot_resume(file: &Path, what: &str, had: &str, wants: &str) -> Diagnos
         .help("resume with the same settings, or start again without --resume")
 }
 
+/// `--resume` with other samples than those of the checkpoint.
+pub fn other_data(file: &Path) -> Diagnostic {
+    in_file(530, format!("{}: was written by a training on other data", file.display())).help(
+        "resume with the same data and the same split; to go on with others, begin with these weights: init",
+    )
+}
+
+/// Two trainings with one folder.
+pub fn folder_in_use(folder: &Path) -> Diagnostic {
+    in_file(538, format!("another training writes to the folder {}", folder.display()))
+        .help("wait for its end, or name another folder: --out DIR")
+}
+
 pub fn nothing_to_resume(file: &Path) -> Diagnostic {
     in_file(531, format!("{}: there is no checkpoint to resume from", file.display()))
 }

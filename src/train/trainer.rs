@@ -1,5 +1,6 @@
 //! The loop: epochs, steps, measures, files.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -156,6 +157,7 @@ impl Trainer<'_> {
         };
         std::fs::create_dir_all(self.folder)
             .map_err(|error| Box::new(errors::no_folder(self.folder, &error)))?;
+        let _own = self.own_folder()?;
         let steps_per_epoch = self.split.train.len().div_ceil(batch);
         let steps = self.plan.length.unwrap_or((self.plan.epochs * steps_per_epoch) as u64);
         let epochs = steps.div_ceil(steps_per_epoch as u64) as usize;
@@ -278,6 +280,19 @@ impl Trainer<'_> {
         Ok(Outcome::Finished { measured, weights: place.weights })
     }
 
+    /// The folder, locked while the file that is given back is open: the system unlocks it however this process ends. Where it cannot be
+    /// opened or locked, as on some network disks, nobody is kept out.
+    ///
+    /// # Errors
+    /// Another training writes there.
+    fn own_folder(&self) -> Result<Option<File>, Box<Diagnostic>> {
+        let Ok(folder) = File::open(self.folder) else { return Ok(None) };
+        match folder.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(Box::new(errors::folder_in_use(self.folder))),
+            _ => Ok(Some(folder)),
+        }
+    }
+
     /// The measures of the weights as they would be given back now.
     fn measure(&self, store: &mut Store) -> Result<Measured, Box<Diagnostic>> {
         with_averages(store, |store| {
@@ -322,6 +337,7 @@ impl Trainer<'_> {
             batch: batch as u64,
             samples,
             epochs: epochs as u64,
+            data: Some(self.data.checksum(&self.split.train)),
             ..Checkpoint::default()
         };
         let mut store = initial(self.plan, self.inits, self.seed, self.pool)?;
@@ -342,7 +358,10 @@ impl Trainer<'_> {
                 return Err(Box::new(errors::cannot_resume(&place.checkpoint, what, &had, &wants)));
             }
         }
-        Ok((store, Checkpoint { epochs: now.epochs, ..was }))
+        if was.data.is_some() && was.data != now.data {
+            return Err(Box::new(errors::other_data(&place.checkpoint)));
+        }
+        Ok((store, Checkpoint { epochs: now.epochs, data: now.data, ..was }))
     }
 }
 

@@ -476,6 +476,46 @@ optimizer late(lr: f32)(w: f32[..S], g: f32[..S]) -> f32[..S] {
     }
 }
 
+#[test]
+fn a_training_goes_on_with_its_own_data_alone() {
+    let folder = folder(PROGRAM);
+    let here = folder.path();
+    assert_eq!(nnc(here, &["train", "a.nn", "--epochs", "2"]).code, 0);
+    // One label is another; then the split has as many samples, and not the same.
+    let data = fs::read(here.join("data.npz")).unwrap();
+    let array = |name: &str| nnc::formats::npz::load(&here.join("data.npz"), name).unwrap();
+    let (x, y) = (array("x"), array("y"));
+    let mut labels = y.as_slice::<i64>().unwrap().to_vec();
+    labels[39] = 2 - labels[39].min(1);
+    let other = nnc::tensor::Tensor::from_vec(&[labels.len()], labels).unwrap();
+    nnc::formats::npz::save(&here.join("data.npz"), &[("x", &x), ("y", &other)]).unwrap();
+    let resumed = nnc(here, &["train", "a.nn", "--epochs", "4", "--resume"]);
+    fs::write(here.join("data.npz"), data).unwrap();
+    fs::write(here.join("b.nn"), PROGRAM.replace("seed: 1", "seed: 2")).unwrap();
+    for refused in [resumed, nnc(here, &["train", "b.nn", "--epochs", "4", "--resume"])] {
+        assert_eq!(refused.code, 3, "{}", refused.err);
+        assert!(refused.err.contains("E0530") && refused.err.contains("on other data"), "{}", refused.err);
+    }
+    let ran = nnc(here, &["train", "a.nn", "--epochs", "4", "--resume"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}
+
+#[test]
+fn two_trainings_do_not_write_to_one_folder() {
+    let folder = folder(PROGRAM);
+    let here = folder.path();
+    fs::create_dir(here.join("run")).unwrap();
+    let held = fs::File::open(here.join("run")).unwrap();
+    held.lock().unwrap();
+    let refused = nnc(here, &["train", "a.nn", "--out", "run"]);
+    assert_eq!(refused.code, 3, "{}", refused.err);
+    assert!(refused.err.contains("E0538") && refused.err.contains("another training"), "{}", refused.err);
+    assert_eq!(fs::read_dir(here.join("run")).unwrap().count(), 0);
+    drop(held);
+    let ran = nnc(here, &["train", "a.nn", "--out", "run"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}
+
 /// Samples so large that the next batch is gathered ahead, by a thread of its own or by those of the pool: the same bits, and a training that
 /// was stopped goes on with the right samples.
 #[test]
