@@ -117,8 +117,15 @@ impl Padding {
             }
         }
         let nodes = &mut graph.regions[region].nodes;
-        let place = nodes.iter().position(|node| *node == product).unwrap_or(at);
         let count = new.len();
+        // A copy that stands already was made for another product, which may stand behind this one: then it comes here, with its view.
+        let stands = |node: &Node| nodes.iter().position(|other| other == node);
+        if stands(&copy) > stands(&product) {
+            let own = [graph.nodes[copy].args[0], copy];
+            nodes.retain(|node| !own.contains(node));
+            new.splice(0..0, own);
+        }
+        let place = nodes.iter().position(|node| *node == product).unwrap_or(at);
         nodes.splice(place..place, new);
         count
     }
