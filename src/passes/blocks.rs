@@ -6,7 +6,11 @@
 //! behind a mask, a softmax or any other row by row function is no case of its own, nor is the derivative. Each sum of products is
 //! summed in the order that it had.
 //!
+//! Where what follows in the network stands between, result and derivative have loops of their own (`apart`).
+//!
 //! Only where both sizes are known, so that blocks divide them.
+
+mod apart;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -62,13 +66,99 @@ fn visit(graph: &mut Graph, region: Region, limits: &Limits, bound: &mut Vec<Axi
         if !graph.regions[region].nodes.contains(&node) {
             continue;
         }
-        let found = pairs(graph, node, limits, bound).into_iter().find_map(|axes| {
+        let pairs = pairs(graph, node, limits, bound);
+        let found = pairs.iter().find_map(|&axes| {
             let by = block(graph, axes.0, limits)?;
             Blocked::of(graph, region, bound, node, axes, by)
         });
-        if let Some(found) = found {
-            found.write(graph, region, bound);
+        match found {
+            Some(found) => found.write(graph, region, bound),
+            None => {
+                let both = pairs.iter().find_map(|&axes| in_two(graph, region, limits, bound, node, axes));
+                if let Some(both) = both {
+                    *graph = both;
+                }
+            }
         }
+    }
+}
+
+/// The graph with a loop for a result and one for its derivative, which makes again what is large; `None` where either is none.
+fn in_two(
+    graph: &Graph,
+    region: Region,
+    limits: &Limits,
+    bound: &[Axis],
+    seed: Node,
+    axes: (Axis, Axis),
+) -> Option<Graph> {
+    let mut graph = graph.clone();
+    let by = block(&graph, axes.0, limits)?;
+    let large = Large::of(&graph, region, axes).around(seed);
+    let late = apart::apart(&mut graph, region, seed, axes.0, &large);
+    if late.is_empty() {
+        return None;
+    }
+    Blocked::of(&graph, region, bound, seed, axes, by)?.write(&mut graph, region, bound);
+    let nodes = graph.regions[region].nodes.clone();
+    let behind = nodes.into_iter().filter(|node| late.contains(node)).find_map(|node| {
+        let mut found = pairs(&graph, node, limits, bound).into_iter();
+        found.find_map(|axes| Blocked::of(&graph, region, bound, node, axes, block(&graph, axes.0, limits)?))
+    });
+    behind?.write(&mut graph, region, bound);
+    Some(graph)
+}
+
+/// The nodes of a region that have two axes, both long.
+struct Large<'g> {
+    graph: &'g Graph,
+    here: HashSet<Node>,
+    users: HashMap<Node, Vec<Node>>,
+    axes: (Axis, Axis),
+}
+
+impl<'g> Large<'g> {
+    fn of(graph: &'g Graph, region: Region, axes: (Axis, Axis)) -> Large<'g> {
+        let nodes = &graph.regions[region].nodes;
+        let mut users: HashMap<Node, Vec<Node>> = HashMap::new();
+        for node in nodes {
+            for read in reads(graph, *node) {
+                users.entry(read).or_default().push(*node);
+            }
+        }
+        Large { graph, here: nodes.iter().copied().collect(), users, axes }
+    }
+
+    fn users(&self, node: Node) -> &[Node] {
+        self.users.get(&node).map_or(&[], |users| users)
+    }
+
+    /// Whether a loop's body may have it.
+    fn is_movable(&self, node: Node) -> bool {
+        use Op::*;
+        self.here.contains(&node)
+            && matches!(
+                self.graph.nodes[node].op,
+                Map(_) | Reduce { .. } | View(_) | Broadcast(_) | StopGradient | Alias
+            )
+    }
+
+    fn has(&self, node: Node) -> bool {
+        let axes = &self.graph.nodes[node].axes;
+        axes.contains(&self.axes.0) && axes.contains(&self.axes.1) && self.is_movable(node)
+    }
+
+    /// What is large and hangs together with what `seed` sums up.
+    fn around(&self, seed: Node) -> HashSet<Node> {
+        let mut found = HashSet::new();
+        let mut todo = vec![seed, self.graph.nodes[seed].args[0]];
+        while let Some(node) = todo.pop() {
+            if self.has(node) && found.insert(node) {
+                let near = self.graph.nodes[node].args.iter().chain(self.users(node));
+                todo.extend(near.copied());
+            }
+        }
+        found
     }
 }
 
@@ -119,37 +209,17 @@ impl Blocked {
         by: i64,
     ) -> Option<Blocked> {
         let nodes = &graph.regions[region].nodes;
-        let here: HashSet<Node> = nodes.iter().copied().collect();
-        let mut users: HashMap<Node, Vec<Node>> = HashMap::new();
-        for node in nodes {
-            for read in reads(graph, *node) {
-                users.entry(read).or_default().push(*node);
-            }
-        }
-        let users = |node: &Node| users.get(node).map_or(&[][..], |users| &users[..]);
-        let movable = |node: Node| {
-            use Op::*;
-            here.contains(&node)
-                && matches!(
-                    graph.nodes[node].op,
-                    Map(_) | Reduce { .. } | View(_) | Broadcast(_) | StopGradient | Alias
-                )
-        };
-        let axes = |node: Node| &graph.nodes[node].axes;
-        let large = |node: Node| axes(node).contains(&rows) && axes(node).contains(&columns) && movable(node);
+        let known = Large::of(graph, region, (rows, columns));
+        let users = |node: &Node| known.users(*node);
+        let movable = |node: Node| known.is_movable(node);
+        let large = |node: Node| known.has(node);
         // What is large and hangs together, and what sums it up.
-        let mut members: HashSet<Node> = HashSet::new();
-        let mut todo = vec![seed, graph.nodes[seed].args[0]];
-        while let Some(node) = todo.pop() {
-            if !members.insert(node) {
-                continue;
-            }
-            if large(node) {
-                todo.extend(graph.nodes[node].args.iter().copied().filter(|arg| large(*arg)));
-                let sums = |user: &Node| movable(*user) && matches!(graph.nodes[*user].op, Op::Reduce { .. });
-                todo.extend(users(&node).iter().copied().filter(|user| large(*user) || sums(user)));
-            }
-        }
+        let mut members = known.around(seed);
+        members.extend([seed, graph.nodes[seed].args[0]]);
+        let sums = |user: &Node| movable(*user) && matches!(graph.nodes[*user].op, Op::Reduce { .. });
+        let summed: Vec<Node> =
+            members.iter().filter(|node| large(**node)).flat_map(users).copied().filter(sums).collect();
+        members.extend(summed);
         // What depends on a member and is needed by one: rows of statistics. They may make more hang together.
         loop {
             let (mut behind, mut before): (HashSet<Node>, HashSet<Node>) = (members.clone(), members.clone());
