@@ -77,7 +77,7 @@ pub fn loss_not_finite(
     let message = match wrong {
         Wrong::Loss(loss) => format!("the loss is {} at step {step}, in epoch {epoch}", number(*loss)),
         Wrong::Weight(path) => {
-            format!("`{path}` is not finite after step {step}, in epoch {epoch}, whose loss was")
+            format!("`{path}` is not finite after step {step}, in epoch {epoch}, though its loss was finite")
         }
     };
     let diagnostic = Diagnostic::error(Code(526), message);
