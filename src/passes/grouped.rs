@@ -119,9 +119,9 @@ impl Groups {
             (Op::View(map), axes)
         };
         let (op, axes) = apart(graph, self.other, of_other);
-        let other = push(graph, op, &[self.other], DType::F32, axes);
+        let other = push(graph, op, &[self.other], data.dtype, axes);
         let (op, axes) = apart(graph, self.narrow, of_narrow);
-        let mut narrow = push(graph, op, &[self.narrow], DType::F32, axes);
+        let mut narrow = push(graph, op, &[self.narrow], data.dtype, axes);
         if !self.long {
             let (int, bool_) = (DType::I32, DType::Bool);
             let one = |axis: Axis| AxisSet::from_slice(&[axis]);
@@ -129,15 +129,15 @@ impl Groups {
             let there = push(graph, Op::Position(of_other), &[], int, one(of_other));
             let both = union(&one(of_narrow), &one(of_other));
             let same = push(graph, Op::Map(ScalarFn::Eq), &[here, there], bool_, both.clone());
-            let zero = push(graph, Op::Constant(Literal::Float(0.0)), &[], DType::F32, AxisSet::new());
+            let zero = push(graph, Op::Constant(Literal::Float(0.0)), &[], data.dtype, AxisSet::new());
             let axes = union(&graph.nodes[narrow].axes, &both);
-            narrow = push(graph, Op::Map(ScalarFn::Select), &[same, narrow, zero], DType::F32, axes);
+            narrow = push(graph, Op::Map(ScalarFn::Select), &[same, narrow, zero], data.dtype, axes);
         }
         let all = union(&graph.nodes[narrow].axes, &graph.nodes[other].axes);
-        let product = push(graph, Op::Map(ScalarFn::Mul), &[other, narrow], DType::F32, all.clone());
+        let product = push(graph, Op::Map(ScalarFn::Mul), &[other, narrow], data.dtype, all.clone());
         let over = if self.long { over } else { union(&over, &AxisSet::from_slice(&[of_other])) };
         let kept = without(&all, &over);
-        let sum = push(graph, Op::Reduce { op: Reducer::Sum, over }, &[product], DType::F32, kept);
+        let sum = push(graph, Op::Reduce { op: Reducer::Sum, over }, &[product], data.dtype, kept);
         let rest = Index::axis(self.group).rem(&side);
         let mut at = vec![(block, Index::axis(self.group).div(&side)), (of_narrow, rest.clone())];
         if self.long {
