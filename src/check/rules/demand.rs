@@ -99,13 +99,14 @@ pub fn collect(roots: &Roots, outputs: &[Val]) -> Demands {
             all.insert(Demanded { root, demand, by });
         }
     }
-    walk.found.all = settled(all);
+    walk.found.all = settled(all, &walk.distances);
     walk.found
 }
 
 /// What goes round between any two positions commutes with cyclic shifts, and so with translations of what is zero near the border. But
-/// where the border is told from the rest, a translation takes what lies there nearer to some entries.
-fn settled(all: BTreeSet<Demanded>) -> Vec<Demanded> {
+/// where the border is told from the rest, a translation takes what lies there nearer to some entries. A step as often as there are entries
+/// leads from the border to everywhere.
+fn settled(all: BTreeSet<Demanded>, distances: &Distances) -> Vec<Demanded> {
     let bordered: BTreeSet<Root> = all
         .iter()
         .filter(|demanded| matches!(demanded.demand, Demand::Shift | Demand::Border))
@@ -116,6 +117,11 @@ fn settled(all: BTreeSet<Demanded>) -> Vec<Demanded> {
             Demanded { demand: Demand::Distance, ..demanded }
         }
         Demand::Round => Demanded { demand: Demand::Cycle, ..demanded },
+        Demand::Shift | Demand::Border
+            if distances.adds_up(demanded.root) && !weaken::is(Weakening::AnyDistance) =>
+        {
+            Demanded { demand: Demand::Distance, ..demanded }
+        }
         _ => demanded,
     };
     let settled: BTreeSet<Demanded> = all.into_iter().map(settle).collect();
@@ -338,10 +344,18 @@ impl Walk<'_> {
         for root in self.roots.of_axes(&[point.axes(), vec![axis]].concat()) {
             if self.roots.has(axis, root) {
                 self.moved(point, axis, root, Demand::Border, val);
+                self.far(point, root, Demand::Distance, val);
             } else {
                 self.unmoved(point, root, val);
+                self.near(point, root, val);
             }
-            self.near(point, root, val);
+        }
+    }
+
+    /// A place far from the positions that say where it is: what stands near the border is seen from everywhere.
+    fn far(&mut self, point: &Point, root: Root, demand: Demand, val: Val) {
+        if !self.distances.together(self.roots, point, root) && !weaken::is(Weakening::AnyDistance) {
+            self.demand([root], demand, val);
         }
     }
 
@@ -392,14 +406,12 @@ impl Walk<'_> {
                     let bounded = wraps || outside == Outside::Never;
                     if bounded && self.follows_round(inner, axis, root, wraps) {
                         self.moved(inner, axis, root, Demand::Cycle, val);
-                        if !self.distances.bounded(self.roots, inner, root) {
-                            self.demand([root], Demand::Round, val);
-                        }
+                        self.far(inner, root, Demand::Round, val);
                     } else if wraps {
                         self.demand([root], Demand::Position, val);
                     } else {
                         self.moved(inner, axis, root, Demand::Shift, val);
-                        self.near(inner, root, val);
+                        self.far(inner, root, Demand::Distance, val);
                     }
                     continue;
                 }

@@ -18,11 +18,13 @@ pub struct Distances {
     near: BTreeMap<AxisVar, AxisVar>,
     /// Roots over all of whose positions something is reduced or sorted.
     reduced: BTreeSet<Root>,
+    /// Roots as many times as which have entries a loop takes a step: small distances add up to large ones.
+    looped: BTreeSet<Root>,
 }
 
 impl Distances {
     pub fn of(roots: &Roots) -> Distances {
-        let mut found = Distances { near: BTreeMap::new(), reduced: BTreeSet::new() };
+        let mut found = Distances { near: BTreeMap::new(), reduced: BTreeSet::new(), looped: BTreeSet::new() };
         let mut free = Vec::new();
         for data in roots.core.vals.values() {
             match &data.form {
@@ -42,6 +44,7 @@ impl Distances {
                     }
                 }
                 Form::Sort { axis, .. } => found.reduced.extend(roots.of_axis(*axis)),
+                Form::Scan { axis, .. } => found.looped.extend(roots.measured_by(*axis)),
                 _ => {}
             }
         }
@@ -52,15 +55,26 @@ impl Distances {
 
     /// Whether the positions of a root in an index expression are near each other, or none is far from all that is reduced.
     pub fn bounded(&self, roots: &Roots, point: &Point, root: Root) -> bool {
-        let mut over: Vec<AxisVar> = point
-            .axes()
-            .into_iter()
-            .filter(|axis| roots.has(*axis, root))
-            .map(|axis| self.end(axis))
-            .collect();
-        over.sort();
-        over.dedup();
-        over.len() < 2 || !self.reduced.contains(&root)
+        self.ends(point, |axis| roots.has(axis, root)) < 2 || !self.reduced.contains(&root)
+    }
+
+    /// Whether an index expression names a place near each of the positions in it. One of the places of what is sorted, of which there are as
+    /// many as entries, says how far away it is. So does a part of the size, where the index goes round.
+    pub fn together(&self, roots: &Roots, point: &Point, root: Root) -> bool {
+        self.ends(point, |axis| roots.measured_by(axis).contains(&root)) < 2
+            && !roots.sizes_in(point).contains(&root)
+    }
+
+    /// Whether something may be moved by a distance as often as a root has entries.
+    pub fn adds_up(&self, root: Root) -> bool {
+        self.looped.contains(&root)
+    }
+
+    /// How many variables of an index expression nothing keeps near one another.
+    fn ends(&self, point: &Point, counts: impl Fn(AxisVar) -> bool) -> usize {
+        let ends: BTreeSet<AxisVar> =
+            point.axes().into_iter().filter(|axis| counts(*axis)).map(|axis| self.end(axis)).collect();
+        ends.len()
     }
 
     /// The variable that a chain of bounds ends at.

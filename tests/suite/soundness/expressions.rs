@@ -86,6 +86,26 @@ impl Programs {
                 );
                 self.at(&scan, over)
             }
+            9 if self.draws.below(2) == 0 => {
+                // What a carry has read passes on from one to the next.
+                let (b, body) = (self.fresh(), self.names);
+                let first = match self.draws.below(2) {
+                    0 => "mean(y)".to_owned(),
+                    _ => self.scalar(std::slice::from_ref(&b), depth.min(2) - 1),
+                };
+                let carries: Vec<String> = (0..6).map(|index| format!("h{body}c{index}")).collect();
+                let zeros: Vec<String> = carries.iter().map(|carry| format!("{carry}: f32 = 0")).collect();
+                let moved: Vec<String> =
+                    carries.windows(2).rev().map(|pair| format!("{} = {}\n", pair[1], pair[0])).collect();
+                let scan = format!(
+                    "(scan {b} ({}) {{ {}{} = {first} + 0.0 * y[{b}]\n yield {} }})",
+                    zeros.join(", "),
+                    moved.concat(),
+                    carries[0],
+                    carries[5]
+                );
+                self.at(&scan, over)
+            }
             9 => {
                 // A value of its own, read like an input.
                 let b = self.fresh();
@@ -127,8 +147,11 @@ impl Programs {
     fn vector(&mut self, over: &[String], depth: usize) -> String {
         let b = self.fresh();
         let inner = self.scalar(std::slice::from_ref(&b), depth.min(2) - 1);
-        let v = format!("(for {b}: N => {inner})");
-        let of = match self.draws.below(15) {
+        let v = match self.draws.below(4) {
+            0 => format!("(for {b}: N => if {b} - 1 in N {{ {inner} }} else {{ 1.0 }})"),
+            _ => format!("(for {b}: N => {inner})"),
+        };
+        let of = match self.draws.below(20) {
             0 => format!("ap(centre)({v})"),
             1 => format!("ap(before)({v})"),
             2 => format!("ap(fn(v) => v * v[0 * 0])({v})"),
@@ -150,6 +173,19 @@ impl Programs {
             13 => {
                 let places = self.fresh();
                 return format!("({{ let s = sort(y, into: R{places})\n sum {places}: R{places} => 1.0 }})");
+            }
+            14 if !over.is_empty() => {
+                // As many places away, or as many steps, as there are entries.
+                let (places, a) = (self.fresh(), self.binder(over));
+                return format!(
+                    "({{ let s = sort(y, into: R{places})\n sum {places}: R{places} => s[{places}] * {v}[({a} + {places}) % N] }})"
+                );
+            }
+            15 => {
+                let places = self.fresh();
+                format!(
+                    "({{ let s = sort(y, into: R{places})\n scan {places}: R{places} (h{places}: f32[N] = {v}) {{ h{places} = before(h{places}) * (1 + s[{places}]) }} }})"
+                )
             }
             _ => {
                 // An axis that ends elsewhere.
@@ -183,7 +219,8 @@ impl Programs {
             _ => format!("{b} <= {a} and {a} - {b} < 2"),
         };
         let which = self.draws.below(5);
-        match self.draws.below(4) {
+        match self.draws.below(5) {
+            4 => format!("(sum {b}: N => exp(if {} {{ {body} }} else {{ 0.0 }}))", order(&b, which)),
             0 => format!("(sum {b}: N => if {} {{ {body} }} else {{ 0.0 }})", order(&b, which)),
             1 => format!("(sum {b}: N => (if {} {{ 1.0 }} else {{ 0.0 }}) * {body})", order(&b, which)),
             2 => format!(
@@ -214,7 +251,11 @@ impl Programs {
     /// Mostly a plain binder; otherwise what only some kinds allow.
     fn index(&mut self, over: &[String]) -> String {
         let (a, b) = (self.binder(over), self.binder(over));
-        match self.draws.below(16) {
+        match self.draws.below(20) {
+            11 => format!("({a} - 1) % N"),
+            8 => format!("({a} + N / 2) % N"),
+            9 => format!("(2 * {a} - {b}) % N"),
+            10 => format!("2 * {a} - {b}"),
             0 => format!("{a} - 1"),
             1 => format!("{a} + 1"),
             2 => format!("{a} - 2"),
@@ -229,7 +270,13 @@ impl Programs {
 
     fn entry(&mut self, over: &[String]) -> String {
         let (a, b) = (self.binder(over), self.binder(over));
-        match self.draws.below(8) {
+        match self.draws.below(10) {
+            8..=9 => match self.draws.below(6) {
+                0 => format!("(y[{a}] / N)"),
+                1..=3 if a != b => format!("(0.1 * (position({a} - {b}) as f32))"),
+                4 => format!("(if 2 * {a} in N {{ y[2 * {a}] }} else {{ 0.0 }})"),
+                _ => format!("(if {a} + 1 in N {{ y[{a}] }} else {{ 1.0 }})"),
+            },
             0 => format!("g[{a}, {b}]"),
             1 => format!("{}[{a}, {}]", self.rows, self.draws.below(3)),
             2 => "0.25".into(),
@@ -247,7 +294,7 @@ impl Programs {
             0 => format!("{a} == {b}"),
             1 => format!("{a} <= {b}"),
             2 => format!("{a} % 2 == 0"),
-            3 => format!("{a} - 1 in N"),
+            3 => format!("{a} {} 1 in N", self.draws.pick(&["-", "+"])),
             4 => format!("{a} < 1"),
             _ => format!("{} > 0.0", self.scalar(over, depth - 1)),
         }
@@ -284,12 +331,17 @@ impl Programs {
         };
         // What a guard leaves out of a maximum or a mean is infinite or no number: sums take their place.
         let reducer = if guard.is_empty() { reducer } else { "sum" };
+        if reducer == "sum" && self.draws.below(6) == 0 {
+            // Of an axis that ends earlier: whether its last entry is there says how long the other one is.
+            return format!("(sum {b}: N - 1 {guard} => y[{b}])");
+        }
         format!("({reducer} {b}: N {guard} => {body})")
     }
 
     /// A function of an expression.
     pub fn of_expressions(&mut self) -> (String, String) {
-        let depth = 2 + self.draws.below(3);
+        // Large ones are often refused for several things at once, small ones for one alone.
+        let depth = 1 + self.draws.below(4);
         match self.draws.below(8) {
             0 => ("f32".to_owned(), self.scalar(&[], depth)),
             1 => {

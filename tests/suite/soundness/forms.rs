@@ -60,7 +60,8 @@ fn ruled_rows(v: f32[K, 3]) -> f32[K, 3] { tanh(v) } grad(d) { d - mean(d, over:
 impl Programs {
     /// A whole program, whose definition is `f`.
     pub fn program(&mut self) -> String {
-        let kind = self.draws.pick(&["dim", "dim", "grid", "ring", "causal", "set", "batch"]);
+        // Of a dim everything is inferred; another kind refuses most of what is drawn.
+        let kind = self.draws.pick(&["dim", "dim", "dim", "dim", "grid", "ring", "causal", "set", "batch"]);
         let (head, result, body) = match self.draws.below(5) {
             0..2 => {
                 let (result, body) = self.of_expressions();
