@@ -24,7 +24,8 @@ pub struct Distances {
 
 impl Distances {
     pub fn of(roots: &Roots) -> Distances {
-        let mut found = Distances { near: BTreeMap::new(), reduced: BTreeSet::new(), looped: BTreeSet::new() };
+        let mut found =
+            Distances { near: BTreeMap::new(), reduced: BTreeSet::new(), looped: BTreeSet::new() };
         let mut free = Vec::new();
         for data in roots.core.vals.values() {
             match &data.form {
